@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_DATAPLANE_H
+#define DATAPLANE_DATAPLANE_H
+/*
+ * The packet machine of the gateway: two DPDK ports, poll-mode workers, the SAD, routes,
+ * neighbours, and the rings between workers and the control thread. All that control/gw needs to
+ * know.
+ *
+ * Owner:    control/gw/main.c. Threads: every function is for the control thread unless it says
+ *           otherwise; workers are started and stopped here. There is one dataplane a process
+ * (EAL). RCU:      one QSBR variable. What is unlinked is freed after a grace period inside
+ *           dataplane_poll(), never by waiting.
+ * Sources:  design of this project, README.md; DPDK 22.11 programmer's guide (rcu, hash, lpm).
+ */
+#include "dataplane/esp/counters.h"
+#include "dataplane/esp/crypto.h"
+#include "dataplane/esp/path.h"
+#include "dataplane/esp/sa.h"
+#include "dataplane/esp/verdict.h"
+#include "dataplane/node.h"
+#include "lib/inet.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum dp_port { DP_OUTSIDE = 0, DP_INSIDE = 1, DP_PORTS = 2 };
+
+struct dp_port_config {
+	const char *devargs;     /* "net_af_packet0,iface=out0" or "0000:03:00.0" */
+	struct ip_addr addrs[8]; /* our own addresses there */
+	uint32_t n_addrs;
+	uint16_t mtu; /* bytes of IP packet */
+};
+
+struct dp_config {
+	struct dp_port_config ports[DP_PORTS];
+	const char *file_prefix; /* EAL: own per instance */
+	const char *worker_cpus; /* "1" or "2,3": a worker each */
+	const char *control_cpu; /* "0" */
+	bool no_huge;
+	uint32_t memory_mb; /* with no_huge: EAL -m; else limit */
+	uint32_t max_nodes;
+	uint32_t max_routes, max_neighbours;
+	uint32_t mbufs; /* per port pool */
+	uint16_t rx_descriptors, tx_descriptors;
+	const char *crypto_engine;        /* "auto", "ipsec-mb" */
+	struct ip_prefix home_agents[64]; /* who may send IP-in-IP: host prefixes */
+	uint32_t n_home_agents;
+	uint32_t registration_rate; /* RRQs a second and node that pass */
+	struct counters *counters;  /* lent */
+};
+
+struct dataplane;
+
+/* EAL, self-test of the engine, ports, pools, tables; no worker runs yet. why: a line for the
+ * operator with the mend. Returns 0 or -errno. */
+int dataplane_new(const struct dp_config *config, struct dataplane **out, char *why,
+	size_t why_size) __attribute__((warn_unused_result));
+int dataplane_start(struct dataplane *dp, char *why, size_t why_size)
+	__attribute__((warn_unused_result));
+void dataplane_stop(struct dataplane *dp); /* joins the workers */
+void dataplane_free(struct dataplane *dp);
+const struct crypto_engine *dataplane_engine(const struct dataplane *dp);
+uint32_t dataplane_workers(const struct dataplane *dp);
+
+/* --- nodes and SAs ------------------------------------------------------------------------------
+ */
+
+struct dp_node_params {
+	struct ip_addr home_address, home_agent;
+	uint32_t handle, flags;
+	struct path_params path; /* flags PATH_CLOSED if no CoA is known yet */
+};
+/* Adds to the tables all at once or not at all. -EEXIST (home address), -ENOMEM, -ENOSPC, -EINVAL.
+ */
+int dataplane_node_add(struct dataplane *dp, const struct dp_node_params *params, struct node **out)
+	__attribute__((warn_unused_result));
+/* Unlinks node, its SAs and index entries; frees them after the grace period. drop_slots: the SAs
+ * are gone for good (their counter slots go too). */
+int dataplane_node_del(struct dataplane *dp, struct node *node, bool drop_slots);
+
+/* -EEXIST: SPI taken for that destination and source, -ENOSPC: NODE_INBOUND_MAX. */
+int dataplane_sa_in_add(struct dataplane *dp, struct node *node, const struct sa_params *params)
+	__attribute__((warn_unused_result));
+int dataplane_sa_in_del(struct dataplane *dp, struct node *node, uint32_t spi, bool drop_slot);
+/* Becomes current at once if there is none, else next; dataplane_sa_out_switch() makes next
+ * current. */
+int dataplane_sa_out_add(struct dataplane *dp, struct node *node, const struct sa_params *params,
+	uint32_t iv_epoch) __attribute__((warn_unused_result));
+int dataplane_sa_out_switch(struct dataplane *dp, struct node *node);
+int dataplane_sa_out_del(struct dataplane *dp, struct node *node, uint32_t spi, bool drop_slot);
+
+/*
+ * The swap: builds the new path, brings the CoA index along, publishes by one store, retires the
+ * old. Returns 0, or -EAGAIN (retire list full), -ENOMEM, -EINVAL; on error the old path stays in
+ * force.
+ */
+int dataplane_node_set_path(struct dataplane *dp, struct node *node,
+	const struct path_params *params) __attribute__((warn_unused_result));
+/* Grace: a token taken after some swaps (one for the batch) is done once every worker has passed a
+ * quiescent state, i.e. no worker still builds packets for an old path. Never waits. */
+uint64_t dataplane_grace_token(struct dataplane *dp);
+bool dataplane_grace_done(struct dataplane *dp, uint64_t token);
+
+/* --- between workers and control ----------------------------------------------------------------
+ */
+
+enum punt_reason {
+	PUNT_FRAME,        /* whole Ethernet frame for Linux's TAP of that port */
+	PUNT_REGISTRATION, /* data: IP datagram with a checked RRQ; node and observed are set */
+	PUNT_UNRESOLVED,   /* data: IP packet ready for next_hop, whose MAC is unknown; take it over
+			    */
+};
+struct punt {
+	enum punt_reason reason;
+	enum dp_port port; /* where it came in; UNRESOLVED: where it must go out */
+	const uint8_t *data;
+	uint32_t len;
+	uint32_t node;               /* handle; 0: none */
+	struct ip_endpoint observed; /* REGISTRATION: outer source */
+	struct ip_addr next_hop;     /* UNRESOLVED */
+	uint64_t rx_ns;              /* monotonic, when the worker saw it */
+	void *cookie; /* the packet; dataplane_punt_done() or dataplane_send_kept() */
+};
+/* Up to max punted packets; each must be given back with dataplane_punt_done(), at once or later.
+ */
+unsigned dataplane_punt_burst(struct dataplane *dp, struct punt *out, unsigned max);
+void dataplane_punt_done(struct dataplane *dp, struct punt *punt);
+
+/* To a worker, copied. -ENOBUFS: ring or pool is empty. */
+int dataplane_send_frame(struct dataplane *dp, enum dp_port port, const void *frame, size_t len);
+/* An IP datagram routed towards the inside (the RRQ, after RRQ_SEEN). */
+int dataplane_send_inside(struct dataplane *dp, const void *datagram, size_t len);
+/* An IP datagram through the node's current SA and path, whatever its destination (the RRP). stamp:
+ * record the time in path->rrp_tx_ns. */
+int dataplane_send_to_node(
+	struct dataplane *dp, uint32_t handle, const void *datagram, size_t len, bool stamp);
+/* The same, once, to remote instead of the path's endpoint; works on a closed path (REPLY_ONLY). */
+int dataplane_send_once(struct dataplane *dp, uint32_t handle, const struct ip_endpoint *remote,
+	const void *datagram, size_t len);
+/* An unresolved packet whose next hop is known by now; takes the punt over. */
+int dataplane_send_kept(struct dataplane *dp, struct punt *punt);
+
+/* --- forwarding state (from Linux by netlink) ---------------------------------------------------
+ */
+
+/* via unset: on link. 0, -ENOSPC, -ENOMEM. Replaces an existing route to the same prefix. */
+int dataplane_route_set(struct dataplane *dp, const struct ip_prefix *dst, enum dp_port port,
+	const struct ip_addr *via);
+int dataplane_route_del(struct dataplane *dp, const struct ip_prefix *dst);
+int dataplane_neigh_set(
+	struct dataplane *dp, enum dp_port port, const struct ip_addr *addr, const uint8_t mac[6]);
+int dataplane_neigh_del(struct dataplane *dp, enum dp_port port, const struct ip_addr *addr);
+/* The MAC that the port's TAP takes over. */
+void dataplane_port_mac(const struct dataplane *dp, enum dp_port port, uint8_t mac[6]);
+/* Neighbours whose entry was used since the last call: Linux must hear of it (NTF_USE). */
+typedef void dp_neigh_used_fn(void *arg, enum dp_port port, const struct ip_addr *addr);
+void dataplane_neigh_each_used(struct dataplane *dp, dp_neigh_used_fn *fn, void *arg);
+
+/* --- house-keeping and figures ------------------------------------------------------------------
+ */
+
+/* Frees what has passed its grace period, renews used-up IV epochs (asks take_epoch, -errno: not
+ * now), expires former CoAs. Call at every turn of the control loop; cheap when idle. */
+typedef int dp_take_epoch_fn(void *arg, uint32_t *epoch);
+void dataplane_poll(struct dataplane *dp, uint64_t now_ns, dp_take_epoch_fn *fn, void *arg);
+
+struct dp_port_stats {
+	uint64_t rx_packets, rx_bytes, rx_missed, rx_errors;
+	uint64_t tx_packets, tx_bytes, tx_errors;
+};
+void dataplane_port_stats(const struct dataplane *dp, enum dp_port port, struct dp_port_stats *out);
+/* Sums over workers. in: packets that came in on the outside, out: on the inside, local: injected
+ * by control. VERDICT_OK: forwarded. Every received or injected packet is in exactly one cell. */
+struct dp_verdicts {
+	uint64_t in[VERDICT_COUNT], out[VERDICT_COUNT], local[VERDICT_COUNT];
+};
+void dataplane_verdicts(const struct dataplane *dp, struct dp_verdicts *out);
+struct dp_worker_stats {
+	uint64_t loops, busy_loops;
+	uint64_t loop_p99_ns; /* of busy loops since start */
+};
+void dataplane_worker_stats(
+	const struct dataplane *dp, uint32_t worker, struct dp_worker_stats *out);
+#endif

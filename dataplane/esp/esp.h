@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_ESP_ESP_H
+#define DATAPLANE_ESP_ESP_H
+/*
+ * ESP tunnel mode on flat packet views, in bursts: encapsulate and encrypt, verify and decapsulate.
+ * No packet library, no I/O, no clock: for the gateway's workers, the node, tests and fuzzers.
+ *
+ * Threads: any; each with its own crypto_thread. Views and arrays belong to the caller.
+ * Sources: RFC 4303 (format, 3.3 outbound, 3.4 inbound, appendix A2 ESN), RFC 4106 (AES-GCM),
+ *          RFC 6040 (ECN), RFC 6479 (window).
+ */
+#include "dataplane/esp/crypto.h"
+#include "dataplane/esp/path.h"
+#include "dataplane/esp/sa.h"
+#include "dataplane/esp/verdict.h"
+
+#define ESP_BURST_MAX CRYPTO_BURST_MAX
+#define ESP_HDR_BYTES 8
+#define ESP_TRAILER_BYTES 2
+#define ESP_MIN_BYTES (ESP_HDR_BYTES + 8 + 4 + CRYPTO_TAG_BYTES)
+/* Most that encapsulation adds in front and behind (IPv4 outer, AES-GCM). */
+#define ESP_HEADROOM_MAX (PATH_OUTER_MAX + ESP_HDR_BYTES + 8)
+#define ESP_TAILROOM_MAX (3 + ESP_TRAILER_BYTES + CRYPTO_TAG_BYTES)
+
+struct esp_pkt {       /* a packet in one piece; data and len are moved by encap and decap */
+	uint8_t *data; /* first byte of the (inner or outer) IP header */
+	uint32_t len;
+	uint16_t headroom; /* writable bytes before data */
+	uint16_t tailroom; /* writable bytes behind data + len */
+};
+
+/*
+ * Encapsulates pkts[i] with sas[i] to paths[i]; on VERDICT_OK pkts[i] is the whole outer packet.
+ * verdicts[i] must be VERDICT_OK on entry to be handled; others are left alone. The caller has done
+ * selector checks and TTL. Numbers are reserved before encryption: a gap is legal, a repeat is not.
+ * Outer: TOS copied (RFC 6040 normal mode), DF from the inner packet, TTL 64.
+ */
+void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
+	struct sa_out *const sas[], const struct path *const paths[], struct esp_pkt pkts[],
+	enum verdict verdicts[], unsigned n);
+
+/*
+ * pkts[i] starts at the outer IP header, already checked by the caller (lengths, not a fragment),
+ * and belongs to sas[i]. On VERDICT_OK it is the inner IPv4 packet with its own total length;
+ * inner header, addresses and TTL are the caller's to check. The replay window is tested before
+ * decryption and committed after the tag was good; commit is exact with several workers.
+ */
+void esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
+	struct sa_in *const sas[], struct esp_pkt pkts[], enum verdict verdicts[], unsigned n);
+
+/* SPI of an ESP packet whose ESP header starts at esp (at least ESP_HDR_BYTES). Host order. */
+uint32_t esp_spi(const uint8_t *esp);
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_ESP_PATH_H
+#define DATAPLANE_ESP_PATH_H
+/*
+ * The path of a node: where its ESP goes, and under which care-of address its traffic is selected.
+ * Immutable once published; a move replaces the whole object by one pointer store, so that selector
+ * and outer header change together, for the current and the next outbound SA alike.
+ *
+ * Owner:    gateway: the node's owner (control thread) builds and publishes; freed after the grace
+ *           period of RCU. Node: control/mn, single thread.
+ * Threads:  workers load node->path once per packet or burst (acquire) and use only that copy.
+ * Sources:  RFC 4301 section 4.4.2.1, RFC 4303 section 3.1.2; the source document's step 26.
+ */
+#include "lib/inet.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PATH_OUTER_MAX 48 /* IPv6 + UDP */
+#define PATH_ENDPOINTS 2  /* [1]: reserved for bicast */
+
+enum path_encap { PATH_ENCAP_ESP, PATH_ENCAP_UDP /* RFC 3948: reserved */ };
+enum path_flag {
+	PATH_CLOSED = 1u << 0,      /* deregistered or expired: nothing may be sent */
+	PATH_PROVISIONAL = 1u << 1, /* reserved: switched before the SIU, under a byte credit */
+	PATH_BICAST = 1u << 2, /* reserved: same ciphertext to endpoint[1] until the deadline */
+};
+
+struct path_outer { /* prebuilt; length, id, checksum, TOS are filled in per packet */
+	uint8_t bytes[PATH_OUTER_MAX];
+	uint8_t len;
+	uint8_t encap; /* enum path_encap */
+	uint8_t family;
+	uint8_t pad;
+	uint32_t sum; /* partial checksum of the constant part of an IPv4 header */
+};
+
+struct path {
+	/* const after path_init() */
+	struct path_outer outer[PATH_ENDPOINTS];
+	struct ip_addr coa;               /* selector; unset: none registered */
+	struct ip_addr former_coa;        /* selector in the grace time; unset: none */
+	uint8_t flags;                    /* enum path_flag */
+	uint16_t mtu;                     /* bytes of outer packet */
+	uint32_t table;                   /* reserved: VRF of the outside */
+	uint32_t credit;                  /* reserved: index of a byte credit */
+	uint64_t grace_until_ns;          /* CLOCK_MONOTONIC; former_coa is a selector until then */
+	uint64_t generation;              /* the home agent's; for show and time stamps */
+	struct ip_endpoint local, remote; /* tunnel ends of outer[0] */
+	/* atomic: set once, by the worker that sends first on this path (0: not yet), ns monotonic
+	 */
+	_Alignas(64) _Atomic(uint64_t) first_tx_ns;
+	_Atomic(uint64_t) rrp_tx_ns;
+};
+
+struct path_params {
+	struct ip_endpoint local, remote; /* port 0: plain ESP */
+	struct ip_addr coa;
+	struct ip_addr former_coa;
+	uint64_t grace_until_ns;
+	uint64_t generation;
+	uint16_t mtu;
+	uint8_t flags;
+};
+
+/* Fills a path in place (memory: see alignof(struct path)). False: families differ, or an address
+ * that cannot be a tunnel's end; *path is then undefined. */
+bool path_init(struct path *path, const struct path_params *params);
+
+/* Is dst a selector of this path at now_ns? */
+static inline bool path_selects(const struct path *path, const struct ip_addr *dst, uint64_t now_ns)
+{
+	return ip_addr_equal(&path->coa, dst) ||
+	       (ip_addr_equal(&path->former_coa, dst) && now_ns < path->grace_until_ns);
+}
+#endif

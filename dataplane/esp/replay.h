@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_ESP_REPLAY_H
+#define DATAPLANE_ESP_REPLAY_H
+/*
+ * Anti-replay window on a counter slot: infer the full sequence number and test it before
+ * decryption, commit it after the tag was good.
+ *
+ * Owner: one struct sa_in. Threads: any worker. With sa->shared a commit takes the SA's spin lock
+ * for a few tens of ns; the test before decryption takes none, since the commit tests again. Crash:
+ * a commit writes the right edge first, then clears words, then sets the bit. A kill between these
+ * steps may refuse packets that are new; it never takes one twice. Sources: RFC 4303 section 3.4.3
+ * and appendix A2, RFC 6479.
+ */
+#include "dataplane/esp/sa.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Full 64-bit number for the 32 bits in the packet; without ESN the high half is 0. */
+uint64_t replay_infer(const struct sa_in *sa, uint32_t seq_low);
+/* False: 0, seen, or left of the window. */
+bool replay_test(const struct sa_in *sa, uint64_t seq);
+/* As replay_test, then marks it. Exact among workers. */
+bool replay_commit(struct sa_in *sa, uint64_t seq) __attribute__((warn_unused_result));
+#endif

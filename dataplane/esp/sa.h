@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_ESP_SA_H
+#define DATAPLANE_ESP_SA_H
+/*
+ * ESP security associations in three parts by rate of change: keys (never), counters (every packet,
+ * in counters.h), path (path.h, replaced whole and reached through the node, not held here).
+ *
+ * Owner:    gateway: control/gw/tunnel.c; node: control/mn. They create, publish and free them.
+ * Threads:  workers read; `iv` and the slot are atomic and written by any worker.
+ * Lifetime: a pointer found by a lookup is valid until the worker's next quiescent state.
+ * Sources:  RFC 4301 section 4.4.2, RFC 4303, RFC 4106.
+ */
+#include "dataplane/esp/counters.h"
+#include "dataplane/esp/crypto.h"
+#include "lib/inet.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SA_CACHE_LINE 64
+#define SA_SPI_MIN 256 /* 0..255 are reserved: RFC 4303 2.1 */
+#define SA_IV_COUNTER_BITS 44
+
+struct node; /* dataplane/node.h, or the node program's own; opaque here */
+
+struct sa_params {    /* values only; wiped by the caller after sa_*_new() */
+	uint32_t spi; /* host order */
+	enum crypto_alg alg;
+	uint8_t key[36]; /* key and salt: key_bytes + salt_bytes of the algorithm */
+	bool esn;
+	uint32_t replay_window;     /* inbound: packets, REPLAY_WINDOW_MIN..MAX; outbound: 0 */
+	struct ip_addr destination; /* inbound: our address that it is for */
+	struct ip_addr source;      /* inbound: unset = wildcard ("any") */
+};
+
+struct sa_in {
+	/* const after sa_in_new() */
+	_Alignas(SA_CACHE_LINE) uint32_t spi; /* host order */
+	uint32_t salt_be;
+	const void *key; /* engine's blob; owned; wiped on free */
+	struct counter_slot *slot;
+	struct node *node; /* whose SA it is */
+	uint8_t alg;       /* enum crypto_alg */
+	bool esn;
+	bool wildcard_source;
+	bool shared;      /* more than one worker may commit: take the lock */
+	atomic_flag lock; /* atomic: guards slot->seq and slot->bits; held for tens of ns */
+	struct ip_addr destination;
+	struct ip_addr source; /* unset if wildcard_source */
+};
+
+struct sa_out {
+	/* const after sa_out_new() */
+	_Alignas(SA_CACHE_LINE) uint32_t spi; /* host order */
+	uint32_t salt_be;
+	const void *key;           /* engine's blob; owned; wiped on free */
+	struct counter_slot *slot; /* slot->seq: never copied, never reset */
+	struct node *node;
+	uint8_t alg;
+	bool esn;
+	/* atomic. Never copied, never reset: reuse breaks AES-GCM (RFC 4106 section 3.1).
+	 * iv: epoch << 44 | counter, next to use. A worker reserves by atomic_fetch_add and sends
+	 * only if the epoch part of all it got equals iv_epoch; after an overflow nothing leaves
+	 * until the control thread has set a new epoch, at least 2 above the old one. */
+	_Alignas(SA_CACHE_LINE) _Atomic(uint64_t) iv;
+	_Atomic(uint32_t) iv_epoch;
+};
+
+/* Memory for SAs and key blobs: hugepage slabs in the gateway, the heap elsewhere and in tests. */
+struct sa_memory {
+	void *(*alloc)(void *arg, size_t bytes, size_t align); /* zeroed; NULL: none left */
+	void (*free)(void *arg, void *memory, size_t bytes);
+	void *arg;
+};
+extern const struct sa_memory sa_memory_heap;
+
+/* Fingerprint that ties a slot to its SA and finds a key used twice (direction is not part of
+ * key_id: a key may stand in one SA and one direction only). */
+void sa_slot_id(const struct sa_params *params, bool inbound, uint8_t id[COUNTERS_ID_BYTES]);
+void sa_key_id(const struct sa_params *params, uint8_t id[COUNTERS_ID_BYTES]);
+
+/* Check, expand keys, take the slot. Nothing is left behind on error.
+ * Returns 0, -EINVAL (params), -ENOMEM, -ENOSPC (no slot). Thread: control. */
+int sa_in_new(const struct sa_memory *memory, const struct crypto_engine *engine,
+	struct counters *counters, const struct sa_params *params, struct node *node, bool shared,
+	struct sa_in **out) __attribute__((warn_unused_result));
+int sa_out_new(const struct sa_memory *memory, const struct crypto_engine *engine,
+	struct counters *counters, const struct sa_params *params, struct node *node,
+	uint32_t iv_epoch, struct sa_out **out) __attribute__((warn_unused_result));
+/* After unlink and grace period. The slot stays in the file unless the owner drops it. */
+void sa_in_free(
+	const struct sa_memory *memory, const struct crypto_engine *engine, struct sa_in *sa);
+void sa_out_free(
+	const struct sa_memory *memory, const struct crypto_engine *engine, struct sa_out *sa);
+
+/* True once reservations have run over the epoch; the control thread then calls sa_out_renew_iv().
+ */
+bool sa_out_iv_used_up(const struct sa_out *sa);
+void sa_out_renew_iv(struct sa_out *sa, uint32_t epoch); /* epoch >= old + 2; control */
+#endif

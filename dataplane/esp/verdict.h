@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_ESP_VERDICT_H
+#define DATAPLANE_ESP_VERDICT_H
+/*
+ * What became of a packet: every packet ends in exactly one of these, and each is a counter.
+ *
+ * Values and texts only; any thread. The text is what roamctl and the JSON show; names are stable.
+ * Sources: RFC 4303 section 3.4 and RFC 4301 sections 4.4.1 and 5 (auditable events).
+ */
+#include <stdint.h>
+
+enum verdict {
+	VERDICT_OK = 0, /* goes on; once out of the last step: forwarded */
+	VERDICT_PUNTED, /* handed to the control thread (to us, ARP, registration, unresolved) */
+	/* classification, both directions */
+	VERDICT_RUNT,          /* shorter than its own headers say */
+	VERDICT_NOT_IP,        /* ethertype that we do not speak */
+	VERDICT_BAD_HEADER,    /* version, header length, total length, checksum */
+	VERDICT_BAD_ADDRESS,   /* source or destination that must not be forwarded */
+	VERDICT_FRAGMENT,      /* fragment where a whole packet is needed */
+	VERDICT_MULTI_SEGMENT, /* frame in more than one mbuf segment */
+	VERDICT_NOT_FOR_US,    /* public side, neither ESP nor to our address */
+	VERDICT_TTL,           /* TTL used up */
+	/* inbound SA */
+	VERDICT_NO_SA_IN, /* no SA for SPI, destination, source */
+	VERDICT_SA_EXPIRED,
+	VERDICT_REPLAY,  /* seen before, or left of the window */
+	VERDICT_BAD_ESP, /* length, alignment, IV */
+	VERDICT_BAD_ICV,
+	VERDICT_BAD_PADDING,  /* padding bytes, pad length, next header */
+	VERDICT_DUMMY,        /* next header 59: valid, nothing inside (RFC 4303 2.6) */
+	VERDICT_ECN,          /* congestion mark on a packet that cannot carry it (RFC 6040 4.2) */
+	VERDICT_INNER_SOURCE, /* not an address of this node */
+	VERDICT_REGISTRATION, /* UDP 434 that is not this node's own, well-formed request */
+	VERDICT_RATE_LIMITED,
+	/* outbound SA */
+	VERDICT_NO_SA_OUT, /* private traffic that no SA protects: never in clear */
+	VERDICT_SELECTOR,  /* the destination is neither the node's CoA nor its former one in grace
+			    */
+	VERDICT_AMBIGUOUS_COA, /* several nodes own this CoA label */
+	VERDICT_NO_PATH,       /* node known, no CoA registered */
+	VERDICT_TOO_BIG,       /* does not fit the path's MTU after encapsulation */
+	VERDICT_SEQ_EXHAUSTED,
+	VERDICT_IV_EXHAUSTED,
+	VERDICT_NO_ROOM, /* no headroom or tailroom in the buffer */
+	/* forwarding */
+	VERDICT_NO_ROUTE,
+	VERDICT_NO_NEIGHBOUR, /* queue for the unresolved neighbour is full, or it failed */
+	VERDICT_PUNT_FULL,    /* ring to the control thread is full */
+	VERDICT_TX_FULL,      /* the port took no more */
+	VERDICT_COUNT
+};
+
+const char *verdict_name(enum verdict verdict); /* "bad_icv"; never NULL */
+const char *verdict_text(enum verdict verdict); /* one sentence for the operator */
+#endif

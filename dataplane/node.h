@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_NODE_H
+#define DATAPLANE_NODE_H
+/*
+ * A mobile node as the packet path sees it: its SAs and the one pointer that says where it is.
+ *
+ * Owner:    control/gw/tunnel.c, through dataplane.h.
+ * Threads:  workers read; the control thread writes.
+ * Lifetime: unlink from the SAD, wait for the grace period, free.
+ * Sources:  the source document, steps 22 to 27; RFC 4301 section 4.4.2.
+ */
+#include "dataplane/esp/path.h"
+#include "dataplane/esp/sa.h"
+
+#define NODE_INBOUND_MAX 4 /* make-before-break rekeying needs 2 */
+#define NODE_NAME_MAX 32
+
+enum node_flag {
+	NODE_STRICT_INNER_SOURCE = 1u << 0, /* default on */
+	NODE_ALLOW_NAT = 1u << 1,
+};
+
+struct node {
+	/* RCU: replaced whole, never NULL (a closed path has PATH_CLOSED). Store: release, by
+	 * control. Load: acquire, once per packet or burst. */
+	_Alignas(SA_CACHE_LINE) _Atomic(struct path *) path;
+	/* RCU: which outbound SA is used */
+	_Atomic(struct sa_out *) sa_out;
+	/* const after init */
+	struct ip_addr home_address;
+	struct ip_addr home_agent;
+	uint32_t handle; /* index into the gateway's table, 1.. */
+	uint32_t flags;  /* enum node_flag */
+	/* control only */
+	struct sa_out *sa_out_next;
+	struct sa_in *sa_in[NODE_INBOUND_MAX];
+	/* atomic: registrations let through, tokens for the limit; any worker */
+	_Alignas(SA_CACHE_LINE) _Atomic(uint64_t) registration_at_ns;
+	/* atomic: newest authenticated outer source, for NAT and RRQ_SEEN; written by workers */
+	_Atomic(uint64_t) last_rx_ns;
+};
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef LIB_RAWSOCK_H
+#define LIB_RAWSOCK_H
+/*
+ * Raw IP sockets as the home agent and the node use them: one unbound socket per protocol, so that
+ * the kernel never answers "protocol unreachable" for it, and full control of the IP header sent.
+ *
+ * Thread: the loop's. Sources: raw(7), ip(7).
+ */
+#include "lib/inet.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Non-blocking IPv4 raw socket for protocol with IP_PKTINFO and IP_HDRINCL; mark: SO_MARK (0:
+ * none). Receive and send buffers are raised to 4 MiB where allowed. Returns the descriptor or
+ * -errno. */
+int rawsock_open(uint8_t protocol, uint32_t mark);
+
+struct rawsock_meta {
+	int ifindex;        /* where it came in */
+	struct ip_addr src; /* from the IP header */
+	struct ip_addr dst; /* destination in the IP header */
+};
+/* One datagram, whole with its IP header. Returns its length, or -errno (-EAGAIN: none, -EMSGSIZE:
+ * larger than size, dropped). */
+ssize_t rawsock_recv(int fd, void *data, size_t size, struct rawsock_meta *meta);
+/* data is a whole IPv4 datagram; the kernel routes it by its destination (and the socket's mark, or
+ * mark if it is not 0: set on the socket for this packet). 0 or -errno. */
+int rawsock_send(int fd, const void *data, size_t len);
+int rawsock_set_mark(int fd, uint32_t mark);
+#endif
