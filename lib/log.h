@@ -2,7 +2,8 @@
 #ifndef LIB_LOG_H
 #define LIB_LOG_H
 /*
- * One line a record on stderr: "level module: text key=value ...". Never from a worker thread.
+ * One line a record on stderr: "program: level module: text key=value ...". Never from a worker
+ * thread.
  *
  * log_remote() is the only form allowed for what a remote peer can cause: at most
  * LOG_REMOTE_BURST lines per call site and LOG_REMOTE_PER_S a second after that; what was left out
