@@ -7,8 +7,10 @@
  *
  * Two sockets: one for events (non-blocking, fed by the loop), one for requests, which blocks for
  * the kernel's answer (well under 1 ms) and is therefore never used by workers. After a lost event
- * (ENOBUFS) the whole state is dumped again; a dump ends with nl_events.resynced.
- * Thread: the loop's. Sources: rtnetlink(7), RFC 3549.
+ * (ENOBUFS) the whole state is dumped again; a dump ends with nl_events.resynced. The same happens
+ * 10 ms after an address or a link was lost, if routes are watched: the kernel does not announce
+ * the IPv4 routes that go with them, so a watcher of routes must mark and sweep. Thread: the
+ * loop's. Sources: rtnetlink(7), RFC 3549.
  */
 #include "lib/inet.h"
 #include "lib/loop.h"
@@ -82,7 +84,7 @@ struct nl_route {
 };
 int nl_route_replace(struct netlink *nl, const struct nl_route *route);
 int nl_route_del(struct netlink *nl, const struct nl_route *route);
-/* from/to with len 0: any. fwmark 0: any. */
+/* IPv4 policy rule "packets with fwmark (0: any) use table". */
 int nl_rule_add(struct netlink *nl, uint32_t fwmark, uint32_t table, uint32_t priority);
 int nl_rule_del(struct netlink *nl, uint32_t fwmark, uint32_t table, uint32_t priority);
 /* Ask the kernel to resolve (NTF_USE), or answer ARP for addr on ifindex (NTF_PROXY). */

@@ -25,8 +25,19 @@ struct rawsock_meta {
 /* One datagram, whole with its IP header. Returns its length, or -errno (-EAGAIN: none, -EMSGSIZE:
  * larger than size, dropped). */
 ssize_t rawsock_recv(int fd, void *data, size_t size, struct rawsock_meta *meta);
-/* data is a whole IPv4 datagram; the kernel routes it by its destination (and the socket's mark, or
- * mark if it is not 0: set on the socket for this packet). 0 or -errno. */
+/* data is a whole IPv4 datagram; the kernel routes it by its destination and the socket's mark, and
+ * fills in checksum and total length. -EMSGSIZE: larger than the MTU (it never fragments). 0 or
+ * -errno. */
 int rawsock_send(int fd, const void *data, size_t len);
 int rawsock_set_mark(int fd, uint32_t mark);
+
+/* As above for up to RAWSOCK_BURST_MAX datagrams in one system call. */
+#define RAWSOCK_BURST_MAX 32
+/* Returns how many arrived (0: none); len[i] 0: that one was larger than size and is dropped. */
+unsigned rawsock_recv_burst(int fd, void *const data[], size_t size, struct rawsock_meta meta[],
+	size_t len[], unsigned n);
+/* Each of at least 20 bytes. Returns how many went; if less than n, the next one was refused: with
+ * *err set when it was the first (else call again for the rest to learn why). */
+unsigned rawsock_send_burst(
+	int fd, const void *const data[], const size_t len[], unsigned n, int *err);
 #endif
