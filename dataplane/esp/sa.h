@@ -21,6 +21,7 @@
 #define SA_CACHE_LINE 64
 #define SA_SPI_MIN 256 /* 0..255 are reserved: RFC 4303 2.1 */
 #define SA_IV_COUNTER_BITS 44
+#define SA_IV_EPOCH_MAX ((UINT32_C(1) << (64 - SA_IV_COUNTER_BITS)) - 1)
 
 struct node; /* dataplane/node.h, or the node program's own; opaque here */
 

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * AES-GCM by intel-ipsec-mb's direct interface.
+ *
+ * How this works: the manager (IMB_MGR) holds nothing for direct GCM calls but the function
+ * pointers of the best code for this CPU. It is made once; each thread copies the four pointers
+ * next to its own scratch context. The direct interface computes a tag and compares none, so the
+ * compare is here. A key blob is a struct gcm_key_data cut to the bytes that the chosen code uses.
+ *
+ * Sources: intel-ipsec-mb 1.3; NIST SP 800-38D section 7.
+ */
+#include "dataplane/esp/crypto_engines.h"
+#include "lib/hmac.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AES_ROUND_KEYS_BYTES (16 * 15)
+#define GHASH_KEYS_8 (16 * 8)   /* AVX2, AVX512 without VAES: H^1..H^8 */
+#define GHASH_KEYS_48 (16 * 48) /* VAES: H^1..H^48, used from the end: short messages need few */
+#define CACHE_LINE 64
+#define SHORT_MESSAGE 256 /* bytes: needs the last 16 powers of H at most */
+
+struct crypto_thread {
+	_Alignas(CACHE_LINE) struct gcm_context_data scratch;
+	aes_gcm_enc_dec_t encrypt[CRYPTO_ALG_COUNT];
+	aes_gcm_enc_dec_t decrypt[CRYPTO_ALG_COUNT];
+	uint16_t key_bytes;
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static IMB_MGR *shared_manager; /* const after once; NULL: no memory or no AES instructions */
+static size_t shared_key_bytes;
+
+size_t crypto_ipsec_mb_key_bytes(const IMB_MGR *manager)
+{
+	const uint64_t vaes = IMB_FEATURE_VAES | IMB_FEATURE_VPCLMULQDQ;
+
+	if (manager->used_arch == IMB_ARCH_AVX512 && (manager->features & vaes) == vaes)
+		return AES_ROUND_KEYS_BYTES + GHASH_KEYS_48;
+	if (manager->used_arch >= IMB_ARCH_AVX2)
+		return AES_ROUND_KEYS_BYTES + GHASH_KEYS_8;
+	/* SSE and AVX: eight powers and as many Karatsuba halves. */
+	return AES_ROUND_KEYS_BYTES + 2 * GHASH_KEYS_8;
+}
+
+static void manager_init(void)
+{
+	const uint64_t needed = IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ;
+	IMB_MGR *manager = alloc_mb_mgr(0);
+	IMB_ARCH arch;
+
+	if (manager == NULL)
+		return;
+	init_mb_mgr_auto(manager, &arch);
+	if ((manager->features & needed) != needed) {
+		free_mb_mgr(manager);
+		return;
+	}
+	shared_key_bytes = crypto_ipsec_mb_key_bytes(manager);
+	shared_manager = manager;
+}
+
+static bool supported(void)
+{
+	pthread_once(&once, manager_init);
+	return shared_manager != NULL;
+}
+
+static size_t key_blob_bytes(enum crypto_alg alg)
+{
+	(void)alg; /* room for 15 round keys is part of the layout even where 11 are used */
+	return supported() ? shared_key_bytes : 0;
+}
+
+static void key_init(enum crypto_alg alg, const uint8_t *key, void *blob)
+{
+	if (alg == CRYPTO_AES128GCM16)
+		IMB_AES128_GCM_PRE(shared_manager, key, blob);
+	else
+		IMB_AES256_GCM_PRE(shared_manager, key, blob);
+}
+
+static struct crypto_thread *thread_new(void)
+{
+	struct crypto_thread *thread;
+
+	if (!supported())
+		return NULL;
+	thread = aligned_alloc(CACHE_LINE, sizeof *thread);
+	if (thread == NULL)
+		return NULL;
+	*thread = (struct crypto_thread){
+		.encrypt = {[CRYPTO_AES128GCM16] = shared_manager->gcm128_enc,
+			[CRYPTO_AES256GCM16] = shared_manager->gcm256_enc},
+		.decrypt = {[CRYPTO_AES128GCM16] = shared_manager->gcm128_dec,
+			[CRYPTO_AES256GCM16] = shared_manager->gcm256_dec},
+		.key_bytes = (uint16_t)shared_key_bytes,
+	};
+	return thread;
+}
+
+static void thread_free(struct crypto_thread *thread)
+{
+	if (thread == NULL)
+		return;
+	secret_wipe(thread, sizeof *thread);
+	free(thread);
+}
+
+/* With many SAs a key is seldom in the cache; while one packet is worked on, fetch the key after
+ * next. Short messages need the round keys and the end of the blob only. */
+static inline void prefetch_key(
+	const struct crypto_thread *thread, const struct crypto_op *ops, unsigned i, unsigned n)
+{
+	const uint8_t *key;
+	size_t skip_from = 4 * CACHE_LINE, skip_to = skip_from;
+
+	if (i >= n || ops[i].key == ops[i - 1].key)
+		return;
+	key = ops[i].key;
+	if (ops[i].len < SHORT_MESSAGE && thread->key_bytes > 12 * CACHE_LINE)
+		skip_to = 11 * CACHE_LINE;
+	for (size_t at = 0; at < skip_from && at < thread->key_bytes; at += CACHE_LINE)
+		__builtin_prefetch(key + at);
+	for (size_t at = skip_to; at < thread->key_bytes; at += CACHE_LINE)
+		__builtin_prefetch(key + at);
+}
+
+static void encrypt(struct crypto_thread *thread, struct crypto_op *ops, unsigned n)
+{
+	prefetch_key(thread, ops, 1, n);
+	for (unsigned i = 0; i < n; i++) {
+		struct crypto_op *op = &ops[i];
+
+		prefetch_key(thread, ops, i + 2, n);
+		thread->encrypt[op->alg](op->key, &thread->scratch, op->data, op->data, op->len,
+			op->nonce, op->aad, op->aad_len, op->tag, CRYPTO_TAG_BYTES);
+		op->ok = true;
+	}
+}
+
+/* Time does not depend on where the tags differ: two words each, no early way out. */
+static inline bool tag_equal(const uint8_t *a, const uint8_t *b)
+{
+	uint64_t a_words[2], b_words[2];
+
+	static_assert(sizeof a_words == CRYPTO_TAG_BYTES, "whole tag");
+	memcpy(a_words, a, sizeof a_words);
+	memcpy(b_words, b, sizeof b_words);
+	return ((a_words[0] ^ b_words[0]) | (a_words[1] ^ b_words[1])) == 0;
+}
+
+static void decrypt(struct crypto_thread *thread, struct crypto_op *ops, unsigned n)
+{
+	_Alignas(CRYPTO_TAG_BYTES) uint8_t tag[CRYPTO_TAG_BYTES];
+
+	prefetch_key(thread, ops, 1, n);
+	for (unsigned i = 0; i < n; i++) {
+		struct crypto_op *op = &ops[i];
+
+		prefetch_key(thread, ops, i + 2, n);
+		thread->decrypt[op->alg](op->key, &thread->scratch, op->data, op->data, op->len,
+			op->nonce, op->aad, op->aad_len, tag, CRYPTO_TAG_BYTES);
+		op->ok = tag_equal(tag, op->tag);
+	}
+}
+
+const struct crypto_engine crypto_engine_ipsec_mb = {
+	.name = "ipsec-mb",
+	.supported = supported,
+	.key_blob_bytes = key_blob_bytes,
+	.key_init = key_init,
+	.thread_new = thread_new,
+	.thread_free = thread_free,
+	.encrypt = encrypt,
+	.decrypt = decrypt,
+};

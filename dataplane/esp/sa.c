@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: an SA is made in the order check, memory, key, slot, so that the slot, the one
+ * thing that outlives the process, is taken last. Keys live in a blob of their own, sized and
+ * aligned for the engine, and are wiped before the memory goes back.
+ *
+ * The fingerprints are HMAC-SHA-256 keyed with the key material: they tell SAs apart and say
+ * nothing about the key.
+ */
+#include "dataplane/esp/sa.h"
+
+#include "lib/hmac.h"
+#include "lib/wire.h"
+
+#include <errno.h>
+#include <stdalign.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *heap_alloc(void *arg, size_t bytes, size_t align)
+{
+	size_t room = (bytes + align - 1) & ~(align - 1);
+	void *memory = aligned_alloc(align, room);
+
+	(void)arg;
+	if (memory != NULL)
+		memset(memory, 0, room);
+	return memory;
+}
+
+static void heap_free(void *arg, void *memory, size_t bytes)
+{
+	(void)arg;
+	(void)bytes;
+	free(memory);
+}
+
+const struct sa_memory sa_memory_heap = {.alloc = heap_alloc, .free = heap_free};
+
+static void fingerprint(const char *label, const struct sa_params *params, size_t key_bytes,
+	const uint8_t *detail, size_t detail_bytes, uint8_t id[COUNTERS_ID_BYTES])
+{
+	const struct hmac_part parts[] = {{label, strlen(label)}, {detail, detail_bytes}};
+	uint8_t tag[HMAC_BYTES_MAX];
+
+	/* A failing libcrypto leaves zeros, which counters_take() refuses. */
+	if (hmac_compute(HMAC_SHA256, params->key, key_bytes, parts, 2, tag) != 0)
+		memset(tag, 0, sizeof tag);
+	memcpy(id, tag, COUNTERS_ID_BYTES);
+}
+
+void sa_slot_id(const struct sa_params *params, bool inbound, uint8_t id[COUNTERS_ID_BYTES])
+{
+	const struct crypto_alg_info *info = &crypto_alg_infos[params->alg];
+	uint8_t detail[6];
+
+	detail[0] = inbound;
+	detail[1] = (uint8_t)params->alg;
+	wire_store_u32(detail + 2, params->spi);
+	fingerprint("roamgate slot", params, (size_t)info->key_bytes + info->salt_bytes, detail,
+		sizeof detail, id);
+}
+
+/* Without the salt: one AES key under two salts is as unwanted as one under two SPIs. */
+void sa_key_id(const struct sa_params *params, uint8_t id[COUNTERS_ID_BYTES])
+{
+	uint8_t alg = (uint8_t)params->alg;
+
+	fingerprint("roamgate key", params, crypto_alg_infos[params->alg].key_bytes, &alg, 1, id);
+}
+
+static bool params_valid(const struct sa_params *params, bool inbound)
+{
+	uint32_t window = params->replay_window;
+
+	if (params->spi < SA_SPI_MIN || (unsigned)params->alg >= CRYPTO_ALG_COUNT)
+		return false;
+	if (inbound ? window < REPLAY_WINDOW_MIN || window > REPLAY_WINDOW_MAX : window != 0)
+		return false;
+	return !ip_addr_is_set(&params->source) || !ip_addr_is_set(&params->destination) ||
+	       params->source.family == params->destination.family;
+}
+
+static void *key_new(const struct sa_memory *memory, const struct crypto_engine *engine,
+	const struct sa_params *params)
+{
+	void *key = memory->alloc(
+		memory->arg, engine->key_blob_bytes(params->alg), CRYPTO_KEY_ALIGN);
+
+	if (key != NULL)
+		engine->key_init(params->alg, params->key, key);
+	return key;
+}
+
+static void key_free(const struct sa_memory *memory, const struct crypto_engine *engine,
+	enum crypto_alg alg, const void *key)
+{
+	size_t bytes = engine->key_blob_bytes(alg);
+	void *owned = (void *)(uintptr_t)key; /* const for its readers, ours to wipe */
+
+	secret_wipe(owned, bytes);
+	memory->free(memory->arg, owned, bytes);
+}
+
+static uint32_t salt_of(const struct sa_params *params)
+{
+	uint32_t salt_be;
+
+	memcpy(&salt_be, params->key + crypto_alg_infos[params->alg].key_bytes, sizeof salt_be);
+	return salt_be;
+}
+
+int sa_in_new(const struct sa_memory *memory, const struct crypto_engine *engine,
+	struct counters *counters, const struct sa_params *params, struct node *node, bool shared,
+	struct sa_in **out)
+{
+	uint8_t id[COUNTERS_ID_BYTES];
+	struct sa_in *sa;
+	void *key;
+	int ret = -ENOMEM;
+
+	if (!params_valid(params, true))
+		return -EINVAL;
+	sa = memory->alloc(memory->arg, sizeof *sa, alignof(struct sa_in));
+	if (sa == NULL)
+		return -ENOMEM;
+	key = key_new(memory, engine, params);
+	if (key == NULL)
+		goto free_sa;
+	sa_slot_id(params, true, id);
+	sa->slot = counters_take(counters, id, params->replay_window);
+	if (sa->slot == NULL) {
+		ret = -ENOSPC;
+		goto free_key;
+	}
+	sa->spi = params->spi;
+	sa->salt_be = salt_of(params);
+	sa->key = key;
+	sa->node = node;
+	sa->alg = (uint8_t)params->alg;
+	sa->esn = params->esn;
+	sa->wildcard_source = !ip_addr_is_set(&params->source);
+	sa->shared = shared;
+	atomic_flag_clear(&sa->lock);
+	sa->destination = params->destination;
+	sa->source = params->source;
+	*out = sa;
+	return 0;
+free_key:
+	key_free(memory, engine, params->alg, key);
+free_sa:
+	memory->free(memory->arg, sa, sizeof *sa);
+	return ret;
+}
+
+int sa_out_new(const struct sa_memory *memory, const struct crypto_engine *engine,
+	struct counters *counters, const struct sa_params *params, struct node *node,
+	uint32_t iv_epoch, struct sa_out **out)
+{
+	uint8_t id[COUNTERS_ID_BYTES];
+	struct sa_out *sa;
+	void *key;
+	int ret = -ENOMEM;
+
+	if (!params_valid(params, false) || iv_epoch > SA_IV_EPOCH_MAX)
+		return -EINVAL;
+	sa = memory->alloc(memory->arg, sizeof *sa, alignof(struct sa_out));
+	if (sa == NULL)
+		return -ENOMEM;
+	key = key_new(memory, engine, params);
+	if (key == NULL)
+		goto free_sa;
+	sa_slot_id(params, false, id);
+	sa->slot = counters_take(counters, id, 0);
+	if (sa->slot == NULL) {
+		ret = -ENOSPC;
+		goto free_key;
+	}
+	sa->spi = params->spi;
+	sa->salt_be = salt_of(params);
+	sa->key = key;
+	sa->node = node;
+	sa->alg = (uint8_t)params->alg;
+	sa->esn = params->esn;
+	atomic_init(&sa->iv, (uint64_t)iv_epoch << SA_IV_COUNTER_BITS);
+	atomic_init(&sa->iv_epoch, iv_epoch);
+	*out = sa;
+	return 0;
+free_key:
+	key_free(memory, engine, params->alg, key);
+free_sa:
+	memory->free(memory->arg, sa, sizeof *sa);
+	return ret;
+}
+
+void sa_in_free(
+	const struct sa_memory *memory, const struct crypto_engine *engine, struct sa_in *sa)
+{
+	if (sa == NULL)
+		return;
+	key_free(memory, engine, (enum crypto_alg)sa->alg, sa->key);
+	memory->free(memory->arg, sa, sizeof *sa);
+}
+
+void sa_out_free(
+	const struct sa_memory *memory, const struct crypto_engine *engine, struct sa_out *sa)
+{
+	if (sa == NULL)
+		return;
+	key_free(memory, engine, (enum crypto_alg)sa->alg, sa->key);
+	memory->free(memory->arg, sa, sizeof *sa);
+}
+
+bool sa_out_iv_used_up(const struct sa_out *sa)
+{
+	uint64_t next = atomic_load_explicit(&sa->iv, memory_order_relaxed);
+
+	return next >> SA_IV_COUNTER_BITS !=
+	       atomic_load_explicit(&sa->iv_epoch, memory_order_relaxed);
+}
+
+void sa_out_renew_iv(struct sa_out *sa, uint32_t epoch)
+{
+	/* Both stores may be seen in any order: a reservation counts only if its own epoch part
+	 * equals iv_epoch, and neither the old epoch nor the one it ran over into is used again. */
+	atomic_store_explicit(&sa->iv, (uint64_t)epoch << SA_IV_COUNTER_BITS, memory_order_relaxed);
+	atomic_store_explicit(&sa->iv_epoch, epoch, memory_order_relaxed);
+}
