@@ -47,12 +47,18 @@ char *conf_owned_format(struct conf *conf, const char *format, ...)
 
 /* --- errors --- */
 
+const char *conf_source_path(struct conf *conf, const char *name)
+{
+	if (name == NULL || strcmp(name, conf->path) == 0)
+		return conf->path;
+	return conf_owned_format(conf, "%s/%s", conf->folder, name);
+}
+
 void conf_add_error(struct conf *conf, const char *file, unsigned line, const char *text)
 {
 	if (conf->n_errors++ >= CONF_ERRORS_MAX)
 		return;
-	if (file == NULL)
-		file = conf->path;
+	file = conf_source_path(conf, file);
 	conf->errors[conf->n_errors - 1] = line != 0
 						   ? conf_owned_format(
 							     conf, "%s:%u: %s", file, line, text)

@@ -83,7 +83,7 @@ static bool number_is_wrapped(const char *word)
 	return is_hex ? value > UINT32_MAX : value > INT32_MAX || value < INT32_MIN;
 }
 
-static void check_word(struct conf *conf, const char *path, struct scanner *scan)
+static void check_word(struct conf *conf, const char *file, struct scanner *scan)
 {
 	char word[64];
 	char text[192];
@@ -99,15 +99,15 @@ static void check_word(struct conf *conf, const char *path, struct scanner *scan
 		return;
 	snprintf(text, sizeof text,
 		"%s: a number above 32 bits needs an L behind it, and 64 bits are the limit", word);
-	conf_add_error(conf, path, scan->line, text);
+	conf_add_error(conf, file, scan->line, text);
 }
 
-void conf_check_numbers(struct conf *conf, const char *path)
+void conf_check_numbers(struct conf *conf, const char *file)
 {
-	struct scanner scan = {.file = fopen(path, "re"), .line = 1};
+	struct scanner scan = {.file = fopen(conf_source_path(conf, file), "re"), .line = 1};
 
 	if (scan.file == NULL) {
-		conf_add_error(conf, path, 0, strerror(errno));
+		conf_add_error(conf, file, 0, strerror(errno));
 		return;
 	}
 	scan_next(&scan);
@@ -119,7 +119,7 @@ void conf_check_numbers(struct conf *conf, const char *path)
 		else if (scan.at == '/')
 			skip_slash_comment(&scan);
 		else if (is_word(scan.at))
-			check_word(conf, path, &scan);
+			check_word(conf, file, &scan);
 		else
 			scan_next(&scan);
 	}

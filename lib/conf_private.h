@@ -27,7 +27,11 @@ struct conf {
 char *conf_owned_format(struct conf *conf, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* file NULL: the configuration file itself; line 0: the file as a whole. */
+/* The path of a source file by the name that libconfig gives it: an included one is named as it was
+ * written, relative to the folder; NULL is the configuration file itself. */
+const char *conf_source_path(struct conf *conf, const char *name);
+
+/* file: as for conf_source_path(); line 0: the file as a whole. */
 void conf_add_error(struct conf *conf, const char *file, unsigned line, const char *text);
 
 /* The member, marked as seen; NULL if it is absent, which is an error if it is required. */
@@ -37,5 +41,5 @@ config_setting_t *conf_member(struct conf_group *group, const char *key, bool re
 const char *conf_text(struct conf_group *group, const char *key, bool required);
 
 /* Adds an error for every number in the file that does not fit into the type it would get. */
-void conf_check_numbers(struct conf *conf, const char *path);
+void conf_check_numbers(struct conf *conf, const char *file);
 #endif

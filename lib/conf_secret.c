@@ -88,11 +88,11 @@ static ssize_t read_key_file(struct conf_group *group, const char *key, char *te
 
 static void check_holder(struct conf_group *group, const char *key, const config_setting_t *member)
 {
-	const char *path = config_setting_source_file(member);
+	const char *path = conf_source_path(group->conf, config_setting_source_file(member));
 	const char *wrong;
 	struct stat st;
 
-	if (stat(path != NULL ? path : group->conf->path, &st) != 0)
+	if (stat(path, &st) != 0)
 		wrong = strerror(errno);
 	else
 		wrong = why_not_private(&st);
