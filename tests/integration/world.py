@@ -11,16 +11,14 @@ World:  the whole scenario.
     gw in -+   gw out --- 192.0.2.0/24 ----+      203.0.113.0/24
     ha home0 10.1.0.1/24 ---- home link 10.1.0.0/24 ---- home0 mn (10.1.0.10)
 """
-import contextlib
 import json
 import os
-import signal
-import subprocess
+import select
 import time
 
 import lab as laboratory
 from lab import Lab, LabError
-from pcap import EspKey
+from pcap import ESP, EspKey, ethernet, parse_ip
 
 OUTSIDE, OUTSIDE_ROUTER = "192.0.2.1", "192.0.2.254"
 INSIDE, SIU_PORT = "10.2.0.254", 4340
@@ -246,6 +244,32 @@ def drop_counts(answer):
     return counts
 
 
+def received(sock, seconds):
+    """IPv4 packets that a packet socket receives until the time is over."""
+    end = time.monotonic() + seconds
+    while True:
+        left = end - time.monotonic()
+        ready, _, _ = select.select([sock], [], [], max(left, 0))
+        if not ready:
+            return
+        frame = sock.recv(65535)
+        if frame[12:14] == b"\x08\x00":
+            packet = parse_ip(frame[14:], time.time_ns())
+            if packet:
+                yield packet
+
+
+def take(sock, wanted, seconds, count=None):
+    """Packets that are wanted: all within the time, or the first count of them."""
+    found = []
+    for packet in received(sock, seconds):
+        if wanted(packet):
+            found.append(packet)
+            if len(found) == count:
+                break
+    return found
+
+
 class Border(Site):
     """The gateway with two wires: namespace "out" with the router, "in" with everybody inside."""
 
@@ -269,6 +293,7 @@ class Border(Site):
         self.virtio = virtio
         self.outside = lab.packet_socket("out", "gwo1")
         self.inside = lab.packet_socket("in", "gwi1")
+        self.router_mac, self.lan_mac = lab.mac("out", "gwo1"), lab.mac("in", "gwi1")
         self.outside_mac = self.inside_mac = None
         self.bridge = None
 
@@ -296,6 +321,31 @@ class Border(Site):
             self.outside_mac = self.lab.neighbour("out", OUTSIDE, "gwo1", 10)
             self.inside_mac = self.lab.neighbour("in", INSIDE, "gwi1", 10)
         return self.gateway
+
+    # --- the test as everybody else -----------------------------------------------------------
+
+    def send_outside(self, datagram):
+        self.outside.send(ethernet(self.outside_mac, self.router_mac, datagram))
+
+    def send_inside(self, datagram):
+        self.inside.send(ethernet(self.inside_mac, self.lan_mac, datagram))
+
+    def quiet(self):
+        """Forgets what has come in so far."""
+        for sock in (self.outside, self.inside):
+            list(received(sock, 0))
+
+    def seen_outside(self, seconds=0.3, count=None):
+        """ESP that the gateway sends, until count of them or the end of the time."""
+        return take(self.outside, lambda p: p.proto == ESP and p.src == OUTSIDE, seconds, count)
+
+    def seen_inside(self, seconds=0.3, count=None):
+        """What the gateway forwards to the inside (its own SIU apart)."""
+        return take(self.inside, lambda p: p.src != INSIDE, seconds, count)
+
+    def clear_outside(self, seconds=0.3):
+        """Home-address traffic that left the gateway without protection."""
+        return take(self.outside, lambda p: p.proto != ESP and p.src != OUTSIDE, seconds)
 
     def _start_virtio_guest(self):
         """The other side of the gateway's vhost ports: virtio-user ports joined to the wires."""

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The whole system: the node roams, and the captures show the sequence of the source document."""
+import os
+import re
+import time
+
+import analysis
+import lab as laboratory
+import mip
+import pytest
+from analysis import Move
+from siu_capture import read_siu
+from world import CORRESPONDENT, HOME_AGENT, MIP_SPI, OUTSIDE, VISITED, World
+
+STAY_S = 0.7
+
+
+@pytest.fixture
+def world(build):
+    with World(build) as world:
+        yield world
+
+
+def roam(world, places):
+    """Goes through the places under pings both ways; returns what analysis needs."""
+    lab = world.lab
+    captures = [
+        lab.capture("net", "gwo1", "outside"),
+        lab.capture("lan", "gwi1", "inside"),
+        lab.capture("corr", "eth0", "corr", "icmp"),
+        lab.capture("mn", "any", "node", "icmp"),
+    ]
+    pings = [
+        lab.start("corr", ["ping", "-n", "-q", "-i", "0.005", world.node.home_address]),
+        lab.start(
+            "mn",
+            ["ping", "-n", "-q", "-i", "0.005", "-I", world.node.home_address, CORRESPONDENT],
+        ),
+    ]
+    time.sleep(0.3)
+    moves, former = [], ""
+    for place in places:
+        lost, new = world.move(place)
+        care_of = "" if place == "home" else VISITED[place][2]
+        moves.append(Move(place, care_of, former, lost, new))
+        former = care_of
+        time.sleep(STAY_S)
+    end = time.time_ns()
+    for ping in pings:
+        ping.stop()
+    paths = [capture.stop() for capture in captures]
+    assert not any(capture.dropped for capture in captures)
+    return moves, end, paths
+
+
+def interfaces(world):
+    out = world.lab.run("mn", "ip", "-o", "link")
+    return {
+        int(m.group(1)) for m in re.finditer(r"^(\d+): (home0|rg-mn)[:@]", out, re.M)
+    }
+
+
+@pytest.mark.parametrize("reverse_tunnel", [False, True])
+def test_roaming(world, reverse_tunnel):
+    world.start_gateway()
+    world.start_home_agent()
+    world.start_mobile({"reverse_tunnel": reverse_tunnel})
+    world.wait_reachable()
+    moves, end, (outside_path, inside_path, corr_path, node_path) = roam(
+        world, ["A", "B", "A", "home"]
+    )
+    outside = analysis.Outside(outside_path, OUTSIDE, world.node.up, world.node.down)
+    steps = analysis.check_moves(moves, end, outside, read_siu(inside_path))
+    assert [s.faults for s in steps] == [[], [], [], []]
+    assert outside.clear == [] and outside.repeated == []
+
+    down, up, _ = analysis.read_flows(
+        corr_path, node_path, CORRESPONDENT, world.node.home_address, interfaces(world)
+    )
+    goodput = analysis.Goodput([])
+    until = [m.lost for m in moves[1:]] + [end]
+    for move, step, then in zip(moves, steps, until):
+        one_way = 20 * analysis.MS if move.care_of else 0
+        figures = analysis.figures(move, then, step, down, up, goodput, one_way)
+        assert figures.lost_after == 0, (move.place, figures)
+        assert down.first_after(move.new) and figures.gap < 1000
+    assert world.reaches(3) == 3
+
+    rows = world.roamctl("roamgate", "show", "handovers")["rows"]
+    assert len(rows) >= 3
+
+
+def test_roamctl_shows(world):
+    world.start_all()
+    world.move("A")
+    world.wait_reachable()
+    for what in ("sa", "nodes", "drops", "handovers", "ports", "siu"):
+        answer = world.roamctl("roamgate", "show", what)
+        assert answer["rows"], what
+        plain = world.roamctl_text("roamgate", "show", what)
+        assert len(plain.splitlines()) >= 2
+        for key in (world.node.key_up, world.node.key_down, world.siu_key):
+            assert key.hex() not in plain + str(answer)
+    assert oct(os.stat(world.socket("roamgate")).st_mode & 0o777) == "0o600"
+
+
+def test_denial_reaches_a_node_that_has_moved_and_ends_in_the_fallback(world):
+    """Wrong MN-HA key: no UPDATE, the denial comes by REPLY_ONLY, at last the fallback command."""
+    lab = world.lab
+    lab.write("other.key", os.urandom(32).hex())
+    script = lab.write("fallback", '#!/bin/sh\necho "$1" >"$0.out"\n', 0o700)
+    world.start_gateway()
+    world.start_home_agent()
+    world.start_mobile(
+        {
+            "max_attempts": 2,
+            "fallback_command": script,
+            "authentication": {"key_file": lab.path("other.key")},
+        }
+    )
+    outside = lab.capture("net", "gwo1", "outside")
+    inside = lab.capture("lan", "gwi1", "inside")
+    world.move("A")
+    laboratory.wait_until(lambda: os.path.exists(script + ".out"), 20, "the fallback command")
+    with open(script + ".out") as file:
+        assert file.read().strip() == VISITED["A"][2]
+    opened = analysis.Outside(outside.stop(), OUTSIDE, world.node.up, world.node.down)
+    assert {(dst, code) for _, dst, code in opened.rrp} == {(VISITED["A"][2], 131)}
+    siu = [s for s in read_siu(inside.stop()) if s.kind == "update"]
+    assert siu and all(s.reply_only for s in siu)
+    row = world.roamctl("roamgate", "show", "nodes")["rows"][0]
+    assert row["coa"] in (None, "", "-")
+
+
+def test_node_that_starts_away(world):
+    world.start_gateway()
+    world.start_home_agent()
+    world.move("B")
+    world.start_mobile()
+    world.wait_reachable(5)
+
+
+def test_registration_from_the_inside_takes_no_gateway(world):
+    """A care-of address inside the private network: an ordinary reply, no UPDATE."""
+    world.start_gateway()
+    world.start_home_agent()
+    inside = world.lab.capture("lan", "gwi1", "inside")
+    node = world.node
+    request = mip.request(
+        node.home_address, HOME_AGENT, CORRESPONDENT, mip.identification(), MIP_SPI, node.key_mip
+    )
+    with world.lab.udp_socket("corr", CORRESPONDENT, mip.PORT) as sock:
+        sock.settimeout(2)
+        sock.sendto(request, (HOME_AGENT, mip.PORT))
+        answer, sender = sock.recvfrom(1500)
+    assert sender == (HOME_AGENT, mip.PORT)
+    assert answer[0] == mip.RRP and mip.code_of(answer) == 0
+    assert answer[12:20] == request[16:24]
+    assert not [s for s in read_siu(inside.stop()) if s.kind == "update"]

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""kill -9 of each program in the middle of traffic: it goes on, and nothing is used twice."""
+import socket
+import time
+
+import lab as laboratory
+import pcap
+import pytest
+from world import CORRESPONDENT, OUTSIDE, VISITED, World
+
+BACK_S = 2.0  # from the ready line to traffic
+RECORDED = 60  # packets that are sent again
+
+
+@pytest.fixture
+def world(build):
+    with World(build, delay_ms=5) as world:
+        world.start_all()
+        world.move("A")
+        world.wait_reachable()
+        yield world
+
+
+class Traffic:
+    """Pings both ways each 2 ms, captured at the gateway's public wire and at the node."""
+
+    def __init__(self, world):
+        lab, node = world.lab, world.node
+        self.outside = lab.capture("net", "gwo1", "outside", "ip proto 50")
+        self.node = lab.capture("mn", "rg-mn", "node", "icmp")
+        self.corr = lab.capture("corr", "eth0", "corr", "icmp")
+        self.pings = [
+            lab.start("corr", ["ping", "-n", "-q", "-i", "0.002", node.home_address]),
+            lab.start(
+                "mn", ["ping", "-n", "-q", "-i", "0.002", "-I", node.home_address, CORRESPONDENT]
+            ),
+        ]
+
+    def stop(self):
+        for ping in self.pings:
+            ping.stop()
+        for capture in (self.outside, self.node, self.corr):
+            capture.stop()
+            assert not capture.dropped
+
+    def esp(self):
+        return list(pcap.packets(self.outside.path))
+
+
+def answered_after(traffic, world, at_ns, seconds):
+    """When the first echo reply from the node reached the correspondent after at_ns."""
+
+    def reply():
+        for packet in pcap.packets(traffic.corr.path):
+            if packet.at > at_ns and packet.src == world.node.home_address:
+                if packet.payload[0] == 0:
+                    return packet.at
+        return None
+
+    return laboratory.wait_until(reply, seconds, "an answer of the node")
+
+
+def restart(world, name):
+    """kill -9 and start again; the time of the ready line in ns."""
+    program = {"roamgate": world.gateway, "roamgate-ha": world.home_agent, "roamgate-mn": world.mobile}
+    program[name].kill()
+    start = {
+        "roamgate": world.start_gateway,
+        "roamgate-ha": world.start_home_agent,
+        "roamgate-mn": world.start_mobile,
+    }
+    again = start[name]()
+    return int(again.wait_line(rf"^{name}: ready")[0] * 1e9)
+
+
+def assert_never_twice(packets):
+    """No IV and no sequence number of an SA is seen with two different packets, or twice."""
+    sequences, ivs = set(), set()
+    for packet in packets:
+        number = (packet.src == OUTSIDE, *pcap.esp_spi_sequence(packet))
+        iv = (number[0], number[1], packet.payload[8:16])
+        assert number not in sequences, f"sequence {number} twice"
+        assert iv not in ivs, f"IV {iv} twice"
+        sequences.add(number)
+        ivs.add(iv)
+    assert len(sequences) > 500
+
+
+def send_again(world, packets):
+    """Recorded datagrams from the network in between, as an attacker there would."""
+    with world.lab.inside("net"):
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    with raw:
+        for packet in packets:
+            raw.sendto(packet.raw, (packet.dst, 0))
+    time.sleep(0.3)
+
+
+def test_kill_gateway(world, is_long):
+    traffic = Traffic(world)
+    for _ in range(10 if is_long else 2):
+        time.sleep(0.5)
+        ready = restart(world, "roamgate")
+        back = answered_after(traffic, world, ready - int(0.2e9), BACK_S + 1)
+        assert back - ready < BACK_S * 1e9
+    traffic.stop()
+    esp = traffic.esp()
+    assert_never_twice(esp)
+
+    recorded = [p for p in esp if p.dst == OUTSIDE]
+    before = world.drops()["replay"]
+    inside = world.lab.capture("lan", "gwi1", "replayed", f"host {world.node.home_address}")
+    send_again(world, recorded[:RECORDED] + recorded[-RECORDED:])
+    inside.stop()
+    assert world.drops()["replay"] - before == 2 * RECORDED
+    assert not list(pcap.packets(inside.path))
+
+
+def test_kill_gateway_keeps_the_place(world):
+    """The handover that was acknowledged before is in force, without a new registration."""
+    outside = world.lab.capture("net", "gwo1", "outside", "ip proto 50")
+    coa = world.roamctl("roamgate", "show", "nodes")["rows"][0]["coa"]
+    assert coa == VISITED["A"][2]
+    restart(world, "roamgate")
+    world.wait_reachable(BACK_S)
+    assert world.roamctl("roamgate", "show", "nodes")["rows"][0]["coa"] == coa
+    down = {p.dst for p in pcap.packets(outside.stop()) if p.src == OUTSIDE}
+    assert down == {coa}
+
+
+def test_kill_home_agent(world, is_long):
+    traffic = Traffic(world)
+    for _ in range(10 if is_long else 2):
+        time.sleep(0.5)
+        ready = restart(world, "roamgate-ha")
+        back = answered_after(traffic, world, ready - int(0.2e9), BACK_S + 1)
+        assert back - ready < BACK_S * 1e9
+    world.move("B")  # and it still serves handovers
+    answered_after(traffic, world, time.time_ns() + int(0.1e9), 3)
+    traffic.stop()
+    assert_never_twice(traffic.esp())
+
+
+def test_kill_node(world, is_long):
+    traffic = Traffic(world)
+    old = []
+    for _ in range(10 if is_long else 2):
+        time.sleep(0.5)
+        old = [p for p in traffic.esp() if p.src == OUTSIDE][-2 * RECORDED :]
+        ready = restart(world, "roamgate-mn")
+        back = answered_after(traffic, world, ready - int(0.2e9), BACK_S + 1)
+        assert back - ready < BACK_S * 1e9
+    traffic.stop()
+    assert_never_twice(traffic.esp())
+
+    again = world.lab.capture("mn", "rg-mn", "replayed")
+    send_again(world, old)
+    assert not list(pcap.packets(again.stop()))
