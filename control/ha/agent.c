@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: figure 4 of the source document, from top to bottom:
+ *
+ *   take_request()   is it valid? (registration.c)              steps 29, 30
+ *   find_path()      did it come through a gateway?             step 32
+ *   answer()         no:  make it durable, reply directly       step 33
+ *                    yes: make it durable, UPDATE with reply    steps 34 to 36 (notify.c)
+ *                    invalid: the denial, by the same way
+ *
+ * The gateway says by RRQ_SEEN that a request comes through it, usually just before. If it did not
+ * yet, and if it could make a difference, the request is held for rrq_seen_wait_ms.
+ *
+ * Bounds: requests that are held and RRQ_SEENs that are remembered lie in rings of fixed size;
+ * denials and repeated replies are rationed for each node, since both can be drawn by replaying old
+ * requests; requests that name no configured node cost no more than their decoding.
+ */
+#include "control/ha/agent.h"
+
+#include "lib/clock.h"
+#include "lib/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MODULE "registration"
+#define RECEIVE_BURST 64 /* datagrams a wake-up */
+#define HELD_MAX 64      /* requests waiting for their RRQ_SEEN; a power of two */
+#define SEEN_MAX 256     /* RRQ_SEENs remembered; a power of two */
+#define SEEN_VALID_NS (2 * NS_PER_S)
+#define ANSWER_INTERVAL_NS (200 * NS_PER_MS) /* denials and repetitions: 5 a second and node */
+#define ANSWER_BURST 10
+#define TICK_NS NS_PER_S
+#define PATH_UNKNOWN (-2) /* beside gateway indices and HA_DIRECT */
+
+struct request {
+	struct ha_registration reg;
+	struct ha_binding *binding;
+	struct ip_endpoint from;
+	uint64_t at_ns; /* when it arrived */
+};
+
+struct held {
+	uint8_t payload[HA_RRQ_MAX];
+	size_t len;
+	struct ip_endpoint from;
+	uint64_t at_ns;
+	bool waiting;
+};
+
+struct seen {
+	struct ip_addr home_address;
+	uint64_t identification;
+	int gateway;
+	uint64_t at_ns;
+};
+
+struct ha_agent {
+	struct ha_parts parts;
+	int fd;
+	struct loop_timer *tick, *release;
+	struct held held[HELD_MAX]; /* ring in the order of arrival */
+	uint32_t held_first, held_end;
+	struct seen seen[SEEN_MAX]; /* ring, the oldest is overwritten */
+	uint32_t seen_end;
+	uint64_t *next_answer_ns; /* a node: earliest time at which its ration is whole again */
+	bool links_changed;
+};
+
+static void count(struct ha_agent *agent, enum ha_counter counter)
+{
+	agent->parts.counters->n[counter]++;
+}
+
+static size_t index_of(const struct ha_agent *agent, const struct ha_binding *binding)
+{
+	return (size_t)(binding->node - agent->parts.conf->nodes);
+}
+
+/* --- the home link follows the binding --- */
+
+static void follow(void *arg, struct ha_binding *binding)
+{
+	struct ha_agent *agent = arg;
+
+	if (ha_binding_target(binding) != NULL)
+		ha_home_link_intercept(agent->parts.home_link, index_of(agent, binding));
+	else
+		ha_home_link_release(agent->parts.home_link, index_of(agent, binding));
+}
+
+/* --- the way back --- */
+
+static void send_direct(
+	struct ha_agent *agent, const struct ip_endpoint *to, const struct ha_reply *reply)
+{
+	struct sockaddr_in name = {.sin_family = AF_INET,
+		.sin_port = htons(to->port),
+		.sin_addr.s_addr = ip_addr_to_v4(&to->addr)};
+
+	/* The socket is bound to our address and port 434: the request's destination. A reply that
+	 * is lost here is one that was lost on the way: the node asks again. */
+	(void)sendto(agent->fd, reply->bytes, reply->len, 0, (struct sockaddr *)&name, sizeof name);
+}
+
+static void send_reply(struct ha_agent *agent, const struct request *request, int gateway,
+	const struct ha_reply *reply)
+{
+	struct ha_known asked = {.any = true,
+		.identification = request->reg.rrq.identification,
+		.coa = request->reg.rrq.coa};
+
+	if (reply->len == 0)
+		return;
+	if (gateway == HA_DIRECT)
+		send_direct(agent, &request->from, reply);
+	else
+		ha_notify_reply(agent->parts.notify, gateway, request->binding, &asked, reply);
+}
+
+static struct ha_reply make_reply(const struct request *request, uint8_t code)
+{
+	struct ha_reply reply = {.port = request->from.port};
+
+	reply.len = (uint16_t)ha_registration_reply(
+		&request->reg, code, reply.bytes, sizeof reply.bytes);
+	return reply;
+}
+
+/* One answer every ANSWER_INTERVAL_NS, ANSWER_BURST of them at once. */
+static bool is_rationed(struct ha_agent *agent, const struct ha_binding *binding, uint64_t now)
+{
+	uint64_t *next = &agent->next_answer_ns[index_of(agent, binding)];
+
+	if (*next < now)
+		*next = now;
+	if (*next - now > (ANSWER_BURST - 1) * ANSWER_INTERVAL_NS) {
+		count(agent, HA_RRQ_LIMITED);
+		return true;
+	}
+	*next += ANSWER_INTERVAL_NS;
+	return false;
+}
+
+/* --- figure 4, steps 33 to 36 --- */
+
+static void deny(struct ha_agent *agent, const struct request *request, int gateway, uint8_t code,
+	enum ha_counter reason)
+{
+	struct ha_reply reply;
+	char coa[IP_TEXT_MAX];
+
+	count(agent, reason);
+	if (is_rationed(agent, request->binding, clock_mono_ns()))
+		return;
+	log_remote(MODULE, "denied node=%s coa=%s code=%u reason=%s (%s)",
+		request->binding->node->name, ip_addr_format(&request->reg.rrq.coa, coa), code,
+		ha_counter_name(reason), mip4_code_text(code));
+	reply = make_reply(request, code);
+	send_reply(agent, request, gateway, &reply);
+}
+
+static void repeat(struct ha_agent *agent, const struct request *request, int gateway)
+{
+	struct ha_reply reply = request->binding->reply;
+
+	count(agent, HA_RRQ_DUPLICATE);
+	/* While pending the reply is in the UPDATE that the association repeats by itself. */
+	if (request->binding->pending || is_rationed(agent, request->binding, clock_mono_ns()))
+		return;
+	reply.port = request->from.port;
+	send_reply(agent, request, gateway, &reply);
+}
+
+static bool deregisters_nothing(const struct request *request)
+{
+	return request->reg.kind == HA_DEREGISTER_COA &&
+	       !ip_addr_equal(&request->reg.rrq.coa, &request->binding->registered.coa);
+}
+
+static void log_accepted(const struct request *request, int gateway, const struct ha_conf *conf)
+{
+	static struct log_limit limit;
+	const struct mip4_rrq *rrq = &request->reg.rrq;
+	char coa[IP_TEXT_MAX];
+	uint32_t left_out;
+
+	if (!log_limit_pass(&limit, &left_out))
+		return;
+	log_info(MODULE, "accepted node=%s coa=%s lifetime=%u via=%s generation=%llu left_out=%u",
+		request->binding->node->name, ip_addr_format(&rrq->coa, coa),
+		request->reg.lifetime_s,
+		gateway == HA_DIRECT ? "home network" : conf->gateways[gateway].name,
+		(unsigned long long)request->binding->generation, left_out);
+}
+
+static void accept_request(struct ha_agent *agent, const struct request *request, int gateway)
+{
+	struct ha_binding *binding = request->binding;
+	struct ha_reply reply = make_reply(request, request->reg.code);
+	bool nothing = deregisters_nothing(request);
+	int err;
+
+	if (nothing)
+		err = ha_binding_remember(agent->parts.bindings, binding, &request->reg, &reply);
+	else
+		err = ha_notify_register(
+			agent->parts.notify, binding, &request->reg, &reply, gateway);
+	if (err != 0) {
+		count(agent, HA_STORE_FAILED);
+		deny(agent, request, gateway, MIP4_CODE_NO_RESOURCES, HA_RRQ_NO_RESOURCES);
+		return;
+	}
+	count(agent, HA_RRQ_ACCEPTED);
+	binding->request_ns = request->at_ns;
+	log_accepted(request, gateway, agent->parts.conf);
+	/* Before a direct reply: it must not be led into the tunnel of a node that is home. */
+	follow(agent, binding);
+	if (nothing || gateway == HA_DIRECT)
+		send_reply(agent, request, gateway, &reply);
+}
+
+static void answer(struct ha_agent *agent, const struct request *request, int gateway)
+{
+	switch (request->reg.verdict) {
+	case HA_DISCARD:
+		count(agent, request->reg.reason);
+		break;
+	case HA_DENY:
+		deny(agent, request, gateway, request->reg.code, request->reg.reason);
+		break;
+	case HA_DUPLICATE:
+		repeat(agent, request, gateway);
+		break;
+	case HA_ACCEPT:
+		accept_request(agent, request, gateway);
+		break;
+	}
+}
+
+/* --- step 32: through a gateway or not? --- */
+
+static int seen_at(const struct ha_agent *agent, const struct mip4_rrq *rrq, uint64_t now)
+{
+	for (uint32_t i = 0; i < SEEN_MAX; i++) {
+		const struct seen *seen = &agent->seen[i];
+
+		if (seen->identification == rrq->identification &&
+			ip_addr_equal(&seen->home_address, &rrq->hoa) &&
+			now - seen->at_ns <= SEEN_VALID_NS)
+			return seen->gateway;
+	}
+	return PATH_UNKNOWN;
+}
+
+static int path_by_configuration(const struct request *request)
+{
+	int gateway = request->binding->node->gateway;
+
+	return gateway == HA_NO_GATEWAY ? HA_DIRECT : gateway;
+}
+
+static int find_path(const struct ha_agent *agent, const struct request *request, uint64_t now)
+{
+	const struct ha_conf *conf = agent->parts.conf;
+	const struct ip_addr *source = &request->from.addr;
+	int gateway = seen_at(agent, &request->reg.rrq, now);
+
+	if (gateway != PATH_UNKNOWN)
+		return gateway;
+	if (ip_addr_equal(source, &request->reg.rrq.hoa) || ha_conf_is_inside(conf, source))
+		return HA_DIRECT;
+	gateway = path_by_configuration(request);
+	/* Nothing to wait for if there is no other gateway that could speak up. */
+	if (conf->rrq_seen_wait_ms == 0 || (conf->n_gateways == 1 && gateway == 0))
+		return gateway;
+	return PATH_UNKNOWN;
+}
+
+static struct held *held_at(struct ha_agent *agent, uint32_t position)
+{
+	return &agent->held[position % HELD_MAX];
+}
+
+static void arm_release(struct ha_agent *agent)
+{
+	uint64_t wait_ns = agent->parts.conf->rrq_seen_wait_ms * NS_PER_MS;
+
+	while (agent->held_first != agent->held_end && !held_at(agent, agent->held_first)->waiting)
+		agent->held_first++;
+	if (agent->held_first != agent->held_end)
+		loop_timer_arm(agent->release, held_at(agent, agent->held_first)->at_ns + wait_ns);
+}
+
+/* False: no room, it must be answered now. */
+static bool hold(struct ha_agent *agent, const struct request *request, size_t len)
+{
+	struct held *held = held_at(agent, agent->held_end);
+
+	if (agent->held_end - agent->held_first == HELD_MAX)
+		return false;
+	memcpy(held->payload, request->reg.payload, len);
+	held->len = len;
+	held->from = request->from;
+	held->at_ns = request->at_ns;
+	held->waiting = true;
+	agent->held_end++;
+	arm_release(agent);
+	return true;
+}
+
+/* Steps 29 and 30. Judged again after a wait, since others may have been accepted meanwhile. */
+static bool judge(struct ha_agent *agent, struct request *request, const void *payload, size_t len)
+{
+	static const struct ha_known NOTHING;
+
+	if (!ha_registration_read(&request->reg, payload, len)) {
+		count(agent, request->reg.reason);
+		return false;
+	}
+	request->binding = ha_binding_find(agent->parts.bindings, &request->reg.rrq.hoa);
+	ha_registration_judge(&request->reg, agent->parts.conf,
+		request->binding != NULL ? request->binding->node : NULL,
+		request->binding != NULL ? &request->binding->known : &NOTHING, &request->from.addr,
+		ntp_from_real_ns(clock_real_ns()));
+	if (request->reg.verdict != HA_DISCARD)
+		return true;
+	count(agent, request->reg.reason);
+	return false;
+}
+
+static void take_request(
+	struct ha_agent *agent, const uint8_t *payload, size_t len, const struct ip_endpoint *from)
+{
+	struct request request = {.from = *from, .at_ns = clock_mono_ns()};
+	int gateway;
+
+	if (!judge(agent, &request, payload, len))
+		return;
+	gateway = find_path(agent, &request, request.at_ns);
+	if (gateway == PATH_UNKNOWN && hold(agent, &request, len))
+		return;
+	if (gateway == PATH_UNKNOWN)
+		gateway = path_by_configuration(&request);
+	answer(agent, &request, gateway);
+}
+
+/* The wait is over; gateway: which one spoke up, or PATH_UNKNOWN. */
+static void release(struct ha_agent *agent, struct held *held, int gateway)
+{
+	struct request request = {.from = held->from, .at_ns = held->at_ns};
+
+	held->waiting = false;
+	if (!judge(agent, &request, held->payload, held->len))
+		return;
+	if (gateway == PATH_UNKNOWN)
+		gateway = path_by_configuration(&request);
+	answer(agent, &request, gateway);
+}
+
+static void on_release(void *arg)
+{
+	struct ha_agent *agent = arg;
+	uint64_t now = clock_mono_ns();
+	uint64_t wait_ns = agent->parts.conf->rrq_seen_wait_ms * NS_PER_MS;
+
+	for (; agent->held_first != agent->held_end; agent->held_first++) {
+		struct held *held = held_at(agent, agent->held_first);
+
+		if (held->waiting && held->at_ns + wait_ns > now)
+			break;
+		if (held->waiting)
+			release(agent, held, PATH_UNKNOWN);
+	}
+	arm_release(agent);
+}
+
+static void on_rrq_seen(void *arg, int gateway, const struct siu_rrq_seen *seen)
+{
+	struct ha_agent *agent = arg;
+
+	agent->seen[agent->seen_end++ % SEEN_MAX] = (struct seen){
+		.home_address = seen->home_address,
+		.identification = seen->identification,
+		.gateway = gateway,
+		.at_ns = clock_mono_ns()};
+	for (uint32_t i = agent->held_first; i != agent->held_end; i++) {
+		struct held *held = held_at(agent, i);
+		struct ha_registration reg;
+
+		if (held->waiting && ha_registration_read(&reg, held->payload, held->len) &&
+			reg.rrq.identification == seen->identification &&
+			ip_addr_equal(&reg.rrq.hoa, &seen->home_address))
+			release(agent, held, gateway);
+	}
+}
+
+/* --- lifetimes --- */
+
+static bool is_over(const struct ha_binding *binding, uint64_t now)
+{
+	const struct ha_care *registered = &binding->registered, *in_force = &binding->in_force;
+
+	if (ip_addr_is_set(&registered->coa))
+		return registered->ends_mono_ns <= now;
+	return ip_addr_is_set(&in_force->coa) && in_force->ends_mono_ns <= now;
+}
+
+static void on_tick(void *arg)
+{
+	struct ha_agent *agent = arg;
+	uint64_t now = clock_mono_ns();
+
+	for (size_t i = 0; i < agent->parts.conf->n_nodes; i++) {
+		struct ha_binding *binding = ha_binding_at(agent->parts.bindings, i);
+
+		if (is_over(binding, now))
+			ha_notify_expire(agent->parts.notify, binding);
+	}
+	if (agent->links_changed) {
+		agent->links_changed = false;
+		ha_tunnel_restore(agent->parts.tunnel);
+		ha_home_link_restore(agent->parts.home_link);
+	}
+	ha_home_link_tick(agent->parts.home_link);
+	loop_timer_arm_in(agent->tick, TICK_NS);
+}
+
+void ha_agent_links_changed(struct ha_agent *agent)
+{
+	if (agent != NULL)
+		agent->links_changed = true;
+}
+
+/* --- open and close --- */
+
+static void on_readable(void *arg, int fd, uint32_t epoll_events)
+{
+	struct ha_agent *agent = arg;
+	uint8_t payload[HA_RRQ_MAX + 1]; /* one more, so that a longer one is found malformed */
+
+	(void)epoll_events;
+	for (int i = 0; i < RECEIVE_BURST; i++) {
+		struct sockaddr_in name = {0};
+		socklen_t name_len = sizeof name;
+		struct ip_endpoint from;
+		ssize_t len = recvfrom(
+			fd, payload, sizeof payload, 0, (struct sockaddr *)&name, &name_len);
+
+		if (len < 0)
+			return;
+		from.addr = ip_addr_from_v4(name.sin_addr.s_addr);
+		from.port = ntohs(name.sin_port);
+		take_request(agent, payload, (size_t)len, &from);
+	}
+}
+
+static int open_socket(const struct ha_conf *conf, char *why, size_t why_size)
+{
+	struct sockaddr_in name = {.sin_family = AF_INET,
+		.sin_port = htons(MIP4_PORT),
+		.sin_addr.s_addr = ip_addr_to_v4(&conf->address)};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	char text[IP_TEXT_MAX];
+	int err;
+
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&name, sizeof name) == 0)
+		return fd;
+	err = -errno;
+	if (fd >= 0)
+		close(fd);
+	snprintf(why, why_size, "address %s, UDP port %d: %s; is it on an interface of this host?",
+		ip_addr_format(&conf->address, text), MIP4_PORT, strerror(-err));
+	return err;
+}
+
+/* Bindings of an earlier run: those whose lifetime is over are closed by the first tick. */
+static void resume(struct ha_agent *agent)
+{
+	static const struct ha_notify_events events = {.moved = follow, .rrq_seen = on_rrq_seen};
+
+	for (size_t i = 0; i < agent->parts.conf->n_nodes; i++)
+		follow(agent, ha_binding_at(agent->parts.bindings, i));
+	ha_notify_start(agent->parts.notify, &events, agent);
+	on_tick(agent);
+}
+
+int ha_agent_open(const struct ha_parts *parts, struct ha_agent **out, char *why, size_t why_size)
+{
+	struct ha_agent *agent = calloc(1, sizeof *agent);
+	int err = -ENOMEM;
+
+	snprintf(why, why_size, "out of memory");
+	if (agent == NULL)
+		return err;
+	agent->parts = *parts;
+	agent->fd = -1;
+	agent->next_answer_ns = calloc(parts->conf->n_nodes, sizeof *agent->next_answer_ns);
+	agent->tick = loop_timer_new(parts->loop, on_tick, agent);
+	agent->release = loop_timer_new(parts->loop, on_release, agent);
+	if (agent->next_answer_ns == NULL || agent->tick == NULL || agent->release == NULL)
+		goto fail;
+	err = open_socket(parts->conf, why, why_size);
+	if (err < 0)
+		goto fail;
+	agent->fd = err;
+	resume(agent);
+	err = loop_fd_add(parts->loop, agent->fd, EPOLLIN, on_readable, agent);
+	if (err != 0) {
+		snprintf(why, why_size, "event loop: %s", strerror(-err));
+		goto fail;
+	}
+	*out = agent;
+	return 0;
+fail:
+	ha_agent_close(agent);
+	return err;
+}
+
+void ha_agent_close(struct ha_agent *agent)
+{
+	if (agent == NULL)
+		return;
+	if (agent->fd >= 0) {
+		loop_fd_del(agent->parts.loop, agent->fd);
+		close(agent->fd);
+	}
+	loop_timer_free(agent->tick);
+	loop_timer_free(agent->release);
+	free(agent->next_answer_ns);
+	free(agent);
+}

@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: one UDP socket, and one association (siu/association.h) a gateway, told apart by
+ * the source of a datagram. An association does retransmission and SYNC by itself; it asks for the
+ * bindings here, and its answers come to take_ack():
+ *
+ *   good                 the binding is in force; a former gateway closes its path
+ *   stale                the gateway remembers a later generation than we do: go beyond it
+ *   refused for good     the former binding stays in force, the node gets a denial by REPLY_ONLY
+ *   refused for now      nothing; the association sends it again
+ *   resync needed        nothing; the SYNC that follows has it
+ *
+ * An answer to another generation than the current one is of no interest any more.
+ */
+#include "control/ha/notify.h"
+
+#include "lib/clock.h"
+#include "lib/ipv4.h"
+#include "lib/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MODULE "siu"
+#define RECEIVE_BURST 64      /* datagrams a wake-up */
+#define REPLY_ONLY_PENDING 64 /* beside one UPDATE a node, in an association's queue */
+#define SIU_TTL 255           /* lets a gateway tell neighbours from others, RFC 5082 */
+
+struct link { /* to one gateway */
+	struct ha_notify *notify;
+	int index;
+	struct siu *siu;
+	struct loop_timer *timer;
+	uint64_t events[SIU_EVENT_ENDPOINT_CHANGED + 1];
+};
+
+struct ha_notify {
+	struct loop *loop;
+	const struct ha_conf *conf;
+	struct ha_bindings *bindings;
+	struct ha_counters *counters;
+	struct ha_notify_events events;
+	void *events_arg;
+	int fd;
+	struct link *links; /* n_gateways */
+};
+
+static const char *gateway_name(const struct link *link)
+{
+	return link->notify->conf->gateways[link->index].name;
+}
+
+static void run_timers(struct link *link)
+{
+	loop_timer_arm(link->timer, siu_tick(link->siu, clock_mono_ns()));
+}
+
+static void on_timer(void *arg)
+{
+	run_timers(arg);
+}
+
+/* --- what goes out --- */
+
+static void send_datagram(void *arg, const uint8_t *datagram, size_t len)
+{
+	struct link *link = arg;
+	const struct ip_endpoint *to = &link->notify->conf->gateways[link->index].address;
+	struct sockaddr_in name = {.sin_family = AF_INET,
+		.sin_port = htons(to->port),
+		.sin_addr.s_addr = ip_addr_to_v4(&to->addr)};
+
+	if (sendto(link->notify->fd, datagram, len, 0, (struct sockaddr *)&name, sizeof name) < 0)
+		link->notify->counters->n[HA_SIU_SEND_FAILED]++;
+}
+
+/* The reply as the IP datagram that the gateway passes on; 0: there is none. */
+static size_t build_datagram(const struct ha_notify *notify, const struct ip_addr *coa,
+	const struct ha_reply *reply, uint8_t out[SIU_RRP_MAX])
+{
+	struct ip_endpoint src = {.addr = notify->conf->address, .port = MIP4_PORT};
+	struct ip_endpoint dst = {.addr = *coa, .port = reply->port};
+
+	if (reply->len == 0)
+		return 0;
+	return ipv4_udp_build(out, SIU_RRP_MAX, &src, &dst, reply->bytes, reply->len);
+}
+
+static uint16_t remaining_s(const struct ha_care *care)
+{
+	int64_t left = (int64_t)(care->ends_mono_ns - clock_mono_ns());
+
+	if (left <= 0)
+		return 1; /* the expiry follows within its timer; 0 would mean deregistration */
+	left = (left + (int64_t)NS_PER_S - 1) / (int64_t)NS_PER_S;
+	return left < care->lifetime_s ? (uint16_t)left : care->lifetime_s;
+}
+
+/* The state of the binding as that gateway must have it, without a reply. */
+static struct siu_update describe(const struct ha_binding *binding, int gateway)
+{
+	const struct ha_care *registered = &binding->registered, *former = &binding->in_force;
+	struct siu_update update = {.generation = binding->generation,
+		.identification = binding->known.identification,
+		.home_address = binding->node->home_address};
+
+	if (former->gateway == gateway)
+		update.former_coa = former->coa; /* or unset, as that is */
+	if (registered->gateway == gateway && ip_addr_is_set(&registered->coa)) {
+		update.new_coa = registered->coa;
+		update.lifetime_s = remaining_s(registered);
+	} else {
+		update.flags = SIU_DEREGISTER;
+	}
+	return update;
+}
+
+static int send_update(struct link *link, const struct siu_update *update)
+{
+	int err = siu_update(link->siu, update, clock_mono_ns());
+
+	if (err != 0)
+		link->notify->counters->n[HA_SIU_SEND_FAILED]++;
+	/* Sent by the timer, since this may be a callback of the association itself. */
+	loop_timer_arm(link->timer, 0);
+	return err;
+}
+
+static void send_reply_only(struct link *link, const struct ha_binding *binding,
+	const struct ha_known *request, const struct ha_reply *reply)
+{
+	uint8_t datagram[SIU_RRP_MAX];
+	struct siu_update update = {.generation = binding->generation,
+		.flags = SIU_REPLY_ONLY,
+		.identification = request->identification,
+		.home_address = binding->node->home_address,
+		.new_coa = request->coa,
+		.rrp = datagram};
+
+	update.rrp_len = build_datagram(link->notify, &request->coa, reply, datagram);
+	if (update.rrp_len != 0)
+		(void)send_update(link, &update); /* counted; the node asks again */
+}
+
+/* The binding refused by its gateway, or not even sent: the former one stays. */
+static void refuse(struct link *link, struct ha_binding *binding, uint8_t code)
+{
+	struct ha_notify *notify = link->notify;
+	struct ha_reply denial = {.port = binding->reply.port};
+	bool was_deregistration = !ip_addr_is_set(&binding->registered.coa);
+
+	notify->counters->n[HA_RRQ_GATEWAY_REFUSED]++;
+	if (was_deregistration) {
+		/* There is no path to keep, whatever the gateway thinks of it. */
+		if (ha_binding_confirm(notify->bindings, binding, clock_mono_ns()) != 0)
+			notify->counters->n[HA_STORE_FAILED]++;
+	} else {
+		denial.len = (uint16_t)ha_registration_denial(binding->node, binding->reply.bytes,
+			binding->reply.len, code, denial.bytes, sizeof denial.bytes);
+		if (ha_binding_refuse(notify->bindings, binding, &denial) != 0)
+			notify->counters->n[HA_STORE_FAILED]++;
+		send_reply_only(link, binding, &binding->known, &denial);
+	}
+	notify->events.moved(notify->events_arg, binding);
+}
+
+/* A pending binding, with the reply in it. */
+static void send_pending(struct link *link, struct ha_binding *binding)
+{
+	uint8_t datagram[SIU_RRP_MAX];
+	struct siu_update update = describe(binding, link->index);
+
+	/* The reply to a deregistration goes to the address that asked. */
+	if ((update.flags & SIU_DEREGISTER) != 0 &&
+		!ip_addr_equal(&update.former_coa, &binding->known.coa))
+		update.new_coa = binding->known.coa;
+	update.rrp = datagram;
+	update.rrp_len = build_datagram(
+		link->notify, &binding->known.coa, &binding->reply, datagram);
+	if (update.rrp_len == 0)
+		update.rrp = NULL;
+	if (send_update(link, &update) != 0)
+		refuse(link, binding, MIP4_CODE_NO_RESOURCES);
+}
+
+/* The path at a gateway that this node has left. Lost with a restart of ours, and then made up for
+ * by the sweep at the end of SYNC. */
+static void leave(struct ha_notify *notify, int gateway, const struct ha_binding *binding)
+{
+	struct siu_update update = describe(binding, gateway);
+
+	(void)send_update(&notify->links[gateway], &update); /* counted; swept by the next SYNC */
+}
+
+static bool is_at_gateway(const struct ha_care *care)
+{
+	return ip_addr_is_set(&care->coa) && care->gateway != HA_DIRECT;
+}
+
+/* Tells the gateways of `before` that are not those of the binding now. */
+static void leave_former(
+	struct ha_notify *notify, const struct ha_binding *before, const struct ha_binding *binding)
+{
+	int used = is_at_gateway(&before->in_force) ? before->in_force.gateway : HA_DIRECT;
+	int asked = before->pending ? before->registered.gateway : HA_DIRECT;
+	int now = binding->registered.gateway;
+
+	/* While pending elsewhere the former gateway still carries the traffic. */
+	if (used != HA_DIRECT && used != now && !binding->pending)
+		leave(notify, used, binding);
+	if (asked != HA_DIRECT && asked != now && asked != used)
+		leave(notify, asked, binding);
+}
+
+int ha_notify_register(struct ha_notify *notify, struct ha_binding *binding,
+	const struct ha_registration *reg, const struct ha_reply *reply, int gateway)
+{
+	struct ha_binding before = *binding;
+	int err = ha_binding_accept(notify->bindings, binding, reg, reply, gateway);
+
+	if (err != 0)
+		return err;
+	binding->durable_ns = clock_mono_ns();
+	binding->update_ns = 0;
+	binding->ack_ns = 0;
+	if (gateway != HA_DIRECT) {
+		send_pending(&notify->links[gateway], binding);
+		run_timers(&notify->links[gateway]);
+		binding->update_ns = clock_mono_ns();
+	}
+	leave_former(notify, &before, binding);
+	return 0;
+}
+
+void ha_notify_reply(struct ha_notify *notify, int gateway, const struct ha_binding *binding,
+	const struct ha_known *request, const struct ha_reply *reply)
+{
+	send_reply_only(&notify->links[gateway], binding, request, reply);
+	run_timers(&notify->links[gateway]);
+}
+
+void ha_notify_expire(struct ha_notify *notify, struct ha_binding *binding)
+{
+	struct ha_binding before = *binding;
+
+	if (ha_binding_expire(notify->bindings, binding) != 0) {
+		notify->counters->n[HA_STORE_FAILED]++; /* the next round tries again */
+		return;
+	}
+	notify->counters->n[HA_BINDING_EXPIRED]++;
+	leave_former(notify, &before, binding);
+	notify->events.moved(notify->events_arg, binding);
+}
+
+/* --- what comes in --- */
+
+static uint8_t denial_code(enum siu_result result)
+{
+	switch (result) {
+	case SIU_RESULT_NOT_AUTHORISED:
+	case SIU_RESULT_BAD_COA:
+	case SIU_RESULT_COA_NOT_OBSERVED:
+	case SIU_RESULT_FAMILY_UNSUPPORTED:
+		return MIP4_CODE_PROHIBITED;
+	case SIU_RESULT_NO_SA:
+	case SIU_RESULT_SA_EXPIRED:
+	case SIU_RESULT_NO_ROUTE:
+	case SIU_RESULT_NO_RESOURCES:
+		return MIP4_CODE_NO_RESOURCES;
+	default:
+		return MIP4_CODE_UNSPECIFIED;
+	}
+}
+
+static void confirm(struct link *link, struct ha_binding *binding)
+{
+	struct ha_notify *notify = link->notify;
+	struct ha_binding before = *binding;
+	uint64_t now = clock_mono_ns();
+
+	binding->ack_ns = now;
+	if (ha_binding_confirm(
+		    notify->bindings, binding, now + notify->conf->grace_ms * NS_PER_MS) != 0)
+		notify->counters->n[HA_STORE_FAILED]++;
+	leave_former(notify, &before, binding);
+	notify->events.moved(notify->events_arg, binding);
+}
+
+/* The gateway's memory is longer than ours: say the same again as a later generation. */
+static void outrun(struct link *link, struct ha_binding *binding, uint64_t in_force)
+{
+	struct siu_update update;
+
+	if (ha_binding_outrun(link->notify->bindings, binding, in_force) != 0) {
+		link->notify->counters->n[HA_STORE_FAILED]++;
+		return;
+	}
+	if (binding->pending && binding->registered.gateway == link->index) {
+		send_pending(link, binding);
+		return;
+	}
+	update = describe(binding, link->index);
+	(void)send_update(link, &update); /* counted; the next SYNC says it again */
+}
+
+static void take_ack(void *arg, const struct siu_ack_entry *entry)
+{
+	struct link *link = arg;
+	struct ha_notify *notify = link->notify;
+	struct ha_binding *binding = ha_binding_find(notify->bindings, &entry->home_address);
+
+	if (binding == NULL) {
+		notify->counters->n[HA_SIU_UNKNOWN_NODE]++;
+		return;
+	}
+	if ((entry->update_flags & SIU_REPLY_ONLY) != 0 || !siu_result_is_final(entry->result)) {
+		if (!siu_result_is_good(entry->result))
+			notify->counters->n[HA_SIU_REFUSED]++;
+		return;
+	}
+	if (entry->generation != binding->generation) {
+		notify->counters->n[HA_SIU_SUPERSEDED]++;
+		return;
+	}
+	if (entry->result == SIU_RESULT_STALE) {
+		outrun(link, binding, entry->in_force);
+		return;
+	}
+	if (!siu_result_is_good(entry->result)) {
+		char text[IP_TEXT_MAX];
+
+		notify->counters->n[HA_SIU_REFUSED]++;
+		log_remote(MODULE, "gateway refused gateway=%s node=%s coa=%s reason=%s",
+			gateway_name(link), binding->node->name,
+			ip_addr_format(&binding->registered.coa, text),
+			siu_result_name(entry->result));
+	}
+	if (!binding->pending || binding->registered.gateway != link->index)
+		return; /* the answer to a SYNC or to leaving: nothing waits for it */
+	if (entry->result == SIU_RESULT_RESYNC_NEEDED)
+		return; /* the SYNC that follows asks for this binding again */
+	if (siu_result_is_good(entry->result))
+		confirm(link, binding);
+	else
+		refuse(link, binding, denial_code(entry->result));
+}
+
+static void take_rrq_seen(void *arg, const struct siu_rrq_seen *seen)
+{
+	struct link *link = arg;
+
+	link->notify->events.rrq_seen(link->notify->events_arg, link->index, seen);
+}
+
+static void take_event(void *arg, const struct siu_event *event)
+{
+	static const char *const KINDS[] = {
+		[SIU_EVENT_SA_EXPIRED] = "sa_expired",
+		[SIU_EVENT_ENDPOINT_CHANGED] = "endpoint_changed",
+	};
+	struct link *link = arg;
+	char home[IP_TEXT_MAX], observed[IP_TEXT_MAX];
+
+	if (event->kind < SIU_EVENT_SA_EXPIRED || event->kind > SIU_EVENT_ENDPOINT_CHANGED)
+		return;
+	link->events[event->kind]++;
+	log_remote(MODULE, "event=%s gateway=%s home_address=%s observed=%s", KINDS[event->kind],
+		gateway_name(link), ip_addr_format(&event->home_address, home),
+		ip_endpoint_format(&event->observed, observed));
+}
+
+/* Cursor: index of the node to look at next, plus one. */
+static uint64_t next_binding(void *arg, uint64_t cursor, struct siu_update *update)
+{
+	struct link *link = arg;
+	struct ha_notify *notify = link->notify;
+
+	for (size_t i = cursor != 0 ? (size_t)cursor - 1 : 0; i < notify->conf->n_nodes; i++) {
+		const struct ha_binding *binding = ha_binding_at(notify->bindings, i);
+
+		if (is_at_gateway(&binding->registered) &&
+			binding->registered.gateway == link->index) {
+			*update = describe(binding, link->index);
+			return i + 2;
+		}
+		/* Pending elsewhere: until then the traffic is with this gateway. Its generation
+		 * is the one before, which this gateway has already. */
+		if (is_at_gateway(&binding->in_force) && binding->in_force.gateway == link->index) {
+			*update = (struct siu_update){.generation = binding->generation - 1,
+				.home_address = binding->node->home_address,
+				.new_coa = binding->in_force.coa,
+				.lifetime_s = remaining_s(&binding->in_force)};
+			return i + 2;
+		}
+	}
+	return 0;
+}
+
+static void peer_changed(void *arg, bool up, bool restarted)
+{
+	struct link *link = arg;
+
+	log_remote(MODULE, "gateway=%s is %s%s", gateway_name(link), up ? "up" : "silent",
+		restarted ? " after a restart" : "");
+}
+
+static struct link *link_from(struct ha_notify *notify, const struct sockaddr_in *from)
+{
+	struct ip_endpoint source = {
+		.addr = ip_addr_from_v4(from->sin_addr.s_addr), .port = ntohs(from->sin_port)};
+
+	for (size_t i = 0; i < notify->conf->n_gateways; i++)
+		if (ip_endpoint_equal(&notify->conf->gateways[i].address, &source))
+			return &notify->links[i];
+	return NULL;
+}
+
+static void on_readable(void *arg, int fd, uint32_t epoll_events)
+{
+	struct ha_notify *notify = arg;
+	uint8_t datagram[SIU_DATAGRAM_MAX + 1]; /* one more, so that a longer one fails its tag */
+
+	(void)epoll_events;
+	for (int i = 0; i < RECEIVE_BURST; i++) {
+		struct sockaddr_in from = {0};
+		socklen_t from_len = sizeof from;
+		ssize_t len = recvfrom(
+			fd, datagram, sizeof datagram, 0, (struct sockaddr *)&from, &from_len);
+		struct link *link;
+
+		if (len < 0)
+			return;
+		link = link_from(notify, &from);
+		if (link == NULL) {
+			notify->counters->n[HA_SIU_UNKNOWN_PEER]++;
+			continue;
+		}
+		siu_input(link->siu, datagram, (size_t)len, clock_mono_ns());
+		run_timers(link);
+	}
+}
+
+/* --- open and close --- */
+
+static int open_socket(const struct ip_endpoint *listen, char *why, size_t why_size)
+{
+	struct sockaddr_in name = {.sin_family = AF_INET,
+		.sin_port = htons(listen->port),
+		.sin_addr.s_addr = ip_addr_to_v4(&listen->addr)};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int ttl = SIU_TTL, err;
+	char text[IP_TEXT_MAX];
+
+	if (fd >= 0 && setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl) == 0 &&
+		bind(fd, (struct sockaddr *)&name, sizeof name) == 0)
+		return fd;
+	err = -errno;
+	if (fd >= 0)
+		close(fd);
+	snprintf(why, why_size, "siu.listen %s: %s; is the address on an interface of this host?",
+		ip_endpoint_format(listen, text), strerror(-err));
+	return err;
+}
+
+static int open_link(struct ha_notify *notify, int index, uint32_t boot_epoch)
+{
+	static const struct siu_callbacks callbacks = {.send = send_datagram,
+		.ack = take_ack,
+		.rrq_seen = take_rrq_seen,
+		.event = take_event,
+		.next_binding = next_binding,
+		.peer = peer_changed};
+	const struct ha_conf_gateway *gateway = &notify->conf->gateways[index];
+	struct link *link = &notify->links[index];
+	struct siu_config config = {.role = SIU_HOME_AGENT,
+		.local_id = ntohl(ip_addr_to_v4(&notify->conf->address)),
+		.boot_epoch = boot_epoch,
+		.max_pending = (uint32_t)notify->conf->n_nodes + REPLY_ONLY_PENDING};
+
+	siu_derive_keys(gateway->secret.bytes, gateway->secret.len, gateway->key_id,
+		&config.keys_out[0], &config.keys_in[0]);
+	*link = (struct link){.notify = notify,
+		.index = index,
+		.siu = siu_new(&config, &callbacks, link),
+		.timer = loop_timer_new(notify->loop, on_timer, link)};
+	secret_wipe(&config, sizeof config);
+	return link->siu != NULL && link->timer != NULL ? 0 : -ENOMEM;
+}
+
+int ha_notify_open(struct loop *loop, const struct ha_conf *conf, struct ha_bindings *bindings,
+	struct ha_counters *counters, uint32_t boot_epoch, struct ha_notify **out, char *why,
+	size_t why_size)
+{
+	struct ha_notify *notify = calloc(1, sizeof *notify);
+	int err = -ENOMEM;
+
+	snprintf(why, why_size, "out of memory");
+	if (notify == NULL)
+		return err;
+	*notify = (struct ha_notify){
+		.loop = loop, .conf = conf, .bindings = bindings, .counters = counters, .fd = -1};
+	notify->links = calloc(conf->n_gateways, sizeof *notify->links);
+	if (notify->links == NULL)
+		goto fail;
+	for (size_t i = 0; i < conf->n_gateways; i++) {
+		err = open_link(notify, (int)i, boot_epoch);
+		if (err != 0)
+			goto fail;
+	}
+	err = open_socket(&conf->siu_listen, why, why_size);
+	if (err < 0)
+		goto fail;
+	notify->fd = err;
+	err = loop_fd_add(loop, notify->fd, EPOLLIN, on_readable, notify);
+	if (err != 0)
+		goto fail;
+	*out = notify;
+	return 0;
+fail:
+	ha_notify_close(notify);
+	return err;
+}
+
+void ha_notify_start(struct ha_notify *notify, const struct ha_notify_events *events, void *arg)
+{
+	notify->events = *events;
+	notify->events_arg = arg;
+	for (size_t i = 0; i < notify->conf->n_nodes; i++) {
+		struct ha_binding *binding = ha_binding_at(notify->bindings, i);
+
+		if (binding->pending)
+			send_pending(&notify->links[binding->registered.gateway], binding);
+	}
+	for (size_t i = 0; i < notify->conf->n_gateways; i++)
+		run_timers(&notify->links[i]);
+}
+
+void ha_notify_close(struct ha_notify *notify)
+{
+	if (notify == NULL)
+		return;
+	if (notify->fd >= 0) {
+		loop_fd_del(notify->loop, notify->fd);
+		close(notify->fd);
+	}
+	for (size_t i = 0; notify->links != NULL && i < notify->conf->n_gateways; i++) {
+		loop_timer_free(notify->links[i].timer);
+		siu_free(notify->links[i].siu);
+	}
+	free(notify->links);
+	free(notify);
+}
+
+void ha_notify_stats(struct ha_notify *notify, int gateway, struct siu_stats *out)
+{
+	siu_get_stats(notify->links[gateway].siu, out);
+}
