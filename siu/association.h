@@ -36,9 +36,10 @@ struct siu_config {
 	uint32_t max_pending; /* home agent: updates not yet acknowledged (a node counts once) */
 };
 
-/* Context handed to update(): give it back with siu_ack(), at once or later. */
+/* Context handed to update(): give it back with siu_ack(), at once or later. One of an earlier run
+ * of the peer is ignored. */
 struct siu_ticket {
-	uint64_t datagram_seq;
+	uint64_t datagram_seq; /* our count of the datagrams, not the sequence on the wire */
 	uint16_t entry;
 };
 
@@ -62,8 +63,13 @@ struct siu_callbacks { /* a NULL callback: not wanted by this role */
 };
 
 struct siu_stats {
-	uint64_t rx, tx, retransmitted;
-	uint64_t bad_tag, unknown_key, replayed, malformed, bad_version, not_up, unknown_tlv;
+	uint64_t rx, tx;
+	uint64_t retransmitted; /* UPDATE: datagrams as the same bytes, entries in a new one */
+	uint64_t bad_tag, unknown_key, malformed, bad_version, not_up, unknown_tlv;
+	uint64_t replayed; /* sequence seen before or too old; a repeated UPDATE is one, too */
+	uint64_t busy;     /* gateway: UPDATE refused for now, all of the cache has open entries */
+	/* Home agent: asked for, entries answered, received, received, completed.
+	 * Gateway: entries handed up, answers sent, sent, sent, completed. */
 	uint64_t updates, acks, rrq_seen, events, syncs;
 	uint64_t rtt_us; /* smoothed, UPDATE to ACK; 0: none yet */
 	uint32_t pending;

@@ -78,8 +78,8 @@ struct siu_update {              /* one entry of an UPDATE */
 	uint64_t identification; /* of the RRQ: REPLY_ONLY finds the endpoint by it; time stamps */
 	struct ip_addr home_address;
 	struct ip_addr former_coa; /* unset: none */
-	struct ip_addr new_coa;    /* unset with SIU_DEREGISTER */
-	const uint8_t *rrp;        /* whole IP datagram, or NULL */
+	struct ip_addr new_coa; /* SIU_REPLY_ONLY: as the RRQ says; may be unset: SIU_DEREGISTER */
+	const uint8_t *rrp;     /* whole IP datagram, or NULL */
 	size_t rrp_len;
 };
 
@@ -110,8 +110,8 @@ struct siu_event {
 };
 
 /* An RRP inside an UPDATE must be a whole IPv4 datagram: from that home agent, UDP source port 434
- * to the entry's new CoA (REPLY_ONLY: to the CoA label of the RRQ), registration reply for this
- * home address, not a fragment, good checksums, at most SIU_RRP_MAX bytes. Anything else would be
- * an injection channel. */
+ * to the entry's new CoA (REPLY_ONLY: that is the CoA label of the RRQ; DEREGISTER without a new
+ * CoA: to the former CoA), registration reply for this home address, not a fragment, good
+ * checksums, at most SIU_RRP_MAX bytes. Anything else would be an injection channel. */
 bool siu_rrp_acceptable(const struct siu_update *update, const struct ip_addr *home_agent);
 #endif
