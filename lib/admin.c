@@ -16,7 +16,6 @@
 #include "lib/log.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,13 +60,6 @@ const char *admin_error(const char *format, ...)
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
 	return text;
-}
-
-static void wiping_free(void *data)
-{
-	if (data != NULL)
-		secret_wipe(data, malloc_usable_size(data));
-	free(data);
 }
 
 static int set_address(struct sockaddr_un *addr, const char *path)
@@ -130,8 +122,10 @@ static void client_drop(struct client *client)
 	loop_fd_del(client->admin->loop, client->fd);
 	loop_timer_free(client->idle);
 	close(client->fd);
-	wiping_free(client->in);
-	wiping_free(client->out);
+	if (client->in != NULL)
+		secret_wipe(client->in, client->in_len);
+	free(client->in);
+	free(client->out);
 	*client = (struct client){.admin = client->admin, .fd = -1};
 }
 
@@ -169,7 +163,7 @@ static bool flush(struct client *client)
 		client->out_sent += (size_t)n;
 		loop_timer_arm_in(client->idle, CLIENT_IDLE_NS);
 	}
-	wiping_free(client->out);
+	free(client->out); /* a reply holds no key */
 	client->out = NULL;
 	client->out_len = client->out_sent = 0;
 	return !client->closing;
@@ -315,7 +309,7 @@ int admin_open(struct loop *loop, const char *path, const struct admin_verb *ver
 
 	if (admin == NULL)
 		return -ENOMEM;
-	json_set_alloc_funcs(malloc, wiping_free);
+	admin_wipe_json();
 	admin->loop = loop;
 	admin->verbs = verbs;
 	admin->arg = arg;

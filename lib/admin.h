@@ -40,6 +40,9 @@ void admin_close(struct admin *admin); /* removes the socket file */
 /* Formats into a buffer that lives until the next call. */
 const char *admin_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* From now on jansson wipes what it frees: a request may hold a key. admin_open() does it; a client
+ * calls it before its first json_*() call. */
+void admin_wipe_json(void);
 /* Client: sends request (borrowed), waits at most timeout_ms, returns the reply (new reference) or
  * NULL with a sentence in why. */
 json_t *admin_call(const char *path, json_t *request, int timeout_ms, char *why, size_t why_size);

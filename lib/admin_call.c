@@ -9,6 +9,7 @@
 #include "lib/hmac.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,18 @@
 
 #define REPLY_BYTES_MAX (16u << 20) /* a page is far below that */
 #define REPLY_BYTES_START 65536
+
+static void wiping_free(void *data)
+{
+	if (data != NULL)
+		secret_wipe(data, malloc_usable_size(data));
+	free(data);
+}
+
+void admin_wipe_json(void)
+{
+	json_set_alloc_funcs(malloc, wiping_free);
+}
 
 static int wait_for(int fd, short events, uint64_t deadline_ns)
 {

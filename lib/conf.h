@@ -74,6 +74,9 @@ size_t conf_get_strings(
  * both or neither is an error. min and max in bytes. Wipe it after use. */
 struct conf_secret conf_get_secret(
 	struct conf_group *group, const char *key, size_t min_bytes, size_t max_bytes);
+/* The same from a file by its path, without a configuration. Returns NULL, or what is wrong with
+ * it; the text may be that of strerror(). */
+const char *conf_secret_read(const char *path, struct conf_secret *out);
 
 /* An error of the caller's own check, with the line of key (or of the group: key == NULL). */
 void conf_error(struct conf_group *group, const char *key, const char *format, ...)

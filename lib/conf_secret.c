@@ -53,88 +53,101 @@ static const char *why_not_private(const struct stat *st)
 	return NULL;
 }
 
-/* Reads the file named by key into text; returns its length without blanks at the end, -1 after
- * an error. */
-static ssize_t read_key_file(struct conf_group *group, const char *key, char *text, size_t size)
+const char *conf_secret_read(const char *path, struct conf_secret *out)
 {
-	const char *name = conf_text(group, key, true);
+	char text[KEY_FILE_BYTES_MAX];
 	const char *wrong = NULL;
-	ssize_t len = -1;
+	ssize_t len = 0;
 	struct stat st;
-	int fd;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-	if (name == NULL)
-		return -1;
-	if (name[0] != '/')
-		name = conf_owned_format(group->conf, "%s/%s", group->conf->folder, name);
-	fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		conf_error(group, key, "%.256s: %s", name, strerror(errno));
-	} else {
+	if (fd < 0 || fstat(fd, &st) != 0)
+		wrong = strerror(errno);
+	else
 		wrong = why_not_private(&st);
-		if (wrong == NULL)
-			len = read(fd, text, size);
-		if (wrong == NULL && len < 0)
+	if (wrong == NULL) {
+		len = read(fd, text, sizeof text);
+		if (len < 0)
 			wrong = strerror(errno);
-		if (wrong != NULL)
-			conf_error(group, key, "%.256s: %s", name, wrong);
 	}
 	if (fd >= 0)
 		close(fd);
 	while (len > 0 && isspace((unsigned char)text[len - 1]))
 		len--;
-	return len;
+	if (wrong == NULL && !parse_hex(text, (size_t)len, out))
+		wrong = "must hold pairs of hex digits and nothing else";
+	secret_wipe(text, sizeof text);
+	return wrong;
 }
 
-static void check_holder(struct conf_group *group, const char *key, const config_setting_t *member)
+/* The file named by key. */
+static bool read_named(struct conf_group *group, const char *key, struct conf_secret *out)
 {
+	const char *name = conf_text(group, key, true);
+	const char *wrong;
+
+	if (name == NULL)
+		return false;
+	if (name[0] != '/')
+		name = conf_owned_format(group->conf, "%s/%s", group->conf->folder, name);
+	wrong = conf_secret_read(name, out);
+	if (wrong != NULL)
+		conf_error(group, key, "%.256s: %s", name, wrong);
+	return wrong == NULL;
+}
+
+static void check_holder(struct conf_group *group, const char *key)
+{
+	const config_setting_t *member = conf_member(group, key, true);
 	const char *path = conf_source_path(group->conf, config_setting_source_file(member));
 	const char *wrong;
 	struct stat st;
 
-	if (stat(path, &st) != 0)
-		wrong = strerror(errno);
-	else
-		wrong = why_not_private(&st);
+	wrong = stat(path, &st) != 0 ? strerror(errno) : why_not_private(&st);
 	if (wrong != NULL)
 		conf_error(group, key, "this file %s", wrong);
+}
+
+/* The value of key itself; the file it stands in must be private. */
+static bool read_inline(struct conf_group *group, const char *key, struct conf_secret *out)
+{
+	const char *hex = conf_text(group, key, true);
+
+	if (hex == NULL)
+		return false;
+	check_holder(group, key);
+	if (parse_hex(hex, strlen(hex), out))
+		return true;
+	conf_error(group, key, "must be pairs of hex digits and nothing else");
+	return false;
 }
 
 struct conf_secret conf_get_secret(
 	struct conf_group *group, const char *key, size_t min_bytes, size_t max_bytes)
 {
 	const char *file_key = conf_owned_format(group->conf, "%s_file", key);
-	config_setting_t *member = conf_member(group, key, false);
-	bool in_file = conf_has(group, file_key);
+	bool is_inline = conf_member(group, key, false) != NULL;
+	bool in_file = conf_member(group, file_key, false) != NULL;
 	struct conf_secret secret = {0};
-	char text[KEY_FILE_BYTES_MAX];
-	const char *hex = text;
-	ssize_t len = -1;
+	bool ok;
 
 	if (group->setting == NULL)
 		return secret;
-	if ((member != NULL) == in_file) {
-		conf_member(group, file_key, false);
+	if (is_inline == in_file) {
 		conf_error(group, key,
 			in_file ? "stands beside %s; give one of them"
 				: "is missing; give it or %s",
 			file_key);
 		return secret;
 	}
-	if (in_file) {
-		len = read_key_file(group, file_key, text, sizeof text);
-		key = file_key;
-	} else {
-		hex = conf_text(group, key, true);
-		check_holder(group, key, member);
-		len = hex != NULL ? (ssize_t)strlen(hex) : -1;
+	ok = in_file ? read_named(group, file_key, &secret) : read_inline(group, key, &secret);
+	if (ok && (secret.len < min_bytes || secret.len > max_bytes)) {
+		conf_error(group, in_file ? file_key : key,
+			"has %zu bytes; give %zu to %zu bytes as pairs of hex digits", secret.len,
+			min_bytes, max_bytes);
+		ok = false;
 	}
-	if (len >= 0 && (!parse_hex(hex, (size_t)len, &secret) || secret.len < min_bytes ||
-				secret.len > max_bytes)) {
+	if (!ok)
 		secret_wipe(&secret, sizeof secret);
-		conf_error(group, key, "must be %zu to %zu bytes as pairs of hex digits", min_bytes,
-			max_bytes);
-	}
-	secret_wipe(text, sizeof text);
 	return secret;
 }

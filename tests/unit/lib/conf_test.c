@@ -222,19 +222,20 @@ static void test_wrong_values(void)
 		{SECRET, "k = \"00112233\";", NULL},
 		{SECRET, "k = \"AABBCCDDeeff0011\";", NULL},
 		{SECRET, "", "g.k: is missing; give it or k_file"},
-		{SECRET, "k = \"001122\";", "g.k: must be 4 to 8 bytes as pairs of hex digits"},
-		{SECRET, "k = \"001122334\";", "g.k: must be 4 to 8 bytes"},
-		{SECRET, "k = \"001122334455667788\";", "g.k: must be 4 to 8 bytes"},
-		{SECRET, "k = \"0011223g\";", "g.k: must be 4 to 8 bytes"},
-		{SECRET, "k = \"0x112233\";", "g.k: must be 4 to 8 bytes"},
-		{SECRET, "k = \"00 11 22\";", "g.k: must be 4 to 8 bytes"},
+		{SECRET, "k = \"001122\";",
+			"g.k: has 3 bytes; give 4 to 8 bytes as pairs of hex digits"},
+		{SECRET, "k = \"001122334\";", "g.k: must be pairs of hex digits"},
+		{SECRET, "k = \"001122334455667788\";", "g.k: has 9 bytes; give 4 to 8"},
+		{SECRET, "k = \"0011223g\";", "g.k: must be pairs of hex digits"},
+		{SECRET, "k = \"0x112233\";", "g.k: must be pairs of hex digits"},
+		{SECRET, "k = \"00 11 22\";", "g.k: must be pairs of hex digits"},
 		{SECRET, "k = \"\";", "g.k: must not be empty"},
 		{SECRET, "k = 11223344;", "g.k: must be a string"},
 		{SECRET, "k_file = \"good.key\";", NULL},
-		{SECRET, "k_file = \"long.key\";", "g.k_file: must be 4 to 8 bytes"},
-		{SECRET, "k_file = \"endless.key\";", "g.k_file: must be 4 to 8 bytes"},
-		{SECRET, "k_file = \"empty.key\";", "g.k_file: must be 4 to 8 bytes"},
-		{SECRET, "k_file = \"two.key\";", "g.k_file: must be 4 to 8 bytes"},
+		{SECRET, "k_file = \"long.key\";", "g.k_file: has 9 bytes; give 4 to 8"},
+		{SECRET, "k_file = \"endless.key\";", "g.k_file: "},
+		{SECRET, "k_file = \"empty.key\";", "g.k_file: has 0 bytes; give 4 to 8"},
+		{SECRET, "k_file = \"two.key\";", "g.k_file: "},
 		{SECRET, "k_file = 5;", "g.k_file: must be a string"},
 		{SECRET, "k_file = \"good.key\"; k = \"00112233\";",
 			"g.k: stands beside k_file; give one of them"},
@@ -519,6 +520,21 @@ static void test_key_file_kinds(void)
 	}
 }
 
+static void test_secret_read(void)
+{
+	struct conf_secret secret = {0};
+
+	write_file("read.key", 0600, "00ff\n");
+	CU_ASSERT_PTR_NULL(conf_secret_read(path_of("read.key"), &secret));
+	CU_ASSERT(secret.len == 2 && secret.bytes[0] == 0 && secret.bytes[1] == 0xff);
+	write_file("read.key", 0600, "00fx");
+	CU_ASSERT_STRING_EQUAL(conf_secret_read(path_of("read.key"), &secret),
+		"must hold pairs of hex digits and nothing else");
+	write_file("read.key", 0640, "00ff");
+	CU_ASSERT_PTR_NOT_NULL(strstr(conf_secret_read(path_of("read.key"), &secret), "chmod 600"));
+	CU_ASSERT_PTR_NOT_NULL(conf_secret_read(path_of("none.key"), &secret));
+}
+
 static void test_optional_group(void)
 {
 	struct conf *conf = conf_of("x = 1;");
@@ -604,6 +620,7 @@ int main(void)
 		{"file errors", test_file_errors},
 		{"private files", test_private_files},
 		{"kinds of key files", test_key_file_kinds},
+		{"key file by its path", test_secret_read},
 		{"optional group", test_optional_group},
 		{"errors of the caller", test_own_errors},
 		{"many errors", test_many_errors},
