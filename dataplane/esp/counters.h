@@ -62,6 +62,11 @@ struct counter_slot *counters_take(
 void counters_drop(struct counters *counters, struct counter_slot *slot);
 
 /* Raises ceilings that are less than half the headroom ahead and makes them durable. May block for
- * the disk: own thread or timer of the control thread. Looks at no more than max_slots a call. */
+ * the disk: own thread or timer of the control thread. Looks at no more than max_slots a call,
+ * going on where the last one ended. Call it with UINT32_MAX between the first counters_take() and
+ * the first packet: only then are new slots durable. 0 or -errno. */
 int counters_sync(struct counters *counters, uint32_t max_slots);
+
+/* Tests only: this text instead of the kernel's boot id; NULL: the kernel's again. */
+void counters_set_boot_id_test(const char *boot_id);
 #endif

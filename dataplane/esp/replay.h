@@ -7,9 +7,9 @@
  *
  * Owner: one struct sa_in. Threads: any worker. With sa->shared a commit takes the SA's spin lock
  * for a few tens of ns; the test before decryption takes none, since the commit tests again. Crash:
- * a commit writes the right edge first, then clears words, then sets the bit. A kill between these
- * steps may refuse packets that are new; it never takes one twice. Sources: RFC 4303 section 3.4.3
- * and appendix A2, RFC 6479.
+ * a commit clears words outside the old window, writes the right edge, clears the rest, sets the
+ * bit. A kill between these steps may refuse packets that are new; it never takes one twice.
+ * Sources: RFC 4303 section 3.4.3 and appendix A2, RFC 6479.
  */
 #include "dataplane/esp/sa.h"
 

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works, in three passes over a burst, in the order of RFC 4303 section 3.4:
+ *   prepare: lengths, full sequence number, test against the window, operation;
+ *   decrypt: one call of the engine, which compares the tags;
+ *   finish:  tag, window (commit), padding and next header, inner length, ECN.
+ * Nothing but lengths and numbers is looked at before the tag was good.
+ */
+#include "dataplane/esp/esp.h"
+#include "dataplane/esp/replay.h"
+#include "lib/wire.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define ESP_IV_BYTES 8
+#define ESP_ALIGN 4         /* bytes; RFC 4303 section 2.4 */
+#define NEXT_HEADER_IPV4 4  /* IANA protocol numbers */
+#define NEXT_HEADER_NONE 59 /* dummy packet: RFC 4303 section 2.6 */
+#define IPV4_HEADER_MIN 20  /* bytes */
+#define IPV4_IHL_MASK 0x0f  /* words of 4 bytes */
+#define ECN_MASK 0x03       /* of the TOS byte: RFC 3168 section 5 */
+#define ECN_DROP 0xff
+
+struct pending { /* a packet between prepare and finish */
+	uint64_t seq;
+	const uint8_t *outer;
+	uint8_t index;
+};
+
+uint32_t esp_spi(const uint8_t *esp)
+{
+	return wire_load_u32(esp);
+}
+
+static inline enum verdict prepare_one(
+	const struct sa_in *sa, const struct esp_pkt *pkt, struct crypto_op *op, uint64_t *seq)
+{
+	uint32_t outer_len, text_len, seq_low;
+	const uint8_t *esp;
+
+	if (pkt->len < IPV4_HEADER_MIN + ESP_MIN_BYTES)
+		return VERDICT_BAD_ESP;
+	outer_len = (pkt->data[0] & IPV4_IHL_MASK) * 4u;
+	if (pkt->len < outer_len + ESP_MIN_BYTES)
+		return VERDICT_BAD_ESP;
+	text_len = pkt->len - outer_len - ESP_HDR_BYTES - ESP_IV_BYTES - CRYPTO_TAG_BYTES;
+	if (text_len % ESP_ALIGN != 0)
+		return VERDICT_BAD_ESP;
+
+	esp = pkt->data + outer_len;
+	seq_low = wire_load_u32(esp + 4);
+	*seq = replay_infer(sa, seq_low);
+	if (!replay_test(sa, *seq))
+		return VERDICT_REPLAY;
+
+	op->key = sa->key;
+	op->data = pkt->data + outer_len + ESP_HDR_BYTES + ESP_IV_BYTES;
+	op->tag = op->data + text_len;
+	op->len = text_len;
+	op->alg = sa->alg;
+	memcpy(op->nonce, &sa->salt_be, 4);
+	memcpy(op->nonce + 4, esp + ESP_HDR_BYTES, ESP_IV_BYTES);
+	memcpy(op->aad, esp, 4);
+	if (sa->esn) { /* RFC 4106 section 5 */
+		wire_store_u64(op->aad + 4, *seq);
+		op->aad_len = 12;
+	} else {
+		wire_store_u32(op->aad + 4, seq_low);
+		op->aad_len = 8;
+	}
+	return VERDICT_OK;
+}
+
+/* RFC 4303 section 2.4: 1, 2, 3, ... then pad length and next header. Gives the bytes before. */
+static inline enum verdict padding_check(const uint8_t *text, uint32_t len, uint32_t *inner_room)
+{
+	uint32_t pad = text[len - 2];
+	uint8_t next_header = text[len - 1];
+
+	if (pad + ESP_TRAILER_BYTES > len)
+		return VERDICT_BAD_PADDING;
+	*inner_room = len - ESP_TRAILER_BYTES - pad;
+	for (uint32_t i = 0; i < pad; i++) {
+		if (text[*inner_room + i] != (uint8_t)(i + 1))
+			return VERDICT_BAD_PADDING;
+	}
+	if (next_header == NEXT_HEADER_IPV4)
+		return VERDICT_OK;
+	return next_header == NEXT_HEADER_NONE ? VERDICT_DUMMY : VERDICT_BAD_PADDING;
+}
+
+/* RFC 6040 section 4.2, figure 4: [inner][outer]. 0: Not-ECT, 1: ECT(1), 2: ECT(0), 3: CE. */
+static const uint8_t ecn_merged[4][4] = {
+	{0, 0, 0, ECN_DROP},
+	{1, 1, 1, 3},
+	{2, 1, 2, 3},
+	{3, 3, 3, 3},
+};
+
+/* RFC 1624 equation 3: the checksum follows the first 16-bit word of the header. */
+static void tos_set(uint8_t *header, uint8_t tos)
+{
+	uint32_t sum = (uint16_t)~wire_load_u16(header + 10);
+
+	sum += (uint16_t)~wire_load_u16(header);
+	header[1] = tos;
+	sum += wire_load_u16(header);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum += sum >> 16;
+	wire_store_u16(header + 10, (uint16_t)~sum);
+}
+
+static inline enum verdict ecn_decap(uint8_t *inner, const uint8_t *outer)
+{
+	uint8_t before = inner[1] & ECN_MASK;
+	uint8_t after = ecn_merged[before][outer[1] & ECN_MASK];
+
+	if (after == before)
+		return VERDICT_OK;
+	if (after == ECN_DROP)
+		return VERDICT_ECN;
+	tos_set(inner, (uint8_t)((inner[1] & ~ECN_MASK) | after));
+	return VERDICT_OK;
+}
+
+/* What is behind the inner packet's own length is padding for traffic flow confidentiality: RFC
+ * 4303 section 2.7. */
+static inline enum verdict inner_check(const uint8_t *inner, uint32_t room, uint32_t *total_len)
+{
+	if (room < IPV4_HEADER_MIN)
+		return VERDICT_RUNT;
+	if (inner[0] >> 4 != 4)
+		return VERDICT_BAD_HEADER;
+	*total_len = wire_load_u16(inner + 2);
+	if (*total_len < IPV4_HEADER_MIN)
+		return VERDICT_BAD_HEADER;
+	return *total_len <= room ? VERDICT_OK : VERDICT_RUNT;
+}
+
+static inline enum verdict finish_one(
+	struct sa_in *sa, const struct crypto_op *op, const struct pending *p, struct esp_pkt *pkt)
+{
+	uint8_t *inner = op->data;
+	uint32_t room, total_len, end;
+	enum verdict verdict;
+
+	if (!op->ok)
+		return VERDICT_BAD_ICV;
+	if (!replay_commit(sa, p->seq))
+		return VERDICT_REPLAY;
+	verdict = padding_check(inner, op->len, &room);
+	if (verdict == VERDICT_OK)
+		verdict = inner_check(inner, room, &total_len);
+	if (verdict == VERDICT_OK)
+		verdict = ecn_decap(inner, p->outer);
+	if (verdict != VERDICT_OK)
+		return verdict;
+
+	end = (uint32_t)(inner - pkt->data) + total_len;
+	pkt->headroom = (uint16_t)(pkt->headroom + (inner - pkt->data));
+	pkt->tailroom = (uint16_t)(pkt->tailroom + (pkt->len - end));
+	pkt->data = inner;
+	pkt->len = total_len;
+	return VERDICT_OK;
+}
+
+static unsigned prepare(struct sa_in *const sas[], const struct esp_pkt pkts[],
+	enum verdict verdicts[], unsigned n, struct crypto_op ops[], struct pending pending[])
+{
+	unsigned n_ops = 0;
+
+	/* The right edge is in the slot's first line. */
+	for (unsigned i = 0; i < n; i++) {
+		if (verdicts[i] == VERDICT_OK && (i == 0 || sas[i] != sas[i - 1]))
+			__builtin_prefetch(sas[i]->slot, 1);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		if (verdicts[i] != VERDICT_OK)
+			continue;
+		verdicts[i] = prepare_one(sas[i], &pkts[i], &ops[n_ops], &pending[n_ops].seq);
+		if (verdicts[i] != VERDICT_OK)
+			continue;
+		pending[n_ops].outer = pkts[i].data;
+		pending[n_ops].index = (uint8_t)i;
+		n_ops++;
+	}
+	return n_ops;
+}
+
+/* Counted once for a run of one SA, not per packet. */
+static void count_run(struct sa_in *sa, uint64_t packets, uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&sa->slot->packets, packets, memory_order_relaxed);
+	atomic_fetch_add_explicit(&sa->slot->bytes, bytes, memory_order_relaxed);
+}
+
+void esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
+	struct sa_in *const sas[], struct esp_pkt pkts[], enum verdict verdicts[], unsigned n)
+{
+	struct crypto_op ops[ESP_BURST_MAX];
+	struct pending pending[ESP_BURST_MAX];
+	struct sa_in *run = NULL;
+	uint64_t packets = 0, bytes = 0;
+	unsigned n_ops;
+
+	assert(n <= ESP_BURST_MAX);
+	n_ops = prepare(sas, pkts, verdicts, n, ops, pending);
+	engine->decrypt(thread, ops, n_ops);
+	for (unsigned k = 0; k < n_ops; k++) {
+		unsigned i = pending[k].index;
+
+		verdicts[i] = finish_one(sas[i], &ops[k], &pending[k], &pkts[i]);
+		if (verdicts[i] != VERDICT_OK)
+			continue;
+		if (sas[i] != run) {
+			if (run != NULL)
+				count_run(run, packets, bytes);
+			run = sas[i];
+			packets = bytes = 0;
+		}
+		packets++;
+		bytes += pkts[i].len;
+	}
+	if (run != NULL)
+		count_run(run, packets, bytes);
+}

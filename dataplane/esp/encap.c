@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works, in three passes over a burst:
+ *   admit:   which packets have a path, fit its MTU and their buffer;
+ *   number:  for each run of packets of one SA, one reservation of sequence numbers and IVs, then
+ *            trailer, ESP header and outer header of each are written and its operation is set up;
+ *   encrypt: one call of the engine.
+ *
+ * Layout (RFC 4303 section 2, RFC 4106 section 3):
+ *   outer header | SPI, sequence number | IV (8) | inner, padding, pad length, next header | ICV
+ */
+#include "dataplane/esp/esp.h"
+#include "lib/wire.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define ESP_IV_BYTES 8
+#define ESP_ALIGN 4            /* bytes; RFC 4303 section 2.4 */
+#define NEXT_HEADER_IPV4 4     /* IANA protocol numbers */
+#define IPV4_DF_BYTE_MASK 0x40 /* of byte 6 of the header */
+/* No more numbers beyond this: RFC 4303 section 3.3.3. The ESN limit leaves room for reservations
+ * of many threads at once, so that the 64-bit counter itself never wraps. */
+#define SEQ_LAST_32 UINT64_C(0xffffffff)
+#define SEQ_LAST_ESN (UINT64_MAX - (UINT64_C(1) << 32))
+
+static inline unsigned pad_bytes(uint32_t inner_len)
+{
+	return -(inner_len + ESP_TRAILER_BYTES) & (ESP_ALIGN - 1);
+}
+
+static inline enum verdict admit_one(const struct path *path, const struct esp_pkt *pkt)
+{
+	uint32_t front = path->outer[0].len + (uint32_t)(ESP_HDR_BYTES + ESP_IV_BYTES);
+	uint32_t behind = pad_bytes(pkt->len) + ESP_TRAILER_BYTES + CRYPTO_TAG_BYTES;
+
+	if (path->outer[0].len == 0)
+		return VERDICT_NO_PATH;
+	if (front + pkt->len + behind > path->mtu)
+		return VERDICT_TOO_BIG;
+	if (pkt->headroom < front || pkt->tailroom < behind)
+		return VERDICT_NO_ROOM;
+	return VERDICT_OK;
+}
+
+static unsigned admit(struct sa_out *const sas[], const struct path *const paths[],
+	const struct esp_pkt pkts[], enum verdict verdicts[], unsigned n,
+	uint8_t index[ESP_BURST_MAX])
+{
+	unsigned n_good = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (verdicts[i] != VERDICT_OK)
+			continue;
+		verdicts[i] = admit_one(paths[i], &pkts[i]);
+		if (verdicts[i] != VERDICT_OK)
+			continue;
+		if (n_good == 0 || sas[i] != sas[index[n_good - 1]]) {
+			__builtin_prefetch(&sas[i]->iv, 1);
+			__builtin_prefetch(sas[i]->slot, 1);
+		}
+		index[n_good++] = (uint8_t)i;
+	}
+	return n_good;
+}
+
+/* First of n IVs in a row, or false: not all of them lie in the SA's epoch. */
+static inline bool reserve_iv(struct sa_out *sa, unsigned n, uint64_t *first)
+{
+	uint64_t epoch = atomic_load_explicit(&sa->iv_epoch, memory_order_relaxed);
+
+	*first = atomic_fetch_add_explicit(&sa->iv, n, memory_order_relaxed);
+	return *first >> SA_IV_COUNTER_BITS == epoch &&
+	       (*first + n - 1) >> SA_IV_COUNTER_BITS == epoch;
+}
+
+/* First of n sequence numbers in a row; returns how many of them may be used. A used-up counter is
+ * not moved on, or it would wrap in the end. */
+static inline unsigned reserve_seq(struct sa_out *sa, unsigned n, uint64_t *first)
+{
+	struct counter_slot *slot = sa->slot;
+	uint64_t last_ever = sa->esn ? SEQ_LAST_ESN : SEQ_LAST_32;
+
+	if (atomic_load_explicit(&slot->seq, memory_order_relaxed) >= last_ever)
+		return 0;
+	*first = atomic_fetch_add_explicit(&slot->seq, n, memory_order_relaxed) + 1;
+	if (*first > last_ever)
+		return 0;
+	return last_ever - *first + 1 < n ? (unsigned)(last_ever - *first + 1) : n;
+}
+
+/* Total length, TOS, identification and DF are the packet's; the rest is prebuilt. RFC 6040 normal
+ * mode copies the whole TOS byte (RFC 2474: DSCP and ECN). */
+static inline void outer_write(uint8_t *at, const struct path_outer *outer, const uint8_t *inner,
+	uint32_t total_len, uint16_t id)
+{
+	uint8_t tos = inner[1], df = inner[6] & IPV4_DF_BYTE_MASK;
+	uint32_t sum = outer->sum + tos + total_len + id + ((uint32_t)df << 8);
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum += sum >> 16;
+	memcpy(at, outer->bytes, 20);
+	at[1] = tos;
+	wire_store_u16(at + 2, (uint16_t)total_len);
+	wire_store_u16(at + 4, id);
+	at[6] = df;
+	wire_store_u16(at + 10, (uint16_t)~sum);
+}
+
+/* 1, 2, 3, ... and the two trailer bytes: RFC 4303 section 2.4. */
+static inline uint32_t trailer_write(uint8_t *at, uint32_t inner_len)
+{
+	static const uint8_t pattern[ESP_ALIGN] = {1, 2, 3, 0};
+	unsigned pad = pad_bytes(inner_len);
+
+	memcpy(at, pattern, sizeof pattern); /* room: the ICV follows */
+	at[pad] = (uint8_t)pad;
+	at[pad + 1] = NEXT_HEADER_IPV4;
+	return pad + ESP_TRAILER_BYTES;
+}
+
+struct numbers {
+	uint64_t seq;
+	uint64_t iv;
+};
+
+static inline void build(struct crypto_op *op, const struct sa_out *sa, const struct path *path,
+	struct esp_pkt *pkt, struct numbers number)
+{
+	const struct path_outer *outer = &path->outer[0];
+	uint8_t *inner = pkt->data;
+	uint8_t *esp = inner - ESP_HDR_BYTES - ESP_IV_BYTES;
+	uint32_t text_len = pkt->len + trailer_write(inner + pkt->len, pkt->len);
+	uint32_t total_len = outer->len + (uint32_t)(ESP_HDR_BYTES + ESP_IV_BYTES) + text_len +
+			     CRYPTO_TAG_BYTES;
+
+	wire_store_u32(esp, sa->spi);
+	wire_store_u32(esp + 4, (uint32_t)number.seq);
+	wire_store_u64(esp + ESP_HDR_BYTES, number.iv);
+	outer_write(esp - outer->len, outer, inner, total_len, (uint16_t)number.seq);
+
+	op->key = sa->key;
+	op->data = inner;
+	op->tag = inner + text_len;
+	op->len = text_len;
+	op->alg = sa->alg;
+	memcpy(op->nonce, &sa->salt_be, 4);
+	wire_store_u64(op->nonce + 4, number.iv);
+	wire_store_u32(op->aad, sa->spi);
+	if (sa->esn) { /* RFC 4106 section 5 */
+		wire_store_u64(op->aad + 4, number.seq);
+		op->aad_len = 12;
+	} else {
+		wire_store_u32(op->aad + 4, (uint32_t)number.seq);
+		op->aad_len = 8;
+	}
+
+	pkt->data = esp - outer->len;
+	pkt->headroom = (uint16_t)(pkt->headroom - (inner - pkt->data));
+	pkt->tailroom = (uint16_t)(pkt->tailroom - (text_len - pkt->len) - CRYPTO_TAG_BYTES);
+	pkt->len = total_len;
+}
+
+static void refuse(enum verdict verdicts[], const uint8_t index[], unsigned from, unsigned to,
+	enum verdict why)
+{
+	for (unsigned k = from; k < to; k++)
+		verdicts[index[k]] = why;
+}
+
+/* A run: index[0..n) are packets of one SA. Returns how many operations were set up. */
+static unsigned number_run(struct crypto_op ops[], struct sa_out *sa,
+	const struct path *const paths[], struct esp_pkt pkts[], enum verdict verdicts[],
+	const uint8_t index[], unsigned n)
+{
+	struct numbers number = {0};
+	uint64_t bytes = 0;
+	unsigned usable = reserve_seq(sa, n, &number.seq);
+
+	refuse(verdicts, index, usable, n, VERDICT_SEQ_EXHAUSTED);
+	if (usable == 0)
+		return 0;
+	if (!reserve_iv(sa, usable, &number.iv)) {
+		refuse(verdicts, index, 0, usable, VERDICT_IV_EXHAUSTED);
+		return 0;
+	}
+	for (unsigned k = 0; k < usable; k++) {
+		struct esp_pkt *pkt = &pkts[index[k]];
+
+		bytes += pkt->len;
+		build(&ops[k], sa, paths[index[k]], pkt, number);
+		number.seq++;
+		number.iv++;
+	}
+	atomic_fetch_add_explicit(&sa->slot->packets, usable, memory_order_relaxed);
+	atomic_fetch_add_explicit(&sa->slot->bytes, bytes, memory_order_relaxed);
+	return usable;
+}
+
+void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
+	struct sa_out *const sas[], const struct path *const paths[], struct esp_pkt pkts[],
+	enum verdict verdicts[], unsigned n)
+{
+	struct crypto_op ops[ESP_BURST_MAX];
+	uint8_t index[ESP_BURST_MAX];
+	unsigned n_good, n_ops = 0, run;
+
+	assert(n <= ESP_BURST_MAX);
+	n_good = admit(sas, paths, pkts, verdicts, n, index);
+	for (unsigned start = 0; start < n_good; start += run) {
+		struct sa_out *sa = sas[index[start]];
+
+		for (run = 1; start + run < n_good && sas[index[start + run]] == sa;)
+			run++;
+		n_ops += number_run(&ops[n_ops], sa, paths, pkts, verdicts, &index[start], run);
+	}
+	engine->encrypt(thread, ops, n_ops);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: the ring of RFC 6479. Bit seq % 64 of word seq / 64 (modulo the ring) says
+ * "seen". The ring is longer than the window, so that moving the right edge clears whole words and
+ * never shifts.
+ *
+ * Every store to the slot is a release: a kill -9 finds them in the file in the order written here.
+ * At each point between two stores the window refuses what was accepted before. Near moves clear
+ * spare words first. Far moves (more than the spare words at once) set the edge first; a number in
+ * the gap that another worker tests at that very moment may then be refused for an old mark.
+ */
+#include "dataplane/esp/replay.h"
+
+#include <immintrin.h>
+
+/* RFC 4303 appendix A2.2: the high half that puts the packet in or right of the window. */
+uint64_t replay_infer(const struct sa_in *sa, uint32_t seq_low)
+{
+	const struct counter_slot *slot = sa->slot;
+	uint64_t top, high;
+	uint32_t top_low, bottom_low;
+
+	if (!sa->esn)
+		return seq_low;
+	top = atomic_load_explicit(&slot->seq, memory_order_relaxed);
+	top_low = (uint32_t)top;
+	high = top >> 32;
+	bottom_low = top_low - slot->window + 1; /* modulo 2^32 */
+	if (top_low >= slot->window - 1) {
+		/* Case A: the window lies in one subspace. Past the last of all numbers the sum
+		 * wraps to a small one, which is left of the window. */
+		if (seq_low < bottom_low)
+			high++;
+	} else if (seq_low >= bottom_low) {
+		/* Case B: the window spans two. There is nothing before subspace 0; number 0 is
+		 * never valid. */
+		if (high == 0)
+			return 0;
+		high--;
+	}
+	return high << 32 | seq_low;
+}
+
+static inline _Atomic(uint64_t) *word_of(struct counter_slot *slot, uint64_t seq)
+{
+	return &slot->bits[(seq / REPLAY_WORD_BITS) & (slot->n_words - 1)];
+}
+
+static inline uint64_t mask_of(uint64_t seq)
+{
+	return UINT64_C(1) << (seq % REPLAY_WORD_BITS);
+}
+
+static inline bool is_new(struct counter_slot *slot, uint64_t seq)
+{
+	uint64_t top = atomic_load_explicit(&slot->seq, memory_order_relaxed);
+
+	if (seq > top)
+		return true;
+	if (seq == 0 || top - seq >= slot->window)
+		return false;
+	return (atomic_load_explicit(word_of(slot, seq), memory_order_relaxed) & mask_of(seq)) == 0;
+}
+
+/* Words that no number of the window can lie in, wherever its right edge is. */
+static inline uint32_t spare_words(const struct counter_slot *slot)
+{
+	return slot->n_words - (slot->window + REPLAY_WORD_BITS - 2) / REPLAY_WORD_BITS - 1;
+}
+
+static inline void clear_words(struct counter_slot *slot, uint64_t after, uint64_t last)
+{
+	while (after < last) {
+		after++;
+		atomic_store_explicit(
+			&slot->bits[after & (slot->n_words - 1)], 0, memory_order_release);
+	}
+}
+
+/* Moves the right edge to seq and clears the words that come into use: beforehand if they are spare
+ * now, so that nobody who reads without the lock takes an old mark for a new one. */
+static inline void advance(struct counter_slot *slot, uint64_t top, uint64_t seq)
+{
+	uint64_t word = top / REPLAY_WORD_BITS, last = seq / REPLAY_WORD_BITS;
+
+	if (last - word <= spare_words(slot)) {
+		clear_words(slot, word, last);
+		atomic_store_explicit(&slot->seq, seq, memory_order_release);
+		return;
+	}
+	/* A far jump: some of the words are still part of the window. */
+	atomic_store_explicit(&slot->seq, seq, memory_order_release);
+	if (last - word > slot->n_words)
+		word = last - slot->n_words;
+	clear_words(slot, word, last);
+}
+
+static inline bool commit(struct counter_slot *slot, uint64_t seq)
+{
+	uint64_t top = atomic_load_explicit(&slot->seq, memory_order_relaxed);
+	_Atomic(uint64_t) *word = word_of(slot, seq);
+	uint64_t seen;
+
+	if (seq > top)
+		advance(slot, top, seq);
+	else if (seq == 0 || top - seq >= slot->window)
+		return false;
+	seen = atomic_load_explicit(word, memory_order_relaxed);
+	if ((seen & mask_of(seq)) != 0)
+		return false;
+	atomic_store_explicit(word, seen | mask_of(seq), memory_order_release);
+	return true;
+}
+
+static inline void lock_sa(struct sa_in *sa)
+{
+	/* Acquire pairs with the release in unlock_sa() of the worker that had it before. */
+	while (atomic_flag_test_and_set_explicit(&sa->lock, memory_order_acquire))
+		_mm_pause();
+}
+
+static inline void unlock_sa(struct sa_in *sa)
+{
+	atomic_flag_clear_explicit(&sa->lock, memory_order_release);
+}
+
+bool replay_test(const struct sa_in *sa, uint64_t seq)
+{
+	return is_new(sa->slot, seq);
+}
+
+bool replay_commit(struct sa_in *sa, uint64_t seq)
+{
+	bool fresh;
+
+	if (!sa->shared)
+		return commit(sa->slot, seq);
+	lock_sa(sa);
+	fresh = commit(sa->slot, seq);
+	unlock_sa(sa);
+	return fresh;
+}
