@@ -44,6 +44,7 @@ class Siu:
     care_of: str = ""
     generation: int = 0
     deregister: bool = False
+    reply_only: bool = False
     good: bool = True  # ACK: the result is a good one
 
 
@@ -134,8 +135,8 @@ def check_away(move, end, outside, siu):
         say(f"the registration request names {rrq[2]}, not {move.care_of}")
     updates = [
         s for s in siu
-        if s.kind == "update" and s.to_gateway and s.care_of == move.care_of and not s.deregister
-        and move.new <= s.at < end
+        if s.kind == "update" and s.to_gateway and s.care_of == move.care_of
+        and not s.deregister and not s.reply_only and move.new <= s.at < end
     ]  # fmt: skip
     if not updates:
         say(f"no SIU with the new address {move.care_of}")
@@ -170,6 +171,7 @@ def check_ack(move, end, generation, outside, siu, steps):
     ack = [
         s for s in siu
         if s.kind == "ack" and not s.to_gateway and s.generation == generation and s.good
+        and not s.reply_only
         and steps.siu <= s.at < end
     ]  # fmt: skip
     if not ack:

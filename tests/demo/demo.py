@@ -223,7 +223,7 @@ def draw(path, moves, steps, down, goodput, begin, end):
 def evaluate(world, captures, moves, end, one_way):
     node = world.node
     outside = analysis.Outside(captures["outside"].path, OUTSIDE, node.up, node.down)
-    siu = read_siu(captures["inside"].path)
+    siu = read_siu(captures["inside"].path, world.siu_key)
     steps = analysis.check_moves(moves, end, outside, siu)
     down, up, progress = analysis.read_flows(
         captures["corr"].path, captures["node"].path, CORRESPONDENT, node.home_address,

@@ -70,7 +70,7 @@ def test_roaming(world, reverse_tunnel):
         world, ["A", "B", "A", "home"]
     )
     outside = analysis.Outside(outside_path, OUTSIDE, world.node.up, world.node.down)
-    steps = analysis.check_moves(moves, end, outside, read_siu(inside_path))
+    steps = analysis.check_moves(moves, end, outside, read_siu(inside_path, world.siu_key))
     assert [s.faults for s in steps] == [[], [], [], []]
     assert outside.clear == [] and outside.repeated == []
 
@@ -126,7 +126,7 @@ def test_denial_reaches_a_node_that_has_moved_and_ends_in_the_fallback(world):
         assert file.read().strip() == VISITED["A"][2]
     opened = analysis.Outside(outside.stop(), OUTSIDE, world.node.up, world.node.down)
     assert {(dst, code) for _, dst, code in opened.rrp} == {(VISITED["A"][2], 131)}
-    siu = [s for s in read_siu(inside.stop()) if s.kind == "update"]
+    siu = [s for s in read_siu(inside.stop(), world.siu_key) if s.kind == "update"]
     assert siu and all(s.reply_only for s in siu)
     row = world.roamctl("roamgate", "show", "nodes")["rows"][0]
     assert row["coa"] in (None, "", "-")
@@ -156,4 +156,4 @@ def test_registration_from_the_inside_takes_no_gateway(world):
     assert sender == (HOME_AGENT, mip.PORT)
     assert answer[0] == mip.RRP and mip.code_of(answer) == 0
     assert answer[12:20] == request[16:24]
-    assert not [s for s in read_siu(inside.stop()) if s.kind == "update"]
+    assert not [s for s in read_siu(inside.stop(), world.siu_key) if s.kind == "update"]

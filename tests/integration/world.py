@@ -303,6 +303,7 @@ class Border(Site):
         super().close()
 
     def start_gateway(self, changes=None, nodes=None, ready=True):
+        self.started_with = (changes, nodes)
         changes = changes or {}
         if self.virtio:
             changes = merge(
@@ -346,6 +347,10 @@ class Border(Site):
     def clear_outside(self, seconds=0.3):
         """Home-address traffic that left the gateway without protection."""
         return take(self.outside, lambda p: p.proto != ESP and p.src != OUTSIDE, seconds)
+
+    def start_gateway_again(self):
+        """With the configuration of the last start."""
+        return self.start_gateway(*self.started_with)
 
     def _start_virtio_guest(self):
         """The other side of the gateway's vhost ports: virtio-user ports joined to the wires."""
