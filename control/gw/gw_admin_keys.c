@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: a request is read by small getters that know the arguments of its verb; the first
+ * thing wrong ends the reading, and nothing has changed by then. Key material is wiped from here as
+ * soon as it was handed on; lib/admin.c wipes the request.
+ */
+#include "control/gw/gw_admin.h"
+#include "control/gw/key_verbs.h"
+#include "control/gw/provision.h"
+#include "lib/hmac.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct reader { /* of one request; the first error stays */
+	json_t *request;
+	const char *error;
+};
+
+static const char *read_string(struct reader *reader, const char *key, const char *def)
+{
+	json_t *value = json_object_get(reader->request, key);
+
+	if (json_is_string(value))
+		return json_string_value(value);
+	if (reader->error == NULL && (value != NULL || def == NULL))
+		reader->error = admin_error("%s: a string is needed", key);
+	return def == NULL ? "" : def;
+}
+
+static uint64_t read_count(struct reader *reader, const char *key, uint64_t min, uint64_t max,
+	uint64_t def, bool required)
+{
+	json_t *value = json_object_get(reader->request, key);
+	json_int_t number = json_integer_value(value);
+	char *end = NULL;
+
+	if (value == NULL && !required)
+		return def;
+	/* SPIs are usually written in hex, which JSON has no numbers for. */
+	if (json_is_string(value)) {
+		number = strtoll(json_string_value(value), &end, 0);
+		if (end == json_string_value(value) || *end != '\0')
+			number = -1;
+	} else if (!json_is_integer(value)) {
+		number = -1;
+	}
+	if (number >= 0 && (uint64_t)number >= min && (uint64_t)number <= max)
+		return (uint64_t)number;
+	if (reader->error == NULL)
+		reader->error = admin_error("%s: a number from %llu to %llu is needed", key,
+			(unsigned long long)min, (unsigned long long)max);
+	return def;
+}
+
+static bool read_bool(struct reader *reader, const char *key, bool def)
+{
+	json_t *value = json_object_get(reader->request, key);
+
+	if (value == NULL)
+		return def;
+	if (!json_is_boolean(value) && reader->error == NULL)
+		reader->error = admin_error("%s: true or false is needed", key);
+	return json_is_true(value);
+}
+
+static struct tunnel *read_node(struct reader *reader, const struct gw *gw)
+{
+	const char *name = read_string(reader, "node", NULL);
+	struct tunnel *tunnel = reader->error == NULL ? tunnel_by_name(gw->tunnels, name) : NULL;
+
+	if (tunnel == NULL && reader->error == NULL)
+		reader->error = admin_error("node: there is no \"%s\"", name);
+	return tunnel;
+}
+
+static bool read_inbound(struct reader *reader)
+{
+	const char *direction = read_string(reader, "direction", NULL);
+
+	if (reader->error == NULL && strcmp(direction, "in") != 0 && strcmp(direction, "out") != 0)
+		reader->error = admin_error("direction: \"in\" or \"out\" is needed");
+	return strcmp(direction, "in") == 0;
+}
+
+static uint32_t read_spi(struct reader *reader)
+{
+	return (uint32_t)read_count(reader, "spi", SA_SPI_MIN, UINT32_MAX, 0, true);
+}
+
+/* Arguments that the verb does not know are refused: a misspelt one must not be ignored. */
+static void refuse_unknown(struct reader *reader, const char *const known[])
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(reader->request, key, value)
+	{
+		bool found = strcmp(key, "verb") == 0;
+
+		for (size_t i = 0; !found && known[i] != NULL; i++)
+			found = strcmp(key, known[i]) == 0;
+		if (!found && reader->error == NULL)
+			reader->error = admin_error("%s: this verb has no such argument", key);
+	}
+}
+
+/* --- nodes --------------------------------------------------------------------------------------
+ */
+
+static int home_agent_of(struct reader *reader, const struct gw *gw, const struct ip_addr *home)
+{
+	const char *name = read_string(reader, "home_agent", NULL);
+
+	for (uint32_t i = 0; reader->error == NULL && i < gw->conf->n_home_agents; i++) {
+		const struct gw_home_agent_conf *ha = &gw->conf->home_agents[i];
+
+		if (strcmp(ha->name, name) != 0)
+			continue;
+		if (gw_prefixes_contain(&ha->prefixes, home))
+			return (int)i;
+		reader->error = admin_error(
+			"home_address: lies outside of the prefixes of \"%s\"", name);
+	}
+	if (reader->error == NULL)
+		reader->error = admin_error("home_agent: there is no \"%s\"", name);
+	return -1;
+}
+
+json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
+{
+	static const char *const known[] = {
+		"node", "home_address", "home_agent", "strict_inner_source", NULL};
+	struct reader reader = {.request = request};
+	struct gw_node_conf node = {0};
+	struct gw *gw = arg;
+	const char *name, *home;
+	char why[256];
+	int ha;
+
+	refuse_unknown(&reader, known);
+	name = read_string(&reader, "node", NULL);
+	home = read_string(&reader, "home_address", NULL);
+	if (reader.error == NULL && !gw_name_ok(name))
+		reader.error = admin_error("node: 1 to 31 letters, digits, '.', '_' or '-'");
+	if (reader.error == NULL &&
+		(!ip_addr_parse(home, &node.home_address) || node.home_address.family != AF_INET))
+		reader.error = admin_error("home_address: an IPv4 address is needed");
+	ha = home_agent_of(&reader, gw, &node.home_address);
+	if (read_bool(&reader, "strict_inner_source", true))
+		node.flags |= NODE_STRICT_INNER_SOURCE;
+	if (reader.error != NULL) {
+		*error = reader.error;
+		return NULL;
+	}
+	snprintf(node.name, sizeof node.name, "%s", name);
+	node.home_agent = (uint32_t)ha;
+	if (provision_add(gw, &node, why, sizeof why) != 0) {
+		*error = admin_error("%s", why);
+		return NULL;
+	}
+	return json_pack("{s:i}", "handle", (int)tunnel_by_name(gw->tunnels, name)->handle);
+}
+
+json_t *gw_admin_node_del(void *arg, json_t *request, const char **error)
+{
+	static const char *const known[] = {"node", NULL};
+	struct reader reader = {.request = request};
+	struct gw *gw = arg;
+	struct tunnel *tunnel;
+
+	refuse_unknown(&reader, known);
+	tunnel = read_node(&reader, gw);
+	if (reader.error == NULL && key_del_node(gw->keys, tunnel, true) != 0)
+		reader.error = admin_error("the packet path refused to delete the node");
+	*error = reader.error;
+	return reader.error == NULL ? json_object() : NULL;
+}
+
+/* --- SAs ----------------------------------------------------------------------------------------
+ */
+
+json_t *gw_admin_alloc_spi(void *arg, json_t *request, const char **error)
+{
+	struct gw *gw = arg;
+	uint32_t spi = key_alloc_spi(gw->keys);
+
+	(void)request;
+	if (spi == 0) {
+		*error = admin_error("%d SPIs are reserved and not used: add or wait %d s",
+			KEY_SPI_RESERVED_MAX, KEY_SPI_RESERVED_S);
+		return NULL;
+	}
+	return json_pack("{s:I}", "spi", (json_int_t)spi);
+}
+
+static void read_key(struct reader *reader, struct sa_params *params)
+{
+	const struct crypto_alg_info *info = &crypto_alg_infos[params->alg];
+	const size_t want = (size_t)info->key_bytes + info->salt_bytes;
+	const char *text = read_string(reader, "key", NULL);
+
+	if (reader->error != NULL)
+		return;
+	for (size_t i = 0; i < want * 2; i++) {
+		const char digit = text[i];
+		int value = isdigit((unsigned char)digit) ? digit - '0'
+			    : strchr("abcdef", digit | 0x20) != NULL && digit != '\0'
+				    ? (digit | 0x20) - 'a' + 10
+				    : -1;
+
+		if (value < 0)
+			break;
+		params->key[i / 2] = (uint8_t)(params->key[i / 2] << 4 | value);
+		if (i + 1 == want * 2 && text[i + 1] == '\0')
+			return;
+	}
+	reader->error = admin_error("key: %zu bytes as hex are needed (key and salt)", want);
+}
+
+static void read_params(
+	struct reader *reader, const struct gw *gw, bool inbound, struct sa_params *params)
+{
+	const char *algorithm = read_string(reader, "algorithm", NULL);
+	const char *source = read_string(reader, "source", "any");
+
+	params->spi = read_spi(reader);
+	params->alg = CRYPTO_ALG_COUNT;
+	for (int i = 0; i < CRYPTO_ALG_COUNT; i++) {
+		if (strcmp(crypto_alg_infos[i].name, algorithm) == 0)
+			params->alg = (enum crypto_alg)i;
+	}
+	if (params->alg == CRYPTO_ALG_COUNT) {
+		if (reader->error == NULL)
+			reader->error = admin_error("algorithm: \"%s\" is not known", algorithm);
+		return;
+	}
+	read_key(reader, params);
+	params->esn = read_bool(reader, "esn", true);
+	if (!inbound)
+		return;
+	params->destination = gw->conf->ports[DP_OUTSIDE].addrs[0];
+	params->replay_window = (uint32_t)read_count(
+		reader, "replay_window", REPLAY_WINDOW_MIN, REPLAY_WINDOW_MAX, 1024, false);
+	if (reader->error == NULL && strcmp(source, "any") != 0 &&
+		!ip_addr_parse(source, &params->source))
+		reader->error = admin_error("source: \"any\" or an address is needed");
+}
+
+json_t *gw_admin_sa_add(void *arg, json_t *request, const char **error)
+{
+	static const char *const known[] = {"node", "direction", "spi", "algorithm", "key", "esn",
+		"replay_window", "source", "lifetime_s", NULL};
+	struct reader reader = {.request = request};
+	struct sa_params params = {0};
+	struct gw *gw = arg;
+	const char *why = "";
+	struct tunnel *tunnel;
+	uint64_t lifetime_s;
+	bool inbound;
+
+	refuse_unknown(&reader, known);
+	tunnel = read_node(&reader, gw);
+	inbound = read_inbound(&reader);
+	lifetime_s = read_count(&reader, "lifetime_s", 0, KEY_LIFETIME_MAX_S, 0, false);
+	read_params(&reader, gw, inbound, &params);
+	if (reader.error == NULL &&
+		key_add(gw->keys, tunnel, inbound, &params, lifetime_s, &why) != 0)
+		reader.error = admin_error("%s", why);
+	secret_wipe(&params, sizeof params);
+	*error = reader.error;
+	return reader.error == NULL ? json_object() : NULL;
+}
+
+json_t *gw_admin_sa_update(void *arg, json_t *request, const char **error)
+{
+	static const char *const known[] = {
+		"node", "direction", "spi", "lifetime_s", "make_current", NULL};
+	struct reader reader = {.request = request};
+	struct gw *gw = arg;
+	const char *why = "";
+	struct tunnel *tunnel;
+	uint64_t lifetime_s;
+	bool inbound, make_current, has_lifetime;
+	uint32_t spi;
+
+	refuse_unknown(&reader, known);
+	tunnel = read_node(&reader, gw);
+	inbound = read_inbound(&reader);
+	spi = read_spi(&reader);
+	has_lifetime = json_object_get(request, "lifetime_s") != NULL;
+	lifetime_s = read_count(&reader, "lifetime_s", 0, KEY_LIFETIME_MAX_S, 0, false);
+	make_current = read_bool(&reader, "make_current", false);
+	if (reader.error == NULL &&
+		key_update(gw->keys, tunnel, inbound, spi, has_lifetime ? &lifetime_s : NULL,
+			make_current, &why) != 0)
+		reader.error = admin_error("%s", why);
+	*error = reader.error;
+	return reader.error == NULL ? json_object() : NULL;
+}
+
+json_t *gw_admin_sa_query(void *arg, json_t *request, const char **error)
+{
+	static const char *const known[] = {"node", "direction", "spi", NULL};
+	struct reader reader = {.request = request};
+	const struct tunnel_sa *sa = NULL;
+	struct gw *gw = arg;
+	struct tunnel *tunnel;
+	bool inbound;
+	uint32_t spi;
+
+	refuse_unknown(&reader, known);
+	tunnel = read_node(&reader, gw);
+	inbound = read_inbound(&reader);
+	spi = read_spi(&reader);
+	if (reader.error == NULL) {
+		sa = key_query(tunnel, inbound, spi);
+		if (sa == NULL)
+			reader.error = admin_error("spi: this node has no such SA");
+	}
+	*error = reader.error;
+	return sa == NULL ? NULL : gw_admin_sa_row(tunnel, sa);
+}
+
+json_t *gw_admin_sa_del(void *arg, json_t *request, const char **error)
+{
+	static const char *const known[] = {"node", "direction", "spi", NULL};
+	struct reader reader = {.request = request};
+	struct gw *gw = arg;
+	const char *why = "";
+	struct tunnel *tunnel;
+	bool inbound;
+	uint32_t spi;
+
+	refuse_unknown(&reader, known);
+	tunnel = read_node(&reader, gw);
+	inbound = read_inbound(&reader);
+	spi = read_spi(&reader);
+	if (reader.error == NULL && key_del(gw->keys, tunnel, inbound, spi, &why) != 0)
+		reader.error = admin_error("%s", why);
+	*error = reader.error;
+	return reader.error == NULL ? json_object() : NULL;
+}
+
+/* Events after number "from": an IKE daemon asks again and again. */
+json_t *gw_admin_sa_events(void *arg, json_t *request, const char **error)
+{
+	const struct gw *gw = arg;
+	uint64_t number = gw_admin_from(request) + 1;
+	const struct key_event *event;
+	json_t *rows = json_array();
+
+	(void)error;
+	for (; (event = key_event_at(gw->keys, number)) != NULL; number = event->number + 1) {
+		json_array_append_new(rows,
+			json_pack("{s:I, s:s, s:s, s:s, s:I, s:I}", "number",
+				(json_int_t)event->number, "event",
+				event->kind == KEY_EVENT_HARD ? "expired" : "rekey", "node",
+				event->name, "direction", event->inbound ? "in" : "out", "spi",
+				(json_int_t)event->spi, "real_ns", (json_int_t)event->real_ns));
+	}
+	return json_pack("{s:o}", "rows", rows);
+}
+
+json_t *gw_admin_reload(void *arg, json_t *request, const char **error)
+{
+	struct gw *gw = arg;
+	struct provision_counts counts;
+	struct gw_conf *fresh = gw_conf_load(gw->conf->path);
+	char why[256];
+	int rc;
+
+	(void)request;
+	if (fresh == NULL) {
+		*error = admin_error("%s has errors, nothing changed: roamgate --check -c %s",
+			gw->conf->path, gw->conf->path);
+		return NULL;
+	}
+	rc = provision_reload(gw, fresh, &counts, why, sizeof why);
+	gw_conf_free(fresh);
+	if (rc != 0) {
+		*error = admin_error("%s", why);
+		return NULL;
+	}
+	return json_pack("{s:i, s:i, s:i, s:i, s:s}", "added", (int)counts.added, "changed",
+		(int)counts.changed, "removed", (int)counts.removed, "kept", (int)counts.kept,
+		"note", "nodes only; other keys take effect at the next start");
+}

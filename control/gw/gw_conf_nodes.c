@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: home agents first, since nodes name them. What must be unique over the whole list
+ * of nodes (name, home address, inbound SPI, key) goes through one keymap each, so that a file with
+ * a million nodes is still checked in linear time.
+ */
+#include "control/gw/gw_conf.h"
+#include "control/gw/keymap.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void read_name(struct conf_group *group, char out[NODE_NAME_MAX])
+{
+	const char *name = conf_get_string(group, "name", NULL);
+
+	if (name == NULL || !conf_has(group, "name"))
+		return;
+	if (gw_name_ok(name))
+		snprintf(out, NODE_NAME_MAX, "%s", name);
+	else
+		conf_error(group, "name",
+			"name: \"%s\" must have 1 to %d letters, digits, '.', '_' or '-'", name,
+			NODE_NAME_MAX - 1);
+}
+
+static void read_secrets(struct conf_group *group, struct gw_home_agent_conf *ha)
+{
+	ha->secrets[0].id = (uint16_t)conf_get_int(group, "key_id", "", 0, 65535, 0, true);
+	ha->secrets[0].secret = conf_get_secret(group, "secret", SIU_KEY_MIN, SIU_KEY_MAX);
+	if (!conf_has(group, "next_key_id") && !conf_has(group, "next_secret") &&
+		!conf_has(group, "next_secret_file"))
+		return;
+	ha->secrets[1].id = (uint16_t)conf_get_int(group, "next_key_id", "", 0, 65535, 0, true);
+	ha->secrets[1].secret = conf_get_secret(group, "next_secret", SIU_KEY_MIN, SIU_KEY_MAX);
+	if (conf_has(group, "next_key_id") && ha->secrets[1].id == ha->secrets[0].id)
+		conf_error(group, "next_key_id", "next_key_id: is the same as key_id");
+}
+
+static void read_home_agent(
+	struct gw_conf *conf, struct conf_group *group, struct gw_home_agent_conf *ha)
+{
+	read_name(group, ha->name);
+	ha->address = conf_get_endpoint(group, "address", SIU_PORT_DEFAULT, true);
+	ha->tunnel_source = conf_get_addr(group, "tunnel_source", true);
+	ha->prefixes.n = conf_get_prefixes(
+		group, "prefixes", ha->prefixes.list, GW_PREFIXES_MAX, true);
+	if (ha->prefixes.n == 0 && conf_has(group, "prefixes"))
+		conf_error(group, "prefixes", "prefixes: at least one is needed");
+	read_secrets(group, ha);
+	for (uint32_t i = 0; i < conf->n_home_agents; i++) {
+		const struct gw_home_agent_conf *other = &conf->home_agents[i];
+
+		if (ha->name[0] != '\0' && strcmp(ha->name, other->name) == 0)
+			conf_error(
+				group, "name", "name: home agent \"%s\" is there twice", ha->name);
+		if (ip_addr_is_set(&ha->address.addr) &&
+			ip_addr_equal(&ha->address.addr, &other->address.addr))
+			conf_error(group, "address", "address: home agent \"%s\" has it too",
+				other->name);
+		if (ip_addr_is_set(&ha->tunnel_source) &&
+			ip_addr_equal(&ha->tunnel_source, &other->tunnel_source))
+			conf_error(group, "tunnel_source",
+				"tunnel_source: home agent \"%s\" has it too", other->name);
+	}
+	if (ip_addr_is_set(&ha->tunnel_source) &&
+		!gw_prefixes_contain(&conf->inside, &ha->tunnel_source))
+		conf_error(
+			group, "tunnel_source", "tunnel_source: lies outside of inside_prefixes");
+}
+
+void gw_conf_read_home_agents(struct gw_conf *conf, struct conf_group *root)
+{
+	size_t n = conf_get_list(root, "home_agents", true);
+
+	if (n == 0 && conf_has(root, "home_agents"))
+		conf_error(root, "home_agents", "home_agents: at least one is needed");
+	if (n > GW_HOME_AGENTS_MAX) {
+		conf_error(root, "home_agents", "home_agents: %zu, at most %d are possible", n,
+			GW_HOME_AGENTS_MAX);
+		n = GW_HOME_AGENTS_MAX;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct conf_group group = conf_list_at(root, "home_agents", i);
+
+		if (group.setting == NULL)
+			continue;
+		read_home_agent(conf, &group, &conf->home_agents[conf->n_home_agents]);
+		conf_group_end(&group);
+		conf->n_home_agents++;
+	}
+}
+
+struct uniques { /* over all nodes */
+	struct keymap *names, *home_addresses, *spis, *keys;
+};
+
+/* Records that node i has key; an error if another node has it. Wiped secrets never come here:
+ * keys go in as fingerprints. */
+static void claim(struct keymap *map, const void *bytes, size_t len, uint32_t i,
+	struct conf_group *group, const char *key, const struct gw_conf *conf)
+{
+	uint32_t other;
+
+	if (keymap_get(map, bytes, len, &other))
+		conf_error(
+			group, key, "%s: node \"%s\" has the same", key, conf->nodes[other].name);
+	else if (keymap_add(map, bytes, len, i) != 0)
+		conf_error(group, key, "out of memory");
+}
+
+static void read_sa(struct conf_group *group, struct sa_params *sa, bool inbound, uint32_t i,
+	const struct uniques *uniques, const struct gw_conf *conf)
+{
+	const char *key_name = conf_has(group, "key_file") ? "key_file" : "key";
+	struct conf_secret secret;
+	size_t want;
+
+	sa->spi = (uint32_t)conf_get_int(group, "spi", "", SA_SPI_MIN, UINT32_MAX, 0, true);
+	sa->alg = (enum crypto_alg)conf_get_choice(group, "algorithm", crypto_alg_names(), -1);
+	if ((unsigned)sa->alg >= CRYPTO_ALG_COUNT)
+		sa->alg = CRYPTO_AES128GCM16; /* the error is recorded; go on with any */
+	want = (size_t)crypto_alg_infos[sa->alg].key_bytes + crypto_alg_infos[sa->alg].salt_bytes;
+	secret = conf_get_secret(group, "key", want, want);
+	if (secret.len == want) {
+		uint8_t id[COUNTERS_ID_BYTES];
+
+		memcpy(sa->key, secret.bytes, want);
+		sa_key_id(sa, id);
+		claim(uniques->keys, id, sizeof id, i, group, key_name, conf);
+	}
+	secret_wipe(&secret, sizeof secret);
+	sa->esn = conf_get_bool(group, "esn", true);
+	if (!inbound)
+		return;
+	sa->replay_window = (uint32_t)conf_get_int(group, "replay_window", "packets",
+		REPLAY_WINDOW_MIN, REPLAY_WINDOW_MAX, 1024, false);
+	if (conf_has(group, "source") &&
+		strcmp(conf_get_string(group, "source", "any"), "any") != 0)
+		sa->source = conf_get_addr(group, "source", true);
+	sa->destination = conf->ports[DP_OUTSIDE].addrs[0];
+	if (sa->spi >= SA_SPI_MIN)
+		claim(uniques->spis, &sa->spi, sizeof sa->spi, i, group, "spi", conf);
+}
+
+/* Index of the named home agent, or -1 and an error. */
+static int find_home_agent(const struct gw_conf *conf, struct conf_group *group)
+{
+	const char *name = conf_get_string(group, "home_agent", NULL);
+
+	if (name == NULL || !conf_has(group, "home_agent"))
+		return -1;
+	for (uint32_t i = 0; i < conf->n_home_agents; i++) {
+		if (strcmp(conf->home_agents[i].name, name) == 0)
+			return (int)i;
+	}
+	conf_error(group, "home_agent", "home_agent: \"%s\" is not in home_agents", name);
+	return -1;
+}
+
+static void read_home(struct gw_conf *conf, struct conf_group *group, struct gw_node_conf *node,
+	uint32_t i, const struct uniques *uniques)
+{
+	int ha = find_home_agent(conf, group);
+
+	node->home_agent = ha < 0 ? 0 : (uint32_t)ha;
+	node->home_address = conf_get_addr(group, "home_address", true);
+	if (!ip_addr_is_set(&node->home_address))
+		return;
+	if (node->home_address.family != AF_INET || !ip_addr_is_unicast(&node->home_address))
+		conf_error(group, "home_address", "home_address: must be an IPv4 unicast address");
+	else if (!gw_prefixes_contain(&conf->inside, &node->home_address))
+		conf_error(group, "home_address", "home_address: lies outside of inside_prefixes");
+	else if (ha >= 0 &&
+		 !gw_prefixes_contain(&conf->home_agents[ha].prefixes, &node->home_address))
+		conf_error(group, "home_address",
+			"home_address: lies outside of the prefixes of home agent \"%s\"",
+			conf->home_agents[ha].name);
+	claim(uniques->home_addresses, &node->home_address, sizeof node->home_address, i, group,
+		"home_address", conf);
+}
+
+static void read_node(
+	struct gw_conf *conf, struct conf_group *group, uint32_t i, const struct uniques *uniques)
+{
+	struct gw_node_conf *node = &conf->nodes[i];
+	const bool has_in = conf_has(group, "inbound"), has_out = conf_has(group, "outbound");
+
+	read_name(group, node->name);
+	if (node->name[0] != '\0')
+		claim(uniques->names, node->name, strlen(node->name), i, group, "name", conf);
+	read_home(conf, group, node, i, uniques);
+	node->care_of = conf_get_addr(group, "care_of", false);
+	if (ip_addr_is_set(&node->care_of) &&
+		gw_conf_coa_check(conf, &node->care_of) != SIU_RESULT_OK)
+		conf_error(group, "care_of",
+			"care_of: multicast, loopback, our own, inside or forbidden address");
+	if (conf_get_bool(group, "strict_inner_source", true))
+		node->flags |= NODE_STRICT_INNER_SOURCE;
+	node->has_sas = has_in || has_out;
+	if (node->has_sas) {
+		struct conf_group in = conf_get_group(group, "inbound", true);
+		struct conf_group out = conf_get_group(group, "outbound", true);
+
+		if (in.setting != NULL) {
+			read_sa(&in, &node->in, true, i, uniques, conf);
+			conf_group_end(&in);
+		}
+		if (out.setting != NULL) {
+			read_sa(&out, &node->out, false, i, uniques, conf);
+			conf_group_end(&out);
+		}
+	}
+	conf_group_end(group);
+}
+
+void gw_conf_read_nodes(struct gw_conf *conf, struct conf_group *root)
+{
+	struct uniques uniques = {keymap_new(), keymap_new(), keymap_new(), keymap_new()};
+	size_t n = conf_get_list(root, "mobile_nodes", false);
+
+	if (n > conf->max_nodes) {
+		conf_error(root, "mobile_nodes", "mobile_nodes: %zu, but max_nodes is %u", n,
+			conf->max_nodes);
+		n = 0;
+	}
+	conf->nodes = calloc(n == 0 ? 1 : n, sizeof *conf->nodes);
+	if (conf->nodes == NULL || uniques.names == NULL || uniques.home_addresses == NULL ||
+		uniques.spis == NULL || uniques.keys == NULL) {
+		conf_error(root, NULL, "out of memory");
+		n = 0;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct conf_group group = conf_list_at(root, "mobile_nodes", i);
+
+		conf->n_nodes++;
+		if (group.setting != NULL)
+			read_node(conf, &group, (uint32_t)i, &uniques);
+	}
+	keymap_free(uniques.names);
+	keymap_free(uniques.home_addresses);
+	keymap_free(uniques.spis);
+	keymap_free(uniques.keys);
+}

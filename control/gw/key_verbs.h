@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CONTROL_GW_KEY_VERBS_H
+#define CONTROL_GW_KEY_VERBS_H
+/*
+ * The one way by which keys come in and go: alloc-spi, add, update, query, del, and expire events.
+ * The configuration file and the control socket (an IKE daemon) call the same functions.
+ *
+ * Owner:    main.c. Threads: control.
+ * Rules:    a key stands in one SA and one direction only. A key that was deleted does not come
+ *           back in the same run, since its window and sequence number went with it. An outbound
+ *           SA whose node was removed and added again (its counter slot is kept) starts in a fresh
+ *           IV epoch. Inbound SPIs are unique; 0..255 are reserved (RFC 4303 section 2.1).
+ * Errors:   0 or -errno with a sentence for the operator in *why; on error nothing changed.
+ */
+#include "control/gw/state.h"
+#include "control/gw/tunnel.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define KEY_SPENT_KEPT 65536             /* deleted keys that are remembered */
+#define KEY_SPI_RESERVED_MAX 1024        /* by alloc-spi, not yet added */
+#define KEY_SPI_RESERVED_S 60            /* s; then the number is free again */
+#define KEY_EVENTS_KEPT 256              /* newest expire events */
+#define KEY_LIFETIME_MAX_S (366 * 86400) /* s */
+
+struct key_verbs;
+
+enum key_event_kind { KEY_EVENT_SOFT = 1, KEY_EVENT_HARD };
+struct key_event {
+	uint64_t number; /* from 1 */
+	enum key_event_kind kind;
+	uint64_t real_ns;
+	uint32_t node; /* handle */
+	char name[NODE_NAME_MAX];
+	bool inbound;
+	uint32_t spi;
+};
+typedef void key_event_fn(void *arg, const struct key_event *event);
+
+/* fn hears every event at once; may be NULL. NULL: out of memory. */
+struct key_verbs *key_verbs_new(
+	struct tunnels *tunnels, struct state *state, key_event_fn *fn, void *arg);
+void key_verbs_free(struct key_verbs *keys);
+
+/* A random inbound SPI that nobody has, reserved for KEY_SPI_RESERVED_S. 0: too many reserved. */
+uint32_t key_alloc_spi(struct key_verbs *keys);
+/* params: wiped by the caller. lifetime_s 0: no end. An outbound SA becomes current if there is
+ * none, else next until key_update(). */
+int key_add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
+	const struct sa_params *params, uint64_t lifetime_s, const char **why)
+	__attribute__((warn_unused_result));
+/* New lifetime (0: no end), and make_current: the next outbound SA takes over. */
+int key_update(struct key_verbs *keys, struct tunnel *tunnel, bool inbound, uint32_t spi,
+	const uint64_t *lifetime_s, bool make_current, const char **why)
+	__attribute__((warn_unused_result));
+/* What is known of an SA, never the key; NULL: no such SA. Valid until the next change. */
+const struct tunnel_sa *key_query(struct tunnel *tunnel, bool inbound, uint32_t spi);
+int key_del(struct key_verbs *keys, struct tunnel *tunnel, bool inbound, uint32_t spi,
+	const char **why) __attribute__((warn_unused_result));
+/* Was this key deleted in this run? Then it may not come back. */
+bool key_is_spent(const struct key_verbs *keys, const uint8_t key_id[COUNTERS_ID_BYTES]);
+/* The node with all its SAs. forever: its keys may not come back. */
+int key_del_node(struct key_verbs *keys, struct tunnel *tunnel, bool forever)
+	__attribute__((warn_unused_result));
+
+/* Deletes what has expired and raises events; looks at a bounded number of nodes a call. */
+void key_verbs_tick(struct key_verbs *keys, uint64_t now_ns);
+/* The event with that number, or the oldest kept after it; NULL: none yet. */
+const struct key_event *key_event_at(const struct key_verbs *keys, uint64_t number);
+uint32_t key_iv_epoch(const struct key_verbs *keys); /* that the next outbound SA would get */
+#endif

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * roamgate: the VPN gateway. Start and stop order only.
+ *
+ * How this works: configuration, then what must be durable before anything is sent (epoch,
+ * counters), then ports, Linux's mirrors, nodes with their keys, SIU, the control socket, and last
+ * the workers. The stop goes the other way round. Exit codes: 0, 1 configuration, 2 environment.
+ */
+#include "control/gw/gw.h"
+#include "control/gw/gw_admin.h"
+#include "control/gw/gw_conf.h"
+#include "control/gw/handovers.h"
+#include "control/gw/key_verbs.h"
+#include "control/gw/mirror.h"
+#include "control/gw/provision.h"
+#include "control/gw/pump.h"
+#include "control/gw/siu_handler.h"
+#include "control/gw/state.h"
+#include "control/gw/tunnel.h"
+#include "lib/admin.h"
+#include "lib/log.h"
+#include "lib/loop.h"
+#include "lib/ready.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROGRAM "roamgate"
+#define RX_DESCRIPTORS 1024
+#define TX_DESCRIPTORS 1024
+
+struct program {
+	struct gw gw;
+	struct gw_conf *conf;
+	struct admin *admin;
+	struct pump pump;
+	char why[512]; /* what went wrong at the start, and the mend */
+};
+
+static int usage(FILE *to, int code)
+{
+	fprintf(to, "usage: " PROGRAM " -c FILE [--check]\n       " PROGRAM " --version\n");
+	return code;
+}
+
+static void on_stop_signal(void *arg, int signo)
+{
+	struct program *program = arg;
+
+	log_info("main", "signal %d, stopping", signo);
+	loop_stop(program->gw.loop);
+}
+
+static void on_key_event(void *arg, const struct key_event *event)
+{
+	struct program *program = arg;
+
+	if (event->kind == KEY_EVENT_HARD && program->gw.siu != NULL)
+		siu_handler_sa_expired(program->gw.siu, event->node);
+}
+
+static int start_dataplane(struct program *program)
+{
+	const struct gw_conf *conf = program->conf;
+	struct dp_config config = {
+		.file_prefix = conf->file_prefix,
+		.worker_cpus = conf->worker_cpus,
+		.control_cpu = conf->control_cpu,
+		.no_huge = conf->no_huge,
+		.memory_mb = conf->memory_mb,
+		.max_nodes = conf->max_nodes,
+		.max_routes = conf->max_routes,
+		.max_neighbours = conf->max_neighbours,
+		.mbufs = conf->mbufs,
+		.rx_descriptors = RX_DESCRIPTORS,
+		.tx_descriptors = TX_DESCRIPTORS,
+		.crypto_engine = conf->crypto_engine,
+		.n_home_agents = conf->n_home_agents,
+		.registration_rate = conf->registration_rate,
+		.counters = state_counters(program->gw.state),
+	};
+
+	for (int i = 0; i < DP_PORTS; i++) {
+		config.ports[i].devargs = conf->ports[i].device;
+		config.ports[i].n_addrs = conf->ports[i].n_addrs;
+		config.ports[i].mtu = conf->ports[i].mtu;
+		memcpy(config.ports[i].addrs, conf->ports[i].addrs, sizeof conf->ports[i].addrs);
+	}
+	for (uint32_t i = 0; i < conf->n_home_agents; i++)
+		config.home_agents[i] = (struct ip_prefix){
+			.addr = conf->home_agents[i].tunnel_source, .len = 32};
+	return dataplane_new(&config, &program->gw.dp, program->why, sizeof program->why);
+}
+
+static int start_tables(struct program *program)
+{
+	struct gw *gw = &program->gw;
+	struct tunnel_config config;
+
+	snprintf(program->why, sizeof program->why, "out of memory");
+	gw->handovers = handovers_new();
+	if (gw->handovers == NULL)
+		return -ENOMEM;
+	config = (struct tunnel_config){
+		.dp = gw->dp,
+		.handovers = gw->handovers,
+		.local = gw->conf->ports[DP_OUTSIDE].addrs[0],
+		.mtu = gw->conf->ports[DP_OUTSIDE].mtu,
+		.max_nodes = gw->conf->max_nodes,
+	};
+	gw->tunnels = tunnels_new(&config);
+	if (gw->tunnels == NULL)
+		return -ENOMEM;
+	gw->keys = key_verbs_new(gw->tunnels, gw->state, on_key_event, program);
+	return gw->keys == NULL ? -ENOMEM : 0;
+}
+
+static int start_siu(struct program *program)
+{
+	const struct siu_handler_config config = {
+		.conf = program->gw.conf,
+		.dp = program->gw.dp,
+		.tunnels = program->gw.tunnels,
+		.handovers = program->gw.handovers,
+		.state = program->gw.state,
+		.loop = program->gw.loop,
+		.device = program->conf->ports[DP_INSIDE].mirror,
+	};
+
+	return siu_handler_open(&config, &program->gw.siu, program->why, sizeof program->why);
+}
+
+static int start_admin(struct program *program)
+{
+	const char *path = program->conf->control_socket;
+	int rc = admin_open(program->gw.loop, path, gw_admin_verbs, &program->gw, &program->admin);
+
+	if (rc != 0)
+		snprintf(program->why, sizeof program->why, "control_socket %s: %s%s", path,
+			strerror(-rc), rc == -EADDRINUSE ? "; another gateway uses it" : "");
+	return rc;
+}
+
+static int start_loop(struct program *program)
+{
+	struct gw *gw = &program->gw;
+
+	gw->loop = loop_new();
+	if (gw->loop == NULL || loop_signal_add(gw->loop, SIGINT, on_stop_signal, program) != 0 ||
+		loop_signal_add(gw->loop, SIGTERM, on_stop_signal, program) != 0) {
+		snprintf(program->why, sizeof program->why, "event loop: %s", strerror(errno));
+		return -errno;
+	}
+	return 0;
+}
+
+static int start(struct program *program)
+{
+	struct gw *gw = &program->gw;
+	const struct gw_conf *conf = program->conf;
+	char *why = program->why;
+	const size_t room = sizeof program->why;
+	int rc = start_loop(program);
+
+	/* The epoch is on disk before anything can be sent. */
+	if (rc == 0)
+		rc = state_open(conf->state_dir, conf->max_nodes * TUNNEL_SAS_MAX,
+			conf->after_power_loss, &gw->state, why, room);
+	if (rc == 0)
+		rc = start_dataplane(program);
+	if (rc == 0)
+		rc = start_tables(program);
+	if (rc == 0)
+		rc = mirror_open(gw->loop, conf, gw->dp, &gw->mirror, why, room);
+	if (rc == 0)
+		rc = provision_start(gw, conf, why, room);
+	if (rc == 0)
+		rc = start_siu(program);
+	gw_conf_wipe(program->conf); /* every key is expanded or derived by now */
+	if (rc == 0)
+		rc = start_admin(program);
+	if (rc == 0 && (rc = state_start(gw->state)) != 0)
+		snprintf(why, room, "cannot start a thread: %s", strerror(-rc));
+	if (rc == 0)
+		rc = dataplane_start(gw->dp, why, room);
+	if (rc != 0)
+		return rc;
+	program->pump = (struct pump){
+		.dp = gw->dp,
+		.mirror = gw->mirror,
+		.siu = gw->siu,
+		.keys = gw->keys,
+		.state = gw->state,
+	};
+	loop_poll_set(gw->loop, pump_turn, &program->pump);
+	return 0;
+}
+
+static void stop(struct program *program)
+{
+	struct gw *gw = &program->gw;
+
+	if (program->admin != NULL)
+		admin_close(program->admin);
+	if (gw->dp != NULL)
+		dataplane_stop(gw->dp);
+	siu_handler_close(gw->siu);
+	mirror_close(gw->mirror);
+	key_verbs_free(gw->keys);
+	tunnels_free(gw->tunnels);
+	handovers_free(gw->handovers);
+	if (gw->dp != NULL)
+		dataplane_free(gw->dp);
+	state_close(gw->state); /* after the last one who writes counters */
+	loop_free(gw->loop);
+}
+
+static int run(struct gw_conf *conf)
+{
+	struct program program = {.conf = conf, .gw.conf = conf};
+	int code = EXIT_OK;
+	int rc = start(&program);
+
+	if (rc != 0) {
+		fprintf(stderr, PROGRAM ": %s\n", program.why);
+		code = EXIT_ENVIRONMENT;
+	} else {
+		char detail[128];
+
+		snprintf(detail, sizeof detail, "nodes=%u workers=%u crypto=%s epoch=%u",
+			tunnels_count(program.gw.tunnels), dataplane_workers(program.gw.dp),
+			dataplane_engine(program.gw.dp)->name, state_boot_epoch(program.gw.state));
+		ready_announce(PROGRAM, detail);
+		rc = loop_run(program.gw.loop);
+		if (rc != 0) {
+			fprintf(stderr, PROGRAM ": event loop: %s\n", strerror(-rc));
+			code = EXIT_ENVIRONMENT;
+		}
+	}
+	stop(&program);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check", no_argument, NULL, 'k'},
+		{"version", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	const char *path = NULL;
+	struct gw_conf *conf;
+	bool check = false;
+	int option, code;
+
+	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			path = optarg;
+			break;
+		case 'k':
+			check = true;
+			break;
+		case 'v':
+			printf(PROGRAM " " ROAMGATE_VERSION "\n");
+			return EXIT_OK;
+		case 'h':
+			return usage(stdout, EXIT_OK);
+		default:
+			return usage(stderr, EXIT_CONFIGURATION);
+		}
+	}
+	if (path == NULL || optind != argc)
+		return usage(stderr, EXIT_CONFIGURATION);
+	process_harden();
+	log_init(PROGRAM, LOG_INFO);
+	conf = gw_conf_load(path);
+	if (conf == NULL)
+		return EXIT_CONFIGURATION;
+	if (check) {
+		gw_conf_free(conf);
+		return EXIT_OK;
+	}
+	log_init(PROGRAM, conf->log_level);
+	code = run(conf);
+	gw_conf_free(conf);
+	return code;
+}

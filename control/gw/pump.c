@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* How this works: see pump_turn(); bursts are bounded, so that descriptors get their turn too. */
+#include "control/gw/pump.h"
+
+#include "lib/clock.h"
+
+#define PUNT_BURST 32
+#define BURSTS_A_TURN 4
+#define MIRROR_TICK_NS (10 * NS_PER_MS)
+#define KEYS_TICK_NS (100 * NS_PER_MS)
+#define EPOCH_STEP_RUNNING 2 /* lib/boot_epoch.h: a running SA's counter may be one epoch ahead */
+
+static int take_epoch(void *arg, uint32_t *epoch)
+{
+	return state_take_epoch(arg, EPOCH_STEP_RUNNING, epoch);
+}
+
+static void dispatch(struct pump *pump, struct punt *punt, uint64_t now_ns)
+{
+	switch (punt->reason) {
+	case PUNT_FRAME:
+		mirror_frame(pump->mirror, punt);
+		break;
+	case PUNT_REGISTRATION:
+		siu_handler_registration(pump->siu, punt);
+		break;
+	case PUNT_UNRESOLVED:
+		mirror_unresolved(pump->mirror, punt, now_ns);
+		return;
+	}
+	dataplane_punt_done(pump->dp, punt);
+}
+
+static unsigned empty_rings(struct pump *pump, uint64_t now_ns)
+{
+	struct punt punts[PUNT_BURST];
+	unsigned total = 0;
+
+	for (unsigned burst = 0; burst < BURSTS_A_TURN; burst++) {
+		unsigned n = dataplane_punt_burst(pump->dp, punts, PUNT_BURST);
+
+		for (unsigned i = 0; i < n; i++)
+			dispatch(pump, &punts[i], now_ns);
+		total += n;
+		if (n < PUNT_BURST)
+			break;
+	}
+	return total;
+}
+
+uint64_t pump_turn(void *arg)
+{
+	struct pump *pump = arg;
+	const uint64_t now_ns = clock_mono_ns();
+	uint64_t again;
+
+	if (empty_rings(pump, now_ns) != 0)
+		pump->spin_until_ns = now_ns + PUMP_SPIN_NS;
+	dataplane_poll(pump->dp, now_ns, take_epoch, pump->state);
+	again = siu_handler_poll(pump->siu, now_ns);
+	if (now_ns >= pump->tick_at_ns) {
+		mirror_tick(pump->mirror, now_ns);
+		pump->tick_at_ns = now_ns + MIRROR_TICK_NS;
+	}
+	if (now_ns >= pump->keys_at_ns) {
+		key_verbs_tick(pump->keys, now_ns);
+		pump->keys_at_ns = now_ns + KEYS_TICK_NS;
+	}
+	if (again == 0 || now_ns < pump->spin_until_ns)
+		return 0;
+	return again < PUMP_IDLE_NS ? again : PUMP_IDLE_NS;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CONTROL_GW_PUMP_H
+#define CONTROL_GW_PUMP_H
+/*
+ * The control thread's turn: empties the workers' rings, lets the packet path free what has passed
+ * its grace period, and drives what waits for time.
+ *
+ * Owner: main.c. Threads: control. It spins while there is work and PUMP_SPIN_NS longer, then
+ * sleeps PUMP_IDLE_NS between looks: the workers' rings have no descriptor to wait on.
+ */
+#include "control/gw/key_verbs.h"
+#include "control/gw/mirror.h"
+#include "control/gw/siu_handler.h"
+
+#define PUMP_SPIN_NS (50 * UINT64_C(1000))
+#define PUMP_IDLE_NS (50 * UINT64_C(1000))
+
+struct pump { /* all lent */
+	struct dataplane *dp;
+	struct mirror *mirror;
+	struct siu_handler *siu;
+	struct key_verbs *keys;
+	struct state *state;
+	/* the pump's own */
+	uint64_t spin_until_ns, tick_at_ns, keys_at_ns;
+};
+
+uint64_t pump_turn(void *pump); /* a loop_poll_fn */
+#endif

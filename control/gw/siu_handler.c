@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: datagrams come in by a kernel socket (they reach it through the mirror) and go
+ * out as whole IP datagrams straight into the workers' queue. That is what keeps RRQ_SEEN ahead of
+ * the registration that it announces: both take the same queue, route and neighbour.
+ *
+ * An entry that swapped a path waits in pending[] for its grace token and for the disk; one token
+ * serves a batch. A deregistration with a reply waits there first for the reply to leave.
+ */
+#include "control/gw/siu_handler.h"
+
+#include "lib/clock.h"
+#include "lib/ipv4.h"
+#include "lib/log.h"
+#include "lib/mip4.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define RX_BURST 32
+#define SWEEP_A_TURN 256   /* nodes */
+#define EXPIRE_A_TURN 1024 /* nodes */
+#define EXPIRE_EVERY_NS (100 * NS_PER_MS)
+#define WAIT_DISK_NS (50 * NS_PER_US) /* between looks at state_durable() */
+#define SOCKET_BUFFER (4 << 20)       /* bytes: a storm of updates */
+
+struct peer {
+	struct siu_handler *handler;
+	uint32_t home_agent; /* index */
+	struct siu *siu;
+	uint64_t tick_at_ns;
+	uint64_t sync; /* number of the SYNC that runs or ran last; nodes are marked with it */
+	bool sweeping;
+	uint32_t sweep_cursor; /* handle looked at last */
+};
+
+struct pending {
+	uint32_t home_agent;
+	struct siu_ticket ticket;
+	struct siu_ack_entry entry;
+	struct move move;
+	bool has_token, grace_over;
+	uint64_t token;
+};
+
+struct siu_handler {
+	struct mover mover;
+	struct loop *loop;
+	struct ip_endpoint local;
+	uint16_t mtu;
+	int fd;            /* -1: none */
+	uint64_t batch_ns; /* when the batch in hand came in */
+	uint64_t expire_at_ns;
+	uint32_t expire_cursor;
+	uint32_t n_peers;
+	struct peer peers[GW_HOME_AGENTS_MAX];
+	struct siu_handler_stats stats;
+	struct pending pending[SIU_HANDLER_PENDING_MAX]; /* [0..stats.pending), any order */
+};
+
+/* --- acknowledging ------------------------------------------------------------------------------
+ */
+
+static void acknowledge(struct siu_handler *handler, uint32_t ha, struct siu_ticket ticket,
+	const struct siu_ack_entry *entry)
+{
+	handler->stats.results[(unsigned)entry->result % SIU_HANDLER_RESULTS]++;
+	siu_ack(handler->peers[ha].siu, ticket, entry);
+	handler->peers[ha].tick_at_ns = 0; /* it leaves with the next tick */
+}
+
+/* What is in force now, unless the home agent has no business with the node. */
+static void fill_in_force(
+	const struct siu_handler *handler, uint32_t node, struct siu_ack_entry *entry)
+{
+	const struct tunnel *tunnel = node == 0 ? NULL
+						: tunnel_by_handle(handler->mover.tunnels, node);
+
+	if (tunnel == NULL)
+		return;
+	entry->node = node;
+	entry->in_force = tunnel->position.generation;
+	entry->coa = tunnel->position.closed ? (struct ip_addr){0} : tunnel->position.coa;
+}
+
+static void on_update(void *arg, const struct siu_update *update, struct siu_ticket ticket)
+{
+	struct peer *peer = arg;
+	struct siu_handler *handler = peer->handler;
+	struct siu_ack_entry entry = {
+		.generation = update->generation,
+		.home_address = update->home_address,
+		.update_flags = update->flags,
+	};
+	struct tunnel *tunnel;
+	struct move move;
+
+	if (handler->stats.pending == SIU_HANDLER_PENDING_MAX) {
+		entry.result = SIU_RESULT_NO_RESOURCES;
+		acknowledge(handler, peer->home_agent, ticket, &entry);
+		return;
+	}
+	move_apply(&handler->mover, peer->home_agent, update, handler->batch_ns, &move);
+	tunnel = move.node == 0 ? NULL : tunnel_by_handle(handler->mover.tunnels, move.node);
+	if (tunnel != NULL && (update->flags & SIU_REPLY_ONLY) == 0)
+		tunnel->sync_mark = peer->sync;
+	entry.result = move.result;
+	if (!siu_result_is_good(move.result))
+		log_remote("siu", "update refused peer=%s reason=%s",
+			handler->mover.conf->home_agents[peer->home_agent].name,
+			siu_result_name(move.result));
+	if (!move.after_grace && !move.closing) {
+		fill_in_force(handler, move.node, &entry);
+		acknowledge(handler, peer->home_agent, ticket, &entry);
+		return;
+	}
+	handler->pending[handler->stats.pending++] = (struct pending){
+		.home_agent = peer->home_agent,
+		.ticket = ticket,
+		.entry = entry,
+		.move = move,
+	};
+}
+
+/* One step of an entry. True: it is acknowledged. */
+static bool advance(struct siu_handler *handler, struct pending *pending, uint64_t now_ns)
+{
+	struct handover *handover;
+
+	if (pending->move.closing) {
+		if (!move_close(&handler->mover, &pending->move, now_ns))
+			return false;
+		pending->token = dataplane_grace_token(handler->mover.dp);
+		pending->has_token = true;
+	}
+	if (!pending->grace_over) {
+		if (!pending->has_token || !dataplane_grace_done(handler->mover.dp, pending->token))
+			return false;
+		pending->grace_over = true;
+		handover = handovers_at(handler->mover.handovers, pending->move.handover);
+		if (handover != NULL)
+			handover->grace_ns = now_ns;
+	}
+	if (state_durable(handler->mover.state) < pending->move.durable)
+		return false;
+	handover = handovers_at(handler->mover.handovers, pending->move.handover);
+	if (handover != NULL)
+		handover->acked_ns = now_ns;
+	fill_in_force(handler, pending->move.node, &pending->entry);
+	acknowledge(handler, pending->home_agent, pending->ticket, &pending->entry);
+	return true;
+}
+
+/* Returns in how many ns to look again. */
+static uint64_t advance_all(struct siu_handler *handler, uint64_t now_ns)
+{
+	uint64_t again = UINT64_MAX;
+
+	for (uint32_t i = 0; i < handler->stats.pending;) {
+		struct pending *pending = &handler->pending[i];
+
+		if (advance(handler, pending, now_ns)) {
+			*pending = handler->pending[--handler->stats.pending];
+			continue;
+		}
+		/* Workers leave the old path within microseconds; the disk takes longer, and its
+		 * thread may need this CPU. */
+		if (!pending->grace_over && !pending->move.closing)
+			again = 0;
+		else if (again > WAIT_DISK_NS)
+			again = WAIT_DISK_NS;
+		i++;
+	}
+	return again;
+}
+
+/* --- SYNC and expiry ----------------------------------------------------------------------------
+ */
+
+static void on_sync_begin(void *arg)
+{
+	struct peer *peer = arg;
+
+	peer->sync++; /* every mark from before is now old */
+	peer->sweeping = false;
+}
+
+static void on_sync_end(void *arg)
+{
+	struct peer *peer = arg;
+
+	peer->sweeping = true;
+	peer->sweep_cursor = 0;
+}
+
+/* Closes what the SYNC did not confirm. */
+static void sweep(struct siu_handler *handler, struct peer *peer)
+{
+	for (unsigned n = 0; peer->sweeping && n < SWEEP_A_TURN; n++) {
+		struct tunnel *tunnel = tunnel_next(handler->mover.tunnels, peer->sweep_cursor);
+
+		if (tunnel == NULL) {
+			peer->sweeping = false;
+			return;
+		}
+		if (tunnel->home_agent == peer->home_agent && tunnel->sync_mark != peer->sync &&
+			!tunnel->position.closed) {
+			if (move_shut(&handler->mover, tunnel, "not confirmed by SYNC") != 0)
+				return; /* no room at this moment: go on here at the next turn */
+			handler->stats.swept++;
+		}
+		peer->sweep_cursor = tunnel->handle;
+	}
+}
+
+static void expire(struct siu_handler *handler, uint64_t now_ns)
+{
+	if (now_ns < handler->expire_at_ns)
+		return;
+	for (unsigned n = 0; n < EXPIRE_A_TURN; n++) {
+		struct tunnel *tunnel = tunnel_next(handler->mover.tunnels, handler->expire_cursor);
+
+		if (tunnel == NULL) {
+			handler->expire_cursor = 0;
+			handler->expire_at_ns = now_ns + EXPIRE_EVERY_NS;
+			return;
+		}
+		if (!tunnel->position.closed && now_ns >= tunnel->ends_ns &&
+			move_shut(&handler->mover, tunnel, "lifetime is over") != 0)
+			return;
+		handler->expire_cursor = tunnel->handle;
+	}
+}
+
+static void on_peer(void *arg, bool up, bool restarted)
+{
+	struct peer *peer = arg;
+
+	log_remote("siu", "home agent %s is %s%s",
+		peer->handler->mover.conf->home_agents[peer->home_agent].name, up ? "up" : "silent",
+		restarted ? ", it was restarted" : "");
+}
+
+/* --- datagrams ----------------------------------------------------------------------------------
+ */
+
+static void on_send(void *arg, const uint8_t *datagram, size_t len)
+{
+	struct peer *peer = arg;
+	struct siu_handler *handler = peer->handler;
+	const struct ip_endpoint *to = &handler->mover.conf->home_agents[peer->home_agent].address;
+	uint8_t packet[IPV4_HDR_BYTES + UDP_HDR_BYTES + SIU_DATAGRAM_MAX];
+	size_t total = ipv4_udp_build(packet, sizeof packet, &handler->local, to, datagram, len);
+
+	/* Lost for want of room: the protocol repeats what matters. */
+	if (total != 0 && total <= handler->mtu)
+		(void)dataplane_send_inside(handler->mover.dp, packet, total);
+}
+
+void siu_handler_input(struct siu_handler *handler, const struct ip_addr *source,
+	const uint8_t *datagram, size_t len, uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < handler->n_peers; i++) {
+		if (!ip_addr_equal(source, &handler->mover.conf->home_agents[i].address.addr))
+			continue;
+		handler->batch_ns = now_ns;
+		siu_input(handler->peers[i].siu, datagram, len, now_ns);
+		handler->peers[i].tick_at_ns = 0;
+		return;
+	}
+	handler->stats.unknown_source++;
+}
+
+void siu_handler_flush(struct siu_handler *handler, uint64_t now_ns)
+{
+	uint64_t token = 0;
+	bool have = false;
+
+	for (uint32_t i = 0; i < handler->stats.pending; i++) {
+		struct pending *pending = &handler->pending[i];
+
+		if (pending->has_token || pending->move.closing)
+			continue;
+		if (!have)
+			token = dataplane_grace_token(handler->mover.dp);
+		have = true;
+		pending->token = token;
+		pending->has_token = true;
+	}
+	(void)siu_handler_poll(handler, now_ns);
+}
+
+static void on_socket(void *arg, int fd, uint32_t events)
+{
+	static uint8_t buffers[RX_BURST][SIU_DATAGRAM_MAX + 1]; /* + 1: too long is noticed */
+	struct siu_handler *handler = arg;
+	struct sockaddr_in sources[RX_BURST];
+	struct iovec vectors[RX_BURST];
+	struct mmsghdr messages[RX_BURST];
+	uint64_t now_ns;
+	int n;
+
+	(void)events;
+	memset(messages, 0, sizeof messages);
+	for (unsigned i = 0; i < RX_BURST; i++) {
+		vectors[i] = (struct iovec){buffers[i], sizeof buffers[i]};
+		messages[i].msg_hdr.msg_iov = &vectors[i];
+		messages[i].msg_hdr.msg_iovlen = 1;
+		messages[i].msg_hdr.msg_name = &sources[i];
+		messages[i].msg_hdr.msg_namelen = sizeof sources[i];
+	}
+	n = recvmmsg(fd, messages, RX_BURST, MSG_DONTWAIT, NULL);
+	now_ns = clock_mono_ns();
+	for (int i = 0; i < n; i++) {
+		struct ip_addr source = ip_addr_from_v4(sources[i].sin_addr.s_addr);
+
+		siu_handler_input(handler, &source, buffers[i], messages[i].msg_len, now_ns);
+	}
+	if (n > 0)
+		siu_handler_flush(handler, now_ns);
+}
+
+uint64_t siu_handler_poll(struct siu_handler *handler, uint64_t now_ns)
+{
+	uint64_t again = advance_all(handler, now_ns);
+
+	expire(handler, now_ns);
+	for (uint32_t i = 0; i < handler->n_peers; i++) {
+		struct peer *peer = &handler->peers[i];
+
+		if (peer->sweeping)
+			sweep(handler, peer);
+		if (now_ns >= peer->tick_at_ns)
+			peer->tick_at_ns = siu_tick(peer->siu, now_ns);
+		if (peer->tick_at_ns <= now_ns)
+			again = 0;
+		else if (peer->tick_at_ns - now_ns < again)
+			again = peer->tick_at_ns - now_ns;
+	}
+	return again;
+}
+
+/* --- registrations and events -------------------------------------------------------------------
+ */
+
+static bool read_rrq(const struct punt *punt, struct mip4_rrq *rrq)
+{
+	struct mip4_auth auth;
+	struct ipv4_view ip;
+	struct udp_view udp;
+
+	return ipv4_udp_parse(punt->data, punt->len, &ip, &udp) && udp.dst_port == MIP4_PORT &&
+	       mip4_rrq_decode(udp.payload, udp.payload_len, rrq, &auth) == MIP4_OK;
+}
+
+void siu_handler_registration(struct siu_handler *handler, const struct punt *punt)
+{
+	struct tunnel *tunnel = tunnel_by_handle(handler->mover.tunnels, punt->node);
+	struct mip4_rrq rrq;
+
+	if (tunnel == NULL || !read_rrq(punt, &rrq))
+		return; /* the node is gone, or the worker checked less than the decoder */
+	handler->stats.registrations++;
+	move_note_rrq(tunnel, &(struct tunnel_rrq){
+				      .identification = rrq.identification,
+				      .first_rx_ns = punt->rx_ns,
+				      .coa = rrq.coa,
+				      .observed = punt->observed,
+			      });
+	/* -ENOTCONN: the home agent then decides by its configuration. */
+	(void)siu_send_rrq_seen(handler->peers[tunnel->home_agent].siu,
+		&(struct siu_rrq_seen){
+			.node = tunnel->handle,
+			.identification = rrq.identification,
+			.home_address = tunnel->home_address,
+			.coa = rrq.coa,
+			.observed = punt->observed,
+		},
+		clock_mono_ns());
+	if (dataplane_send_inside(handler->mover.dp, punt->data, punt->len) != 0)
+		handler->stats.registrations_lost++;
+}
+
+void siu_handler_sa_expired(struct siu_handler *handler, uint32_t node)
+{
+	const struct tunnel *tunnel = tunnel_by_handle(handler->mover.tunnels, node);
+
+	if (tunnel == NULL)
+		return;
+	(void)siu_send_event(handler->peers[tunnel->home_agent].siu,
+		&(struct siu_event){
+			.kind = SIU_EVENT_SA_EXPIRED,
+			.node = node,
+			.home_address = tunnel->home_address,
+			.observed = tunnel->position.remote,
+		},
+		clock_mono_ns());
+}
+
+/* --- start and stop -----------------------------------------------------------------------------
+ */
+
+static int open_peer(struct siu_handler *handler, uint32_t i)
+{
+	const struct gw_home_agent_conf *ha = &handler->mover.conf->home_agents[i];
+	struct peer *peer = &handler->peers[i];
+	struct siu_callbacks callbacks = {
+		.send = on_send,
+		.update = on_update,
+		.sync_begin = on_sync_begin,
+		.sync_end = on_sync_end,
+		.peer = on_peer,
+	};
+	struct siu_config config = {
+		.role = SIU_GATEWAY,
+		.local_id = ntohl(ip_addr_to_v4(&handler->local.addr)),
+		.boot_epoch = state_boot_epoch(handler->mover.state),
+	};
+
+	for (size_t k = 0; k < GW_SIU_SECRETS; k++) {
+		const struct gw_siu_secret *secret = &ha->secrets[k];
+
+		if (secret->secret.len != 0)
+			siu_derive_keys(secret->secret.bytes, secret->secret.len, secret->id,
+				&config.keys_in[k], &config.keys_out[k]);
+	}
+	peer->handler = handler;
+	peer->home_agent = i;
+	peer->siu = siu_new(&config, &callbacks, peer);
+	secret_wipe(&config, sizeof config);
+	return peer->siu == NULL ? -ENOMEM : 0;
+}
+
+static int open_socket(struct siu_handler *handler, const char *device, char *why, size_t why_size)
+{
+	struct sockaddr_in local = {
+		.sin_family = AF_INET,
+		.sin_port = htons(handler->local.port),
+		.sin_addr.s_addr = ip_addr_to_v4(&handler->local.addr),
+	};
+	const int bytes = SOCKET_BUFFER;
+	int rc;
+
+	handler->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (handler->fd < 0)
+		return -errno;
+	/* On the inside alone: the same datagram from the public side has no socket here. */
+	if (setsockopt(handler->fd, SOL_SOCKET, SO_BINDTODEVICE, device,
+		    (socklen_t)strlen(device)) != 0 ||
+		bind(handler->fd, (const struct sockaddr *)&local, sizeof local) != 0) {
+		rc = -errno;
+		snprintf(why, why_size, "siu.listen on %s: %s", device, strerror(errno));
+		return rc;
+	}
+	if (setsockopt(handler->fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) != 0)
+		(void)setsockopt(handler->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+	return loop_fd_add(handler->loop, handler->fd, EPOLLIN, on_socket, handler);
+}
+
+int siu_handler_open(const struct siu_handler_config *config, struct siu_handler **out, char *why,
+	size_t why_size)
+{
+	struct siu_handler *handler = calloc(1, sizeof *handler);
+	int rc = 0;
+
+	snprintf(why, why_size, "SIU: out of memory");
+	if (handler == NULL)
+		return -ENOMEM;
+	handler->mover = (struct mover){
+		.conf = config->conf,
+		.dp = config->dp,
+		.tunnels = config->tunnels,
+		.handovers = config->handovers,
+		.state = config->state,
+	};
+	handler->loop = config->loop;
+	handler->local = config->conf->siu_listen;
+	handler->mtu = config->conf->ports[DP_INSIDE].mtu;
+	handler->fd = -1;
+	handler->n_peers = config->conf->n_home_agents;
+	for (uint32_t i = 0; rc == 0 && i < handler->n_peers; i++)
+		rc = open_peer(handler, i);
+	if (rc == 0 && handler->loop != NULL)
+		rc = open_socket(handler, config->device, why, why_size);
+	if (rc != 0) {
+		siu_handler_close(handler);
+		return rc;
+	}
+	*out = handler;
+	return 0;
+}
+
+void siu_handler_close(struct siu_handler *handler)
+{
+	if (handler == NULL)
+		return;
+	if (handler->fd >= 0) {
+		loop_fd_del(handler->loop, handler->fd);
+		close(handler->fd);
+	}
+	for (uint32_t i = 0; i < handler->n_peers; i++) {
+		if (handler->peers[i].siu != NULL)
+			siu_free(handler->peers[i].siu);
+	}
+	free(handler);
+}
+
+void siu_handler_get_stats(const struct siu_handler *handler, struct siu_handler_stats *out)
+{
+	*out = handler->stats;
+	out->replies_lost = handler->mover.replies_lost;
+}
+
+void siu_handler_get_peer_stats(
+	const struct siu_handler *handler, uint32_t home_agent, struct siu_stats *out)
+{
+	siu_get_stats(handler->peers[home_agent].siu, out);
+}

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: the control thread appends records to a queue under a mutex; the state thread
+ * takes the whole queue, writes it in one transaction and publishes the highest number. A batch
+ * that cannot be committed stays and is tried again, so a full disk stops acknowledgements, not
+ * traffic. LMDB is used by one thread at a time: the store mutex. The same thread syncs the
+ * counters file.
+ */
+#include "control/gw/state.h"
+
+#include "lib/boot_epoch.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/store.h"
+#include "lib/wire.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define DB_EPOCH "epoch"
+#define DB_NODES "nodes"
+#define MAP_BYTES ((size_t)1 << 30) /* address space, not memory: 4 million nodes fit */
+#define SYNC_EVERY_MS 200           /* counters: half their headroom at 10 million packets/s */
+#define SYNC_SLOTS 65536            /* a call */
+#define RETRY_MS 1000               /* after a commit that failed */
+#define RECORD_VERSION 1
+#define RECORD_BYTES_MAX 128
+
+struct record {
+	struct ip_addr home_address;
+	struct position position;
+};
+
+struct batch {
+	struct record records[STATE_QUEUE_MAX];
+	size_t n;
+	uint64_t last; /* number of the last record */
+};
+
+struct state {
+	struct store *store;
+	struct counters *counters;
+	uint32_t boot_epoch;
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t store_lock; /* the store is for one thread at a time */
+
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t wake;
+	struct batch *filling; /* control thread appends */
+	uint64_t next;         /* number of the next record */
+	bool stop;
+	struct state_stats stats;
+
+	struct batch *writing;     /* state thread only */
+	_Atomic(uint64_t) durable; /* atomic: state thread writes, control reads */
+};
+
+/* --- records ------------------------------------------------------------------------------------
+ */
+
+static void put_addr(struct wire_out *w, const struct ip_addr *addr)
+{
+	wire_put_u8(w, addr->family);
+	wire_put_bytes(w, addr->bytes, sizeof addr->bytes);
+}
+
+static struct ip_addr get_addr(struct wire *w)
+{
+	struct ip_addr addr = {0};
+	const uint8_t *bytes;
+
+	addr.family = wire_u8(w);
+	bytes = wire_take(w, sizeof addr.bytes);
+	if (bytes != NULL)
+		memcpy(addr.bytes, bytes, sizeof addr.bytes);
+	return addr;
+}
+
+static size_t encode(const struct position *position, uint8_t out[RECORD_BYTES_MAX])
+{
+	struct wire_out w = wire_into(out, RECORD_BYTES_MAX);
+
+	wire_put_u8(&w, RECORD_VERSION);
+	wire_put_u8(&w, position->closed);
+	wire_put_u64(&w, position->generation);
+	wire_put_u64(&w, position->ends_real_ns);
+	put_addr(&w, &position->coa);
+	put_addr(&w, &position->former_coa);
+	put_addr(&w, &position->remote.addr);
+	wire_put_u16(&w, position->remote.port);
+	return w.ok ? wire_written(&w) : 0;
+}
+
+static bool decode(struct store_value value, struct position *out)
+{
+	struct wire w = wire_over(value.data, value.len);
+	struct position position = {0};
+
+	if (wire_u8(&w) != RECORD_VERSION)
+		return false;
+	position.closed = wire_u8(&w) != 0;
+	position.generation = wire_u64(&w);
+	position.ends_real_ns = wire_u64(&w);
+	position.coa = get_addr(&w);
+	position.former_coa = get_addr(&w);
+	position.remote.addr = get_addr(&w);
+	position.remote.port = wire_u16(&w);
+	if (!wire_done(&w))
+		return false;
+	*out = position;
+	return true;
+}
+
+/* --- the thread ---------------------------------------------------------------------------------
+ */
+
+static int commit(struct state *state, const struct batch *batch)
+{
+	int rc = store_begin(state->store);
+
+	if (rc != 0)
+		return rc;
+	for (size_t i = 0; i < batch->n && rc == 0; i++) {
+		uint8_t bytes[RECORD_BYTES_MAX];
+		const struct record *record = &batch->records[i];
+		size_t len = encode(&record->position, bytes);
+
+		rc = store_put(state->store, DB_NODES, &record->home_address,
+			sizeof record->home_address, bytes, len);
+	}
+	if (rc != 0) {
+		store_abort(state->store);
+		return rc;
+	}
+	return store_commit(state->store);
+}
+
+static bool write_batch(struct state *state)
+{
+	struct batch *batch = state->writing;
+	const uint64_t started_ns = clock_mono_ns();
+	uint64_t us;
+	int rc;
+
+	pthread_mutex_lock(&state->store_lock);
+	rc = commit(state, batch);
+	pthread_mutex_unlock(&state->store_lock);
+	us = (clock_mono_ns() - started_ns) / NS_PER_US;
+
+	pthread_mutex_lock(&state->lock);
+	if (rc == 0) {
+		state->stats.commits++;
+		state->stats.records += batch->n;
+		state->stats.commit_last_us = us;
+		if (us > state->stats.commit_max_us)
+			state->stats.commit_max_us = us;
+	} else {
+		state->stats.failures++;
+	}
+	pthread_mutex_unlock(&state->lock);
+	if (rc != 0) {
+		log_error("state", "cannot write positions, updates stay unacknowledged: %s",
+			strerror(-rc));
+		return false;
+	}
+	atomic_store_explicit(&state->durable, batch->last, memory_order_release);
+	batch->n = 0;
+	return true;
+}
+
+/* Waits until there are records, it is time to sync, or the end. Takes the queue over if the last
+ * batch is written. Returns false once everything is done and the thread should end. */
+static bool take_work(struct state *state, bool retry)
+{
+	struct timespec until;
+	bool go_on;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += (long)((retry ? RETRY_MS : SYNC_EVERY_MS) * NS_PER_MS % NS_PER_S);
+	until.tv_sec += (retry ? RETRY_MS : SYNC_EVERY_MS) / 1000;
+	if (until.tv_nsec >= (long)NS_PER_S) {
+		until.tv_nsec -= (long)NS_PER_S;
+		until.tv_sec++;
+	}
+	pthread_mutex_lock(&state->lock);
+	while (!state->stop && (retry || state->filling->n == 0)) {
+		if (pthread_cond_timedwait(&state->wake, &state->lock, &until) == ETIMEDOUT)
+			break;
+	}
+	go_on = !state->stop || (!retry && state->filling->n != 0);
+	if (state->writing->n == 0) {
+		struct batch *full = state->filling;
+
+		state->filling = state->writing;
+		state->writing = full;
+	}
+	pthread_mutex_unlock(&state->lock);
+	return go_on;
+}
+
+static void *state_thread(void *arg)
+{
+	struct state *state = arg;
+	uint64_t sync_at_ns = 0;
+	bool retry = false;
+
+	while (take_work(state, retry)) {
+		retry = state->writing->n != 0 && !write_batch(state);
+		if (clock_mono_ns() >= sync_at_ns) {
+			int rc = counters_sync(state->counters, SYNC_SLOTS);
+
+			if (rc != 0)
+				log_remote("state", "cannot sync the counters file: %s",
+					strerror(-rc));
+			sync_at_ns = clock_mono_ns() + SYNC_EVERY_MS * NS_PER_MS;
+		}
+	}
+	return NULL;
+}
+
+/* --- start and stop -----------------------------------------------------------------------------
+ */
+
+static int open_files(struct state *state, const char *dir, uint32_t capacity,
+	enum after_power_loss policy, char *why, size_t why_size)
+{
+	static const char *const databases[] = {DB_EPOCH, DB_NODES, NULL};
+	char path[512];
+	int rc = store_open(dir, databases, MAP_BYTES, &state->store, why, why_size);
+
+	if (rc != 0)
+		return rc;
+	rc = boot_epoch_take(state->store, DB_EPOCH, 1, &state->boot_epoch);
+	if (rc != 0) {
+		snprintf(why, why_size, "%s",
+			rc == -EOVERFLOW
+				? "all boot epochs are used up: replace the keys, then remove "
+				  "the state folder"
+				: "cannot make the boot epoch durable: check the disk under "
+				  "state_dir");
+		return rc;
+	}
+	snprintf(path, sizeof path, "%s/counters", dir);
+	return counters_open(path, capacity, policy, &state->counters, why, why_size);
+}
+
+static void init_locks(struct state *state)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&state->store_lock, NULL);
+	pthread_mutex_init(&state->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&state->wake, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+int state_open(const char *dir, uint32_t counters_capacity, enum after_power_loss policy,
+	struct state **out, char *why, size_t why_size)
+{
+	struct state *state = calloc(1, sizeof *state);
+	int rc = -ENOMEM;
+
+	if (state == NULL) {
+		snprintf(why, why_size, "out of memory");
+		return rc;
+	}
+	init_locks(state);
+	state->filling = calloc(1, sizeof *state->filling);
+	state->writing = calloc(1, sizeof *state->writing);
+	state->next = 1;
+	if (state->filling == NULL || state->writing == NULL)
+		snprintf(why, why_size, "out of memory");
+	else
+		rc = open_files(state, dir, counters_capacity, policy, why, why_size);
+	if (rc != 0) {
+		state_close(state);
+		return rc;
+	}
+	*out = state;
+	return 0;
+}
+
+int state_start(struct state *state)
+{
+	int rc = pthread_create(&state->thread, NULL, state_thread, state);
+
+	state->started = rc == 0;
+	return -rc;
+}
+
+void state_close(struct state *state)
+{
+	if (state == NULL)
+		return;
+	if (state->started) {
+		pthread_mutex_lock(&state->lock);
+		state->stop = true;
+		pthread_cond_signal(&state->wake);
+		pthread_mutex_unlock(&state->lock);
+		pthread_join(state->thread, NULL);
+	}
+	if (state->counters != NULL)
+		counters_close(state->counters);
+	store_close(state->store);
+	pthread_cond_destroy(&state->wake);
+	pthread_mutex_destroy(&state->lock);
+	pthread_mutex_destroy(&state->store_lock);
+	free(state->filling);
+	free(state->writing);
+	free(state);
+}
+
+/* --- calls of the control thread ----------------------------------------------------------------
+ */
+
+uint32_t state_boot_epoch(const struct state *state)
+{
+	return state->boot_epoch;
+}
+
+struct counters *state_counters(struct state *state)
+{
+	return state->counters;
+}
+
+int state_take_epoch(struct state *state, uint32_t step, uint32_t *epoch)
+{
+	int rc;
+
+	pthread_mutex_lock(&state->store_lock);
+	rc = boot_epoch_take(state->store, DB_EPOCH, step, epoch);
+	pthread_mutex_unlock(&state->store_lock);
+	return rc;
+}
+
+int state_load(struct state *state, const struct ip_addr *home_address, struct position *out)
+{
+	struct store_value value;
+	int rc;
+
+	pthread_mutex_lock(&state->store_lock);
+	rc = store_get(state->store, DB_NODES, home_address, sizeof *home_address, &value);
+	if (rc == 0 && !decode(value, out)) {
+		log_warn("state", "a position record is damaged or of another version, left out");
+		rc = -ENOENT;
+	}
+	pthread_mutex_unlock(&state->store_lock);
+	return rc;
+}
+
+uint64_t state_write(
+	struct state *state, const struct ip_addr *home_address, const struct position *position)
+{
+	uint64_t number = 0;
+
+	pthread_mutex_lock(&state->lock);
+	if (state->filling->n < STATE_QUEUE_MAX) {
+		struct batch *batch = state->filling;
+
+		batch->records[batch->n++] = (struct record){
+			.home_address = *home_address, .position = *position};
+		number = batch->last = state->next++;
+		pthread_cond_signal(&state->wake);
+	}
+	pthread_mutex_unlock(&state->lock);
+	return number;
+}
+
+uint64_t state_durable(const struct state *state)
+{
+	return atomic_load_explicit(&state->durable, memory_order_acquire);
+}
+
+size_t state_room(struct state *state)
+{
+	size_t room;
+
+	pthread_mutex_lock(&state->lock);
+	room = STATE_QUEUE_MAX - state->filling->n;
+	pthread_mutex_unlock(&state->lock);
+	return room;
+}
+
+void state_get_stats(struct state *state, struct state_stats *out)
+{
+	pthread_mutex_lock(&state->lock);
+	*out = state->stats;
+	pthread_mutex_unlock(&state->lock);
+}

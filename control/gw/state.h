@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CONTROL_GW_STATE_H
+#define CONTROL_GW_STATE_H
+/*
+ * What of the gateway survives kill -9 and power loss: the boot epoch and the position of each node
+ * in LMDB, sequence numbers and replay windows in the mapped file state_dir/counters.
+ *
+ * Owner:    main.c. Threads: the control thread calls; one thread of this module commits and syncs,
+ *           so that a slow disk delays an ACK but never a reply, a swap or a packet.
+ * Lifetime: state_open() before anything is sent; state_start() once the control thread is pinned;
+ *           state_close() stops the thread after the last commit.
+ * Order:    state_write() returns a number; the record is on disk once state_durable() has reached
+ *           it. Numbers are committed in order.
+ */
+#include "control/gw/position.h"
+#include "dataplane/esp/counters.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define STATE_QUEUE_MAX 4096 /* records that wait for the disk */
+
+struct state;
+
+/* Opens, takes the epoch of this run (durably) and the counters. counters_capacity: SAs.
+ * 0 or -errno with a line for the operator in why; nothing is left open on error. */
+int state_open(const char *dir, uint32_t counters_capacity, enum after_power_loss policy,
+	struct state **out, char *why, size_t why_size) __attribute__((warn_unused_result));
+int state_start(struct state *state) __attribute__((warn_unused_result));
+void state_close(struct state *state); /* NULL is allowed */
+
+uint32_t state_boot_epoch(const struct state *state);
+struct counters *state_counters(struct state *state);
+/* A further epoch, durable before it is returned; may wait for the disk. step: lib/boot_epoch.h. */
+int state_take_epoch(struct state *state, uint32_t step, uint32_t *epoch)
+	__attribute__((warn_unused_result));
+
+/* 0, or -ENOENT: nothing is known about that node, *out is untouched. */
+int state_load(struct state *state, const struct ip_addr *home_address, struct position *out)
+	__attribute__((warn_unused_result));
+/* Number to compare with state_durable(), or 0: the queue is full and nothing was queued. */
+uint64_t state_write(struct state *state, const struct ip_addr *home_address,
+	const struct position *position) __attribute__((warn_unused_result));
+uint64_t state_durable(const struct state *state);
+size_t state_room(struct state *state); /* records that state_write() would take now */
+
+struct state_stats {
+	uint64_t commits, records, failures;
+	uint64_t commit_last_us, commit_max_us;
+};
+void state_get_stats(struct state *state, struct state_stats *out);
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CONTROL_GW_TUNNEL_H
+#define CONTROL_GW_TUNNEL_H
+/*
+ * The authoritative table of nodes and their SAs: what the packet path has, it has from here.
+ *
+ * Owner:    main.c. Threads: control. The only module that calls dataplane_node_*() and
+ *           dataplane_sa_*(); keys reach it through key_verbs.h alone.
+ * Lifetime: a struct tunnel is valid from tunnel_add() until tunnel_del(); its handle is the node's
+ *           handle on the packet path and in the SIU protocol, and is reused only after all others.
+ * Errors:   0 or -errno; on error nothing changed.
+ */
+#include "control/gw/handovers.h"
+#include "control/gw/position.h"
+#include "dataplane/dataplane.h"
+#include "lib/inet.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TUNNEL_SAS_MAX (NODE_INBOUND_MAX + 2) /* outbound: current and next */
+#define TUNNEL_RRQS_KEPT 4                    /* newest registrations of a node */
+
+struct tunnel_sa {
+	bool used, inbound, esn;
+	uint8_t alg; /* enum crypto_alg */
+	uint32_t spi;
+	uint32_t replay_window; /* packets; 0 outbound */
+	struct ip_addr source;  /* inbound: unset = any */
+	uint8_t key_id[COUNTERS_ID_BYTES];
+	uint64_t expires_ns; /* monotonic; 0: never */
+	bool rekey_due;      /* the event was raised */
+};
+
+struct tunnel_rrq { /* a registration that passed here: where REPLY_ONLY goes */
+	uint64_t identification;
+	uint64_t first_rx_ns; /* 0: unused */
+	struct ip_addr coa;
+	struct ip_endpoint observed;
+};
+
+struct tunnel {
+	/* const after tunnel_add() */
+	char name[NODE_NAME_MAX];
+	struct ip_addr home_address;
+	uint32_t handle;
+	uint32_t home_agent; /* index */
+	uint32_t flags;      /* enum node_flag */
+	bool configured;     /* from the file; a reload looks at these alone */
+	struct node *node;   /* the packet path's */
+	/* replaced by tunnel_move() alone */
+	struct position position;
+	/* the mover's */
+	uint64_t handover; /* number of the one that led to position; 0: none */
+	uint64_t written;  /* number of the newest record of the position: state_durable() */
+	uint64_t ends_ns;  /* monotonic end of the lifetime; POSITION_NEVER_ENDS */
+	struct tunnel_sa sas[TUNNEL_SAS_MAX];
+	/* the SIU handler's */
+	struct tunnel_rrq rrqs[TUNNEL_RRQS_KEPT];
+	uint32_t rrq_next;
+	uint64_t move_tokens_at_ns; /* limit of moves: time up to which tokens are spent */
+	uint64_t sync_mark;         /* SYNC that confirmed this node last */
+};
+
+struct tunnel_config {
+	struct dataplane *dp;        /* lent */
+	struct handovers *handovers; /* lent; takes the stamps of a path that is replaced */
+	struct ip_addr local;        /* our end of every tunnel */
+	uint16_t mtu;                /* bytes of outer packet */
+	uint32_t max_nodes;
+};
+
+struct tunnels;
+
+struct tunnels *tunnels_new(const struct tunnel_config *config); /* NULL: out of memory */
+/* Takes every node from the packet path; counter slots stay for the next start. */
+void tunnels_free(struct tunnels *tunnels);
+
+struct tunnel_params {
+	const char *name;
+	struct ip_addr home_address;
+	struct ip_addr home_agent_source; /* who tunnels to this node */
+	uint32_t home_agent;
+	uint32_t flags;
+	bool configured;
+	struct position position;
+};
+/* -EEXIST: name or home address is taken, -ENOSPC: max_nodes, or what dataplane_node_add() says. */
+int tunnel_add(struct tunnels *tunnels, const struct tunnel_params *params, struct tunnel **out)
+	__attribute__((warn_unused_result));
+/* drop_slots: its SAs are gone for good, sequence numbers and windows too. */
+int tunnel_del(struct tunnels *tunnels, struct tunnel *tunnel, bool drop_slots);
+
+struct tunnel *tunnel_by_handle(const struct tunnels *tunnels, uint32_t handle);
+struct tunnel *tunnel_by_home_address(const struct tunnels *tunnels, const struct ip_addr *addr);
+struct tunnel *tunnel_by_name(const struct tunnels *tunnels, const char *name);
+struct tunnel *tunnel_by_spi_in(const struct tunnels *tunnels, uint32_t spi);
+struct tunnel *tunnel_by_key(
+	const struct tunnels *tunnels, const uint8_t key_id[COUNTERS_ID_BYTES]);
+/* The first tunnel with a handle above after (0: the first), or NULL. */
+struct tunnel *tunnel_next(const struct tunnels *tunnels, uint32_t after);
+uint32_t tunnels_count(const struct tunnels *tunnels);
+uint32_t tunnels_max_handle(const struct tunnels *tunnels); /* no handle above is in use */
+
+/* The swap: the new position is in force on return; what can fail comes before the one store.
+ * tunnel->handover becomes 0. */
+int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct position *position)
+	__attribute__((warn_unused_result));
+/* Hands the stamps of the current path to the handover that led to it. */
+void tunnel_harvest(const struct tunnels *tunnels, const struct tunnel *tunnel);
+
+/* For key_verbs.c alone. */
+int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
+	const struct sa_params *params, uint32_t iv_epoch, uint64_t expires_ns)
+	__attribute__((warn_unused_result));
+int tunnel_sa_del(
+	struct tunnels *tunnels, struct tunnel *tunnel, struct tunnel_sa *sa, bool drop_slot);
+int tunnel_sa_make_current(struct tunnels *tunnels, struct tunnel *tunnel);
+struct tunnel_sa *tunnel_sa_find(struct tunnel *tunnel, bool inbound, uint32_t spi);
+/* Counter slot of a live SA, or NULL. */
+const struct counter_slot *tunnel_sa_slot(const struct tunnel *tunnel, const struct tunnel_sa *sa);
+#endif
