@@ -55,9 +55,9 @@ def place(border, number=0):
     """Where the gateway sends a node's traffic, seen on the wire; None: nowhere."""
     node = border.nodes[number]
     row = next(
-        r for r in border.roamctl("roamgate", "show", "nodes")["rows"] if r["name"] == node.name
+        r for r in border.roamctl("roamgate", "show", "nodes")["rows"] if r["node"] == node.name
     )
-    return row["coa"] or None
+    return None if row["state"] == "closed" else row["coa"]
 
 
 def reply_datagram(node, care_of, number=7, code=0):

@@ -15,6 +15,7 @@ import json
 import os
 import select
 import time
+from collections import defaultdict
 
 import lab as laboratory
 from lab import Lab, LabError
@@ -237,10 +238,10 @@ class Site:
 
 
 def drop_counts(answer):
-    counts = {}
+    """{reason: packets} of "show drops", over all directions; what never happened counts 0."""
+    counts = defaultdict(int)
     for row in answer["rows"]:
-        total = sum(v for k, v in row.items() if isinstance(v, int) and not isinstance(v, bool))
-        counts[row["verdict"]] = counts.get(row["verdict"], 0) + total
+        counts[row["reason"]] += row["count"]
     return counts
 
 
@@ -377,7 +378,8 @@ class Border(Site):
 class World(Site):
     """The whole scenario of the drawing above, with any of the three programs running."""
 
-    def __init__(self, build, delay_ms=20, relay=()):
+    def __init__(self, build, delay_ms=20, relay=(), inside_relay=()):
+        """relay, inside_relay: more options of the relays before the node and before the home agent."""
         super().__init__(build)
         lab = self.lab
         self.node = self.nodes[0]
@@ -388,13 +390,21 @@ class World(Site):
         lab.namespace("net", forward=True)
 
         lab.ip("lan", "link add name br0 type bridge", "link set dev br0 up")
+        near_agent = "ha"
+        if inside_relay:
+            lab.namespace("rh")
+            lab.link("ha", "in0", "rh", "agent0")
+            near_agent = "rh"
         for namespace, interface, port in (
             ("corr", "eth0", "to-corr"),
-            ("ha", "in0", "to-ha"),
+            (near_agent, "lan0" if inside_relay else "in0", "to-ha"),
             ("gw", "gwi0", "gwi1"),
         ):
             lab.link(namespace, interface, "lan", port)
             lab.ip("lan", f"link set dev {port} master br0")
+        if inside_relay:
+            argv = [self.program("relay"), "--delay", 0, *inside_relay, "agent0", "lan0"]
+            lab.start("rh", argv, "relay inside").wait_line("relay: ready")
         lab.link("gw", "gwo0", "net", "gwo1")
         lab.hand_to_dpdk("gw", "gwo0")
         lab.hand_to_dpdk("gw", "gwi0")
