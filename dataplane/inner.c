@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: header, addresses, then who may be the source. Home address, care-of address and
+ * the former one in its grace time pass; a registration is judged by what it says, whoever sends
+ * it; IP-in-IP from a care-of address is the reverse tunnel and must carry the home address inside.
+ */
+#include "dataplane/inner.h"
+
+#include "dataplane/ip4.h"
+#include "dataplane/state.h"
+#include "lib/mip4.h"
+
+/* RRQ, fixed part (RFC 5944 3.3): type at 0, home address at 4, care-of address at 12. */
+#define RRQ_BYTES 24
+#define RRQ_HOA_AT 4
+#define RRQ_COA_AT 12
+
+/* May hold the UDP ports: a first fragment does, since fragments are cut at 8 bytes. */
+static bool is_registration_port(const uint8_t *ip, uint32_t len)
+{
+	uint32_t hdr = ip4_hdr_bytes(ip);
+
+	return ip4_protocol(ip) == IP4_PROTO_UDP && ip4_fragment_offset(ip) == 0 &&
+	       len >= hdr + UDP_HDR_BYTES && wire_load_u16(ip + hdr + 2) == MIP4_PORT;
+}
+
+static be32_t addr_at(const uint8_t *at)
+{
+	be32_t addr;
+
+	memcpy(&addr, at, sizeof addr);
+	return addr;
+}
+
+static bool is_own_registration(const struct node *node, const uint8_t *ip, uint32_t len)
+{
+	uint32_t hdr = ip4_hdr_bytes(ip);
+	const uint8_t *rrq = ip + hdr + UDP_HDR_BYTES;
+	uint32_t udp_len = wire_load_u16(ip + hdr + 4);
+
+	return !ip4_is_fragment(ip) && ip4_dst(ip) == ip4_of(&node->home_agent) &&
+	       udp_len >= UDP_HDR_BYTES + RRQ_BYTES && udp_len <= len - hdr &&
+	       rrq[0] == MIP4_TYPE_RRQ &&
+	       addr_at(rrq + RRQ_HOA_AT) == ip4_of(&node->home_address) &&
+	       addr_at(rrq + RRQ_COA_AT) == ip4_src(ip);
+}
+
+/* Token bucket in one word, the time at which the bucket is full again: a registration moves it by
+ * one interval, and it may be at most a burst ahead of now. */
+static bool rate_passes(const struct dataplane *dp, struct node *node, uint64_t now_ns)
+{
+	uint64_t full = atomic_load_explicit(&node->registration_at_ns, memory_order_relaxed);
+	uint64_t next;
+
+	do {
+		next = (full > now_ns ? full : now_ns) + dp->registration_interval_ns;
+		if (next > now_ns + dp->registration_burst_ns)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&node->registration_at_ns, &full, next,
+		memory_order_relaxed, memory_order_relaxed));
+	return true;
+}
+
+static enum verdict check_reverse_tunnel(const struct node *node, const uint8_t *ip, uint32_t len)
+{
+	uint32_t hdr = ip4_hdr_bytes(ip);
+	const uint8_t *tunnelled = ip + hdr;
+
+	if (ip4_dst(ip) != ip4_of(&node->home_agent))
+		return VERDICT_INNER_SOURCE;
+	if (ip4_is_fragment(ip))
+		return VERDICT_FRAGMENT;
+	if (len < hdr + IPV4_HDR_BYTES || tunnelled[0] >> 4 != 4)
+		return VERDICT_BAD_HEADER;
+	return ip4_src(tunnelled) == ip4_of(&node->home_address) ? VERDICT_OK
+								 : VERDICT_INNER_SOURCE;
+}
+
+static enum verdict check_source(const struct dataplane *dp, const struct node *node,
+	const uint8_t *ip, uint32_t len, uint64_t now_ns)
+{
+	/* Acquire pairs with the release in dataplane_node_set_path(). */
+	const struct path *path = atomic_load_explicit(&node->path, memory_order_acquire);
+	struct ip_addr src = ip_addr_from_v4(ip4_src(ip));
+	bool tunnels = ip4_protocol(ip) == IP4_PROTO_IPIP;
+
+	if (ip_addr_equal(&src, &node->home_address))
+		/* The home agent takes IP-in-IP from care-of addresses only. */
+		return tunnels && is_home_agent(dp, ip4_dst(ip)) ? VERDICT_INNER_SOURCE
+								 : VERDICT_OK;
+	if (path_selects(path, &src, now_ns))
+		return tunnels ? check_reverse_tunnel(node, ip, len) : VERDICT_OK;
+	return node->flags & NODE_STRICT_INNER_SOURCE ? VERDICT_INNER_SOURCE : VERDICT_OK;
+}
+
+enum verdict inner_check(const struct dataplane *dp, struct node *node, struct esp_pkt *pkt,
+	uint64_t now_ns, bool *registration)
+{
+	uint8_t *ip = pkt->data;
+	enum verdict verdict = ip4_check(ip, pkt->len);
+
+	*registration = false;
+	if (verdict != VERDICT_OK)
+		return verdict;
+	if (!ip4_is_forwardable(ip4_src(ip)) || !ip4_is_forwardable(ip4_dst(ip)))
+		return VERDICT_BAD_ADDRESS;
+	/* A node does not talk to the gateway itself, least of all to its SIU port. */
+	if (is_own_address(dp, ip4_dst(ip)) || is_own_address(dp, ip4_src(ip)))
+		return VERDICT_BAD_ADDRESS;
+	if (is_registration_port(ip, pkt->len)) {
+		if (!is_own_registration(node, ip, pkt->len))
+			return VERDICT_REGISTRATION;
+		*registration = true;
+	} else {
+		verdict = check_source(dp, node, ip, pkt->len, now_ns);
+		if (verdict != VERDICT_OK)
+			return verdict;
+	}
+	if (!ip4_ttl_decrement(ip))
+		return VERDICT_TTL;
+	if (*registration && !rate_passes(dp, node, now_ns))
+		return VERDICT_RATE_LIMITED;
+	return VERDICT_OK;
+}

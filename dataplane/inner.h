@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_INNER_H
+#define DATAPLANE_INNER_H
+/*
+ * What a node may send through its inbound SA into the private network.
+ *
+ * Threads: worker; the node's rate limit is atomic among workers.
+ * Sources:  RFC 4301 section 5.2 step 4, RFC 5944 sections 3.3 and 3.6.1.1 (the request's IP source
+ *           is its care-of address), RFC 3024 section 3.3 (reverse tunnel).
+ */
+#include "dataplane/esp/esp.h"
+#include "dataplane/node.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct dataplane;
+
+/* pkt: the decapsulated packet. OK, or the first rule that it breaks. Takes one off the TTL.
+ * *registration: it is this node's own, well-formed request, within the rate. */
+enum verdict inner_check(const struct dataplane *dp, struct node *node, struct esp_pkt *pkt,
+	uint64_t now_ns, bool *registration);
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_IP4_H
+#define DATAPLANE_IP4_H
+/*
+ * IPv4 headers in place, for workers: the checks of RFC 1812 section 5.2.2, addresses that must not
+ * be forwarded (section 5.3.7, RFC 6890), and the TTL (RFC 1624).
+ *
+ * Pure functions on bytes, any thread. Addresses are be32_t as they stand in the packet.
+ */
+#include "dataplane/esp/verdict.h"
+#include "lib/inet.h"
+#include "lib/ipv4.h"
+#include "lib/wire.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define IP4_PROTO_IPIP 4
+#define IP4_PROTO_UDP 17
+#define IP4_PROTO_ESP 50
+
+static inline be32_t ip4_src(const uint8_t *ip)
+{
+	be32_t addr;
+
+	memcpy(&addr, ip + 12, sizeof addr);
+	return addr;
+}
+
+static inline be32_t ip4_dst(const uint8_t *ip)
+{
+	be32_t addr;
+
+	memcpy(&addr, ip + 16, sizeof addr);
+	return addr;
+}
+
+/* The IPv4 address of addr, 0 if it is none. */
+static inline be32_t ip4_of(const struct ip_addr *addr)
+{
+	be32_t value;
+
+	memcpy(&value, addr->bytes, sizeof value);
+	return addr->family == AF_INET ? value : 0;
+}
+
+static inline uint32_t ip4_hdr_bytes(const uint8_t *ip)
+{
+	return (ip[0] & 15u) * 4u;
+}
+
+static inline uint32_t ip4_total_len(const uint8_t *ip)
+{
+	return wire_load_u16(ip + 2);
+}
+
+static inline uint8_t ip4_protocol(const uint8_t *ip)
+{
+	return ip[9];
+}
+
+static inline uint32_t ip4_fragment_offset(const uint8_t *ip)
+{
+	return (wire_load_u16(ip + 6) & IPV4_FRAG_MASK) * 8u;
+}
+
+static inline bool ip4_is_fragment(const uint8_t *ip)
+{
+	return (wire_load_u16(ip + 6) & (IPV4_FLAG_MF | IPV4_FRAG_MASK)) != 0;
+}
+
+/* One's complement sum of the header in native order is all ones if the checksum is right
+ * (RFC 1071: the sum does not depend on byte order). */
+static inline bool ip4_checksum_ok(const uint8_t *ip, uint32_t hdr_bytes)
+{
+	uint64_t sum = 0;
+	uint32_t word;
+
+	for (uint32_t at = 0; at < hdr_bytes; at += 4) {
+		memcpy(&word, ip + at, sizeof word);
+		sum += word;
+	}
+	sum = (sum & 0xffffffffu) + (sum >> 32);
+	sum = (sum & 0xffffu) + (sum >> 16 & 0xffffu) + (sum >> 32);
+	sum = (sum & 0xffffu) + (sum >> 16);
+	sum = (sum & 0xffffu) + (sum >> 16);
+	return sum == 0xffffu;
+}
+
+/* RFC 1812 5.2.2, its five tests. len: bytes that are there. */
+static inline enum verdict ip4_check(const uint8_t *ip, uint32_t len)
+{
+	if (len < IPV4_HDR_BYTES)
+		return VERDICT_RUNT;
+	if (ip[0] >> 4 != 4 || ip4_hdr_bytes(ip) < IPV4_HDR_BYTES || ip4_hdr_bytes(ip) > len)
+		return VERDICT_BAD_HEADER;
+	if (ip4_total_len(ip) < ip4_hdr_bytes(ip))
+		return VERDICT_BAD_HEADER;
+	if (ip4_total_len(ip) > len)
+		return VERDICT_RUNT;
+	if (!ip4_checksum_ok(ip, ip4_hdr_bytes(ip)))
+		return VERDICT_BAD_HEADER;
+	return VERDICT_OK;
+}
+
+/* 0/8, 127/8, 169.254/16, multicast, class E and broadcast: never source or destination of a
+ * packet that a router forwards. */
+static inline bool ip4_is_forwardable(be32_t addr_be)
+{
+	uint32_t addr = __builtin_bswap32(addr_be);
+	uint32_t net = addr >> 24;
+
+	return net != 0 && net != 127 && net < 224 && addr >> 16 != 0xa9fe;
+}
+
+/* Takes one off the TTL; false if that would leave 0 (RFC 1812 5.3.1). The checksum follows by RFC
+ * 1624: TTL is the high byte of its 16-bit word. */
+static inline bool ip4_ttl_decrement(uint8_t *ip)
+{
+	uint32_t sum;
+
+	if (ip[8] <= 1)
+		return false;
+	ip[8]--;
+	sum = wire_load_u16(ip + 10) + 0x100u;
+	wire_store_u16(ip + 10, (uint16_t)(sum + (sum >= 0xffffu)));
+	return true;
+}
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: path_in() is the whole way of packets from the public side: ESP in, plain out.
+ * Each step handles what is still good; forward_finish() sends, punts, counts and frees.
+ *
+ * Sources: RFC 4301 section 5.2, RFC 4303 section 3.4.
+ */
+#include "dataplane/classify.h"
+#include "dataplane/forward.h"
+#include "dataplane/inner.h"
+#include "dataplane/ip4.h"
+#include "dataplane/state.h"
+
+static void find_sa(const struct dataplane *dp, struct burst *b)
+{
+	struct sad_query queries[PKT_BURST_MAX];
+	struct sa_in *found[PKT_BURST_MAX];
+	uint8_t at[PKT_BURST_MAX];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < b->n; i++) {
+		const uint8_t *ip = b->pkts[i].data;
+
+		if (b->verdicts[i] != VERDICT_OK)
+			continue;
+		queries[n] = (struct sad_query){.spi = esp_spi(ip + ip4_hdr_bytes(ip)),
+			.src = ip4_src(ip),
+			.dst = ip4_dst(ip)};
+		at[n++] = (uint8_t)i;
+	}
+	if (n == 0)
+		return;
+	sad_lookup_in_burst(&dp->sad, queries, found, n);
+	for (unsigned j = 0; j < n; j++) {
+		b->sas.in[at[j]] = found[j];
+		if (found[j] == NULL)
+			burst_drop(b, at[j], VERDICT_NO_SA_IN);
+		else
+			__builtin_prefetch(found[j]);
+	}
+}
+
+static void check_inner(const struct dataplane *dp, struct burst *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		struct node *node;
+		bool registration;
+
+		if (b->verdicts[i] != VERDICT_OK)
+			continue;
+		node = b->sas.in[i]->node;
+		b->nodes[i] = node;
+		b->verdicts[i] = inner_check(dp, node, &b->pkts[i], b->now_ns, &registration);
+		if (b->verdicts[i] != VERDICT_OK)
+			continue;
+		/* Relaxed: a time stamp for people. Not written twice in one burst. */
+		if (atomic_load_explicit(&node->last_rx_ns, memory_order_relaxed) != b->now_ns)
+			atomic_store_explicit(&node->last_rx_ns, b->now_ns, memory_order_relaxed);
+		if (registration)
+			burst_punt(b, i, PUNT_REGISTRATION);
+		else
+			b->next_hops[i] = ip4_dst(b->pkts[i].data);
+	}
+}
+
+void path_in(struct worker *worker, struct rte_mbuf **mbufs, unsigned n)
+{
+	struct dataplane *dp = worker->dp;
+	struct burst *b = &worker->burst;
+
+	b->n = n;
+	memcpy(b->mbufs, mbufs, n * sizeof *mbufs);
+
+	classify_outside(worker, b);
+	find_sa(dp, b);
+	esp_decap_burst(worker->crypto, dp->engine, b->sas.in, b->pkts, b->verdicts, n);
+	check_inner(dp, b);
+	forward_route(worker, b, DP_INSIDE);
+	forward_finish(worker, b, DP_OUTSIDE, DP_INSIDE, &worker->in);
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: path_out() is the whole way of packets from the private side: plain in, ESP out.
+ * IP-in-IP from a home agent belongs to the node that its inner destination names; anything else to
+ * the node that owns the destination as care-of address. What no SA protects is dropped and
+ * counted, never forwarded in clear.
+ *
+ * Sources: RFC 4301 section 5.1, RFC 4303 section 3.3, RFC 2003.
+ */
+#include "dataplane/classify.h"
+#include "dataplane/forward.h"
+#include "dataplane/ip4.h"
+#include "dataplane/protect.h"
+#include "dataplane/state.h"
+
+struct wanted { /* places of a burst that wait for one of the two lookups */
+	be32_t addrs[PKT_BURST_MAX];
+	uint8_t at[PKT_BURST_MAX];
+	unsigned n;
+};
+
+static void want(struct wanted *wanted, unsigned at, be32_t addr)
+{
+	wanted->addrs[wanted->n] = addr;
+	wanted->at[wanted->n++] = (uint8_t)at;
+}
+
+/* Verdict for IP-in-IP, before its node is known. */
+static enum verdict check_tunnel(const struct dataplane *dp, const struct esp_pkt *pkt)
+{
+	const uint8_t *ip = pkt->data;
+	uint32_t hdr = ip4_hdr_bytes(ip);
+
+	if (!is_home_agent(dp, ip4_src(ip)))
+		return VERDICT_NO_SA_OUT;
+	if (ip4_is_fragment(ip))
+		return VERDICT_FRAGMENT;
+	if (pkt->len < hdr + IPV4_HDR_BYTES)
+		return VERDICT_RUNT;
+	return ip[hdr] >> 4 == 4 ? VERDICT_OK : VERDICT_BAD_HEADER;
+}
+
+static void find_nodes(const struct dataplane *dp, struct burst *b)
+{
+	struct wanted homes = {.n = 0}, coas = {.n = 0};
+	struct node *found[PKT_BURST_MAX];
+
+	for (unsigned i = 0; i < b->n; i++) {
+		const uint8_t *ip = b->pkts[i].data;
+
+		b->nodes[i] = NULL;
+		if (b->verdicts[i] != VERDICT_OK)
+			continue;
+		if (ip4_protocol(ip) != IP4_PROTO_IPIP) {
+			want(&coas, i, ip4_dst(ip));
+			continue;
+		}
+		b->verdicts[i] = check_tunnel(dp, &b->pkts[i]);
+		if (b->verdicts[i] == VERDICT_OK)
+			want(&homes, i, ip4_dst(ip + ip4_hdr_bytes(ip)));
+	}
+	sad_lookup_home_burst(&dp->sad, homes.addrs, found, homes.n);
+	for (unsigned j = 0; j < homes.n; j++)
+		b->nodes[homes.at[j]] = found[j];
+	coa_lookup_burst(&dp->coas, coas.addrs, found, coas.n);
+	for (unsigned j = 0; j < coas.n; j++)
+		b->nodes[coas.at[j]] = found[j];
+}
+
+/* The selector of node, by the one path that also gives the outer header. */
+static enum verdict select_path(
+	struct burst *b, unsigned i, const struct node *node, const uint8_t *ip)
+{
+	struct ip_addr dst = ip_addr_from_v4(ip4_dst(ip));
+	const struct path *path;
+
+	if (node == NULL)
+		return VERDICT_NO_SA_OUT;
+	if (node == COA_AMBIGUOUS)
+		return VERDICT_AMBIGUOUS_COA;
+	if (ip4_protocol(ip) == IP4_PROTO_IPIP && ip4_src(ip) != ip4_of(&node->home_agent))
+		return VERDICT_SELECTOR;
+	/* Acquire pairs with the release in dataplane_node_set_path(). */
+	path = atomic_load_explicit(&node->path, memory_order_acquire);
+	b->paths[i] = path;
+	if (path->flags & PATH_CLOSED)
+		return VERDICT_NO_PATH;
+	return path_selects(path, &dst, b->now_ns) ? VERDICT_OK : VERDICT_SELECTOR;
+}
+
+static void check_selectors(struct burst *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		uint8_t *ip = b->pkts[i].data;
+
+		if (b->verdicts[i] != VERDICT_OK)
+			continue;
+		b->verdicts[i] = select_path(b, i, b->nodes[i], ip);
+		if (b->verdicts[i] == VERDICT_OK && !ip4_ttl_decrement(ip))
+			burst_drop(b, i, VERDICT_TTL);
+	}
+}
+
+void path_out(struct worker *worker, struct rte_mbuf **mbufs, unsigned n)
+{
+	struct dataplane *dp = worker->dp;
+	struct burst *b = &worker->burst;
+
+	b->n = n;
+	memcpy(b->mbufs, mbufs, n * sizeof *mbufs);
+
+	classify_inside(worker, b);
+	find_nodes(dp, b);
+	check_selectors(b);
+	protect_burst(worker, b);
+	forward_route(worker, b, DP_OUTSIDE);
+	forward_finish(worker, b, DP_INSIDE, DP_OUTSIDE, &worker->out);
+}

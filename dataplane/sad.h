@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_SAD_H
+#define DATAPLANE_SAD_H
+/*
+ * Which SA, which node? Lock-free lookups: inbound by SPI and destination, with a wildcard or a
+ * given source; outbound by home address.
+ *
+ * Owner:    struct dataplane. Threads: add and del are control's; lookups are any worker's, and
+ * what they give is valid until that worker's next quiescent state. Lifetime: del unlinks; the
+ * caller frees after the grace period. Key slots of the tables wait for their own grace period
+ * inside rte_hash. Sources:  RFC 4301 section 4.1: SPI + destination + source is looked up before
+ * SPI + destination.
+ */
+#include "dataplane/node.h"
+#include "dataplane/rcu.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sad {
+	/* const after sad_new() */
+	struct rte_hash *wildcard; /* SPI, destination -> struct sa_in */
+	struct rte_hash *given;    /* SPI, destination, source -> struct sa_in */
+	struct rte_hash *homes;    /* home address -> struct node */
+	/* atomic: without any the second lookup is left out; control writes */
+	_Atomic(uint32_t) n_given;
+};
+
+struct sad_query {    /* of an ESP packet */
+	uint32_t spi; /* host order */
+	be32_t src, dst;
+};
+
+int sad_new(struct sad *sad, uint32_t max_nodes, const struct rcu *rcu)
+	__attribute__((warn_unused_result));
+void sad_free(struct sad *sad);
+
+/* Is there an SA for this SPI, destination and source? */
+bool sad_in_taken(const struct sad *sad, const struct sa_params *params);
+/* -EEXIST: sad_in_taken(). -ENOSPC. */
+int sad_in_add(struct sad *sad, struct sa_in *sa) __attribute__((warn_unused_result));
+void sad_in_del(struct sad *sad, const struct sa_in *sa);
+/* By home address. -EEXIST, -ENOSPC. */
+int sad_home_add(struct sad *sad, struct node *node) __attribute__((warn_unused_result));
+void sad_home_del(struct sad *sad, const struct node *node);
+
+/* out[i]: the SA of queries[i] or NULL; n <= PKT_BURST_MAX. */
+void sad_lookup_in_burst(
+	const struct sad *sad, const struct sad_query *queries, struct sa_in **out, unsigned n);
+void sad_lookup_home_burst(
+	const struct sad *sad, const be32_t *homes, struct node **out, unsigned n);
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_STATE_H
+#define DATAPLANE_STATE_H
+/*
+ * struct dataplane, for the files of this folder.
+ *
+ * Threads:  workers read what is const, RCU or atomic; the rest is control's.
+ */
+#include "dataplane/coa_index.h"
+#include "dataplane/neigh.h"
+#include "dataplane/port.h"
+#include "dataplane/rcu.h"
+#include "dataplane/route.h"
+#include "dataplane/sad.h"
+#include "dataplane/slab.h"
+#include "dataplane/worker.h"
+
+#include <stdatomic.h>
+
+/* Objects that may wait for their grace period: paths, index entries, SAs, nodes. A swap takes at
+ * most SWAP_RETIRES of them. */
+#define RETIRE_MAX 4096
+#define SWAP_RETIRES 3
+
+struct node_entry {                    /* a node and what only control needs beside it */
+	struct node node;              /* first */
+	struct coa_claim claims[2][2]; /* [set][0: current, 1: former] */
+	unsigned claim_set;            /* which set is in force */
+	uint64_t grace_until_ns;       /* of the former claim; 0: none */
+	struct node_entry *grace_prev, *grace_next;
+};
+
+struct dataplane {
+	/* const after dataplane_new() */
+	const struct crypto_engine *engine;
+	struct counters *counters; /* lent */
+	struct sa_memory sa_memory;
+	uint32_t max_nodes;
+	uint32_t n_workers;
+	uint32_t n_home_agents;
+	be32_t home_agents[64];
+	uint64_t registration_interval_ns; /* one per node and interval on average ... */
+	uint64_t registration_burst_ns;    /* ... and this much ahead at once */
+	struct rte_mempool *inject_pool;
+	/* const pointers to what has rules of its own */
+	struct port ports[DP_PORTS];
+	struct worker *workers[PORT_WORKERS_MAX];
+	struct rcu rcu;
+	struct sad sad;
+	struct coa_index coas;
+	struct neigh_table neighs;
+	struct route_table routes;
+	/* RCU: by handle, 1..max_nodes; NULL: none */
+	_Atomic(struct node *) *by_handle;
+	/* atomic: main stores, workers load */
+	_Atomic(bool) stop;
+	/* control only */
+	bool running;
+	struct slab paths, nodes;
+	struct node_entry *grace_first, *grace_last; /* by deadline */
+	uint64_t iv_exhausted_seen; /* sum of that verdict when epochs were last renewed */
+};
+
+/* Everything behind EAL: for tests and benchmarks that bring EAL and ports themselves. names: of
+ * the ethdevs. */
+int dataplane_open(const struct dp_config *config, const char *const names[DP_PORTS],
+	uint32_t workers, struct dataplane **out, char *why, size_t why_size)
+	__attribute__((warn_unused_result));
+void dataplane_close(struct dataplane *dp);
+
+/* node.c */
+void node_table_poll(struct dataplane *dp, uint64_t now_ns, dp_take_epoch_fn *fn, void *arg);
+void node_table_free(struct dataplane *dp);
+
+/* eal.c */
+int eal_start(const struct dp_config *config, char *why, size_t why_size)
+	__attribute__((warn_unused_result));
+int eal_probe_ports(const struct dp_config *config, char names[DP_PORTS][64], char *why,
+	size_t why_size) __attribute__((warn_unused_result));
+uint32_t eal_workers(void);
+void eal_stop(void);
+
+static inline bool is_own_address(const struct dataplane *dp, be32_t addr)
+{
+	return port_is_own(&dp->ports[DP_OUTSIDE], addr) ||
+	       port_is_own(&dp->ports[DP_INSIDE], addr);
+}
+
+static inline bool is_home_agent(const struct dataplane *dp, be32_t addr)
+{
+	for (uint32_t i = 0; i < dp->n_home_agents; i++)
+		if (dp->home_agents[i] == addr)
+			return true;
+	return false;
+}
+
+/* Worker. NULL: no such node (any more). */
+static inline struct node *node_by_handle(const struct dataplane *dp, uint32_t handle)
+{
+	/* Acquire pairs with the release in dataplane_node_add(). */
+	return handle == 0 || handle > dp->max_nodes
+		       ? NULL
+		       : atomic_load_explicit(&dp->by_handle[handle], memory_order_acquire);
+}
+#endif

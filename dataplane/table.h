@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_TABLE_H
+#define DATAPLANE_TABLE_H
+/*
+ * rte_hash as all our tables use it: readers without locks, deleted key slots given back only after
+ * a grace period, and addresses as keys of 16 bytes whatever their family.
+ *
+ * Threads: one writer (control), any number of readers.
+ */
+#include "dataplane/rcu.h"
+#include "lib/inet.h"
+
+#include <rte_hash.h>
+
+#include <stdint.h>
+#include <string.h>
+
+#define TABLE_ADDR_BYTES 16
+#define TABLE_BULK_MAX 32 /* keys */
+
+/* An address as key; IPv4 is mapped (RFC 4291 section 2.5.5.2). */
+static inline void table_key_v4(uint8_t key[TABLE_ADDR_BYTES], be32_t addr)
+{
+	memset(key, 0, 10);
+	memset(key + 10, 0xff, 2);
+	memcpy(key + 12, &addr, sizeof addr);
+}
+void table_key_addr(uint8_t key[TABLE_ADDR_BYTES], const struct ip_addr *addr);
+
+/* entries that surely fit. NULL: out of memory. name: unique in this process is made of it. */
+struct rte_hash *table_new(
+	const char *name, uint32_t entries, uint32_t key_bytes, const struct rcu *rcu);
+/* -EEXIST, -ENOSPC. */
+int table_add(struct rte_hash *table, const void *key, void *value)
+	__attribute__((warn_unused_result));
+void table_del(struct rte_hash *table, const void *key);
+/* Control thread. NULL: none. */
+void *table_get(const struct rte_hash *table, const void *key);
+/* out[i]: value of keys[i], or NULL; n <= TABLE_BULK_MAX. */
+void table_get_burst(const struct rte_hash *table, const void *keys[], void *out[], unsigned n);
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_WORKER_H
+#define DATAPLANE_WORKER_H
+/*
+ * A poll-mode worker: receives, walks the packets through the paths, says when it holds no pointer
+ * any more. It never blocks, allocates, logs or makes a system call.
+ *
+ * Owner:    struct dataplane. Threads: the functions are the worker's own, or of the one thread
+ * that stands in for it in tests and benchmarks: worker_run_once() is a turn of the very loop.
+ *           Counters are written by the worker and read by any thread.
+ */
+#include "dataplane/pkt.h"
+#include "dataplane/punt.h"
+
+#include <stdatomic.h>
+
+/* Busy loops by length: buckets of 1/8 of a power of two, in TSC cycles. */
+#define LOOP_BUCKETS (62 * 8)
+
+struct verdict_cells {
+	_Atomic(uint64_t) n[VERDICT_COUNT]; /* one writer, relaxed */
+};
+
+struct worker {
+	/* const after worker_new() */
+	uint32_t id;
+	struct dataplane *dp;
+	struct crypto_thread *crypto;
+	/* each end has its thread */
+	struct punt_rings rings;
+	/* worker-private scratch */
+	struct burst burst;   /* paths in and out */
+	struct burst inside;  /* injected, towards the inside */
+	struct burst outside; /* injected, towards the outside in plain: Linux's own frames */
+	struct burst to_node; /* injected, through a node's SA */
+	struct path once[PKT_BURST_MAX]; /* paths of INJECT_ONCE, valid for one burst */
+	/* atomic, written by the worker only */
+	struct verdict_cells in, out, local;
+	_Atomic(uint64_t) loops, busy_loops;
+	_Atomic(uint64_t) loop_buckets[LOOP_BUCKETS];
+};
+
+struct worker *worker_new(struct dataplane *dp, uint32_t id); /* NULL: out of memory */
+void worker_free(struct worker *worker);
+
+/* One turn: injected packets, a burst from each port, quiescent state. Returns packets handled. */
+unsigned worker_run_once(struct worker *worker);
+/* rte_lcore main function; arg: struct worker. Runs until dp->stop. */
+int worker_main(void *arg);
+void worker_stats(const struct worker *worker, struct dp_worker_stats *out);
+
+/* The three paths; each owns the mbufs from here on. */
+void path_in(struct worker *worker, struct rte_mbuf **mbufs, unsigned n);
+void path_out(struct worker *worker, struct rte_mbuf **mbufs, unsigned n);
+void path_local(struct worker *worker, struct rte_mbuf **mbufs, unsigned n);
+#endif
