@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Durable store: what was committed is there after closing and after kill -9, what was aborted is
+ * not; a full map and a second opener give their errors and leave everything as it was.
+ */
+#include "lib/store.h"
+
+#include "unit.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define MAP_BYTES (1u << 20)
+
+static const char *const names[] = {"nodes", "other", NULL};
+static char why[256];
+
+static const char *folder_of(const char *name)
+{
+	static char path[256];
+
+	snprintf(path, sizeof path, "%s/%s", unit_folder(), name);
+	return path;
+}
+
+static struct store *open_store(const char *name)
+{
+	struct store *store = NULL;
+
+	if (store_open(folder_of(name), names, MAP_BYTES, &store, why, sizeof why) != 0)
+		abort();
+	return store;
+}
+
+static int put(struct store *store, const char *db, const char *key, const char *value)
+{
+	return store_put(store, db, key, strlen(key), value, strlen(value));
+}
+
+/* "-" for absent. */
+static const char *get(struct store *store, const char *db, const char *key)
+{
+	static char text[64];
+	struct store_value value;
+	int ret = store_get(store, db, key, strlen(key), &value);
+
+	if (ret != 0)
+		return ret == -ENOENT ? "-" : "error";
+	snprintf(text, sizeof text, "%.*s", (int)value.len, (const char *)value.data);
+	return text;
+}
+
+static void test_put_get_del(void)
+{
+	struct store *store = open_store("basic");
+	struct stat st;
+
+	CU_ASSERT_STRING_EQUAL(why, "");
+	CU_ASSERT(stat(folder_of("basic"), &st) == 0 && (st.st_mode & 0777) == 0700);
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "a"), "-");
+	CU_ASSERT_EQUAL(put(store, "nodes", "a", "1"), 0);
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "a"), "1");
+	CU_ASSERT_STRING_EQUAL(get(store, "other", "a"), "-");
+	CU_ASSERT_EQUAL(put(store, "nodes", "a", "22"), 0);
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "a"), "22");
+	CU_ASSERT_EQUAL(put(store, "nodes", "empty", ""), 0);
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "empty"), "");
+	CU_ASSERT_EQUAL(store_del(store, "nodes", "a", 1), 0);
+	CU_ASSERT_EQUAL(store_del(store, "nodes", "a", 1), -ENOENT);
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "a"), "-");
+	store_close(store);
+	store_close(NULL);
+}
+
+static void test_wrong_use(void)
+{
+	struct store *store = open_store("wrong");
+	struct store_value value;
+
+	CU_ASSERT_EQUAL(put(store, "absent", "a", "1"), -EINVAL);
+	CU_ASSERT_EQUAL(store_get(store, "absent", "a", 1, &value), -EINVAL);
+	CU_ASSERT_EQUAL(store_each(store, "absent", NULL, NULL), -EINVAL);
+	CU_ASSERT_EQUAL(put(store, "nodes", "", "1"), -EINVAL);
+	CU_ASSERT_EQUAL(store_commit(store), -EINVAL);
+	store_abort(store); /* none is open */
+	CU_ASSERT_EQUAL(store_begin(store), 0);
+	CU_ASSERT_EQUAL(store_begin(store), -EBUSY);
+	store_abort(store);
+	store_close(store);
+}
+
+static void test_reopen(void)
+{
+	struct store *store = open_store("reopen");
+
+	CU_ASSERT_EQUAL(put(store, "nodes", "kept", "1"), 0);
+	CU_ASSERT_EQUAL(store_begin(store), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "committed", "2"), 0);
+	CU_ASSERT_EQUAL(put(store, "other", "committed", "3"), 0);
+	CU_ASSERT_EQUAL(store_commit(store), 0);
+	CU_ASSERT_EQUAL(store_begin(store), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "open", "4"), 0);
+	store_close(store); /* drops the open transaction */
+	store = open_store("reopen");
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "kept"), "1");
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "committed"), "2");
+	CU_ASSERT_STRING_EQUAL(get(store, "other", "committed"), "3");
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "open"), "-");
+	store_close(store);
+}
+
+static void test_abort(void)
+{
+	struct store *store = open_store("abort");
+
+	CU_ASSERT_EQUAL(put(store, "nodes", "a", "old"), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "b", "old"), 0);
+	CU_ASSERT_EQUAL(store_begin(store), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "a", "new"), 0);
+	CU_ASSERT_EQUAL(store_del(store, "nodes", "b", 1), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "c", "new"), 0);
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "a"), "new"); /* sees what it wrote */
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "b"), "-");
+	CU_ASSERT_EQUAL(store_del(store, "nodes", "absent", 6), -ENOENT);
+	store_abort(store);
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "a"), "old");
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "b"), "old");
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "c"), "-");
+	/* Deleting what is not there does not doom a transaction. */
+	CU_ASSERT_EQUAL(store_begin(store), 0);
+	CU_ASSERT_EQUAL(store_del(store, "nodes", "absent", 6), -ENOENT);
+	CU_ASSERT_EQUAL(put(store, "nodes", "d", "new"), 0);
+	CU_ASSERT_EQUAL(store_commit(store), 0);
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "d"), "new");
+	store_close(store);
+}
+
+/* A value stays readable until the next write. */
+static void test_value_lifetime(void)
+{
+	struct store *store = open_store("lifetime");
+	struct store_value a, b;
+
+	CU_ASSERT_EQUAL(put(store, "nodes", "a", "first"), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "b", "second"), 0);
+	CU_ASSERT_EQUAL(store_get(store, "nodes", "a", 1, &a), 0);
+	CU_ASSERT_EQUAL(store_get(store, "nodes", "b", 1, &b), 0);
+	CU_ASSERT_EQUAL(store_get(store, "nodes", "c", 1, &b), -ENOENT);
+	CU_ASSERT(a.len == 5 && memcmp(a.data, "first", 5) == 0);
+	CU_ASSERT(b.len == 6 && memcmp(b.data, "second", 6) == 0);
+	store_close(store);
+}
+
+struct walk {
+	char seen[64];
+	size_t stop_after;
+};
+
+static bool on_each(void *arg, struct store_value key, struct store_value value)
+{
+	struct walk *walk = arg;
+	size_t len = strlen(walk->seen);
+
+	snprintf(walk->seen + len, sizeof walk->seen - len, "%.*s=%.*s ", (int)key.len,
+		(const char *)key.data, (int)value.len, (const char *)value.data);
+	return --walk->stop_after != 0;
+}
+
+static void test_each(void)
+{
+	struct store *store = open_store("each");
+	struct walk walk = {.stop_after = 100};
+
+	CU_ASSERT_EQUAL(store_each(store, "nodes", on_each, &walk), 0);
+	CU_ASSERT_STRING_EQUAL(walk.seen, "");
+	CU_ASSERT_EQUAL(put(store, "nodes", "b", "2"), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "c", "3"), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "a", "1"), 0);
+	CU_ASSERT_EQUAL(put(store, "other", "z", "9"), 0);
+	CU_ASSERT_EQUAL(store_each(store, "nodes", on_each, &walk), 0);
+	CU_ASSERT_STRING_EQUAL(walk.seen, "a=1 b=2 c=3 ");
+	walk = (struct walk){.stop_after = 2};
+	CU_ASSERT_EQUAL(store_each(store, "nodes", on_each, &walk), 0);
+	CU_ASSERT_STRING_EQUAL(walk.seen, "a=1 b=2 ");
+	CU_ASSERT_EQUAL(store_begin(store), 0);
+	CU_ASSERT_EQUAL(store_del(store, "nodes", "b", 1), 0);
+	walk = (struct walk){.stop_after = 100};
+	CU_ASSERT_EQUAL(store_each(store, "nodes", on_each, &walk), 0);
+	CU_ASSERT_STRING_EQUAL(walk.seen, "a=1 c=3 ");
+	store_abort(store);
+	store_close(store);
+}
+
+static void test_full(void)
+{
+	struct store *store = open_store("full");
+	char value[4000], key[16];
+	int ret = 0, n = 0;
+
+	memset(value, 'v', sizeof value);
+	CU_ASSERT_EQUAL(put(store, "other", "kept", "1"), 0);
+	/* A transaction that does not fit leaves nothing, whatever its commit is told. */
+	CU_ASSERT_EQUAL(store_begin(store), 0);
+	for (int i = 0; i < 1000; i++) {
+		snprintf(key, sizeof key, "k%d", i);
+		ret = store_put(store, "nodes", key, strlen(key), value, sizeof value);
+		if (ret != 0)
+			break;
+	}
+	CU_ASSERT_EQUAL(ret, -ENOSPC);
+	CU_ASSERT_EQUAL(store_commit(store), -ENOSPC);
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "k0"), "-");
+	CU_ASSERT_STRING_EQUAL(get(store, "other", "kept"), "1");
+	/* One by one: the last one fails alone, and there is room again after a delete. */
+	for (ret = 0; ret == 0; n++) {
+		snprintf(key, sizeof key, "k%d", n);
+		ret = store_put(store, "nodes", key, strlen(key), value, sizeof value);
+	}
+	CU_ASSERT_EQUAL(ret, -ENOSPC);
+	CU_ASSERT_TRUE(n > 50);
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", key), "-");
+	CU_ASSERT_STRING_EQUAL(get(store, "other", "kept"), "1");
+	for (int i = 0; i < 20; i++) {
+		snprintf(key, sizeof key, "k%d", i);
+		CU_ASSERT_EQUAL(store_del(store, "nodes", key, strlen(key)), 0);
+	}
+	CU_ASSERT_EQUAL(put(store, "other", "again", "2"), 0);
+	CU_ASSERT_STRING_EQUAL(get(store, "other", "again"), "2");
+	store_close(store);
+}
+
+static void test_second_opener(void)
+{
+	struct store *store = open_store("busy");
+	struct store *second = NULL;
+	pid_t pid;
+	int status;
+
+	pid = fork();
+	if (pid == 0)
+		_exit(store_open(folder_of("busy"), names, MAP_BYTES, &second, why, sizeof why) ==
+						-EBUSY &&
+					strstr(why, "in use by another process") != NULL
+				? 0
+				: 1);
+	waitpid(pid, &status, 0);
+	CU_ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "a", "1"), 0);
+	store_close(store);
+	store = open_store("busy");
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "a"), "1");
+	store_close(store);
+}
+
+/* A writer is killed in the middle of its work, again and again: every transaction is whole, and
+ * none that it was told to be durable is missing. */
+static void test_kill(void)
+{
+	for (int round = 0; round < 10; round++) {
+		int ends[2], told = -1, found, status, n;
+		struct store *store;
+		pid_t pid;
+
+		CU_ASSERT_EQUAL(pipe(ends), 0);
+		pid = fork();
+		if (pid == 0) {
+			store = open_store("kill");
+			for (int i = 0;; i++) {
+				char text[16];
+
+				snprintf(text, sizeof text, "%d", i);
+				if (store_begin(store) != 0 ||
+					put(store, "nodes", "n", text) != 0 ||
+					put(store, "other", "n", text) != 0 ||
+					store_commit(store) != 0 ||
+					write(ends[1], &i, sizeof i) != sizeof i)
+					_exit(1);
+			}
+		}
+		close(ends[1]);
+		while (told < 3 && read(ends[0], &n, sizeof n) == sizeof n)
+			told = n;
+		usleep((useconds_t)(round * 300));
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		while (read(ends[0], &n, sizeof n) == sizeof n)
+			told = n;
+		close(ends[0]);
+		store = open_store("kill");
+		found = atoi(get(store, "nodes", "n"));
+		CU_ASSERT_TRUE(found >= told);
+		CU_ASSERT_EQUAL(atoi(get(store, "other", "n")), found);
+		store_close(store);
+	}
+}
+
+static void test_cannot_open(void)
+{
+	static const char *const too_many[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j",
+		"k", "l", "m", "n", "o", "p", "q", NULL};
+	struct store *store = NULL;
+	char path[512];
+	FILE *file;
+
+	CU_ASSERT_EQUAL(store_open(folder_of("no/such"), names, MAP_BYTES, &store, why, sizeof why),
+		-ENOENT);
+	CU_ASSERT_PTR_NOT_NULL(strstr(why, "make the folder above it"));
+	CU_ASSERT_EQUAL(store_open(folder_of("many"), too_many, MAP_BYTES, &store, why, sizeof why),
+		-EINVAL);
+	/* A damaged file. */
+	CU_ASSERT_EQUAL(mkdir(folder_of("damaged"), 0700), 0);
+	snprintf(path, sizeof path, "%s/data.mdb", folder_of("damaged"));
+	file = fopen(path, "w");
+	for (int i = 0; file != NULL && i < 20000; i++)
+		fputc(i * 31 & 0xff, file);
+	if (file != NULL)
+		fclose(file);
+	CU_ASSERT_EQUAL(
+		store_open(folder_of("damaged"), names, MAP_BYTES, &store, why, sizeof why), -EIO);
+	CU_ASSERT_PTR_NOT_NULL(strstr(why, "is damaged"));
+	CU_ASSERT_PTR_NULL(store);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"put, get, delete", test_put_get_del},
+		{"wrong use", test_wrong_use},
+		{"reopen", test_reopen},
+		{"abort", test_abort},
+		{"lifetime of values", test_value_lifetime},
+		{"each in order", test_each},
+		{"full map", test_full},
+		{"second opener", test_second_opener},
+		{"kill -9", test_kill},
+		{"cannot open", test_cannot_open},
+		{NULL, NULL},
+	};
+	int ret;
+
+	ret = unit_run("store", cases);
+	unit_remove_folder();
+	return ret;
+}
