@@ -133,7 +133,7 @@ static int home_agent_of(struct reader *reader, const struct gw *gw, const struc
 json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
 {
 	static const char *const known[] = {
-		"node", "home_address", "home_agent", "strict_inner_source", NULL};
+		"node", "home_address", "home_agent", "care_of", "strict_inner_source", NULL};
 	struct reader reader = {.request = request};
 	struct gw_node_conf node = {0};
 	struct gw *gw = arg;
@@ -150,6 +150,10 @@ json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
 		(!ip_addr_parse(home, &node.home_address) || node.home_address.family != AF_INET))
 		reader.error = admin_error("home_address: an IPv4 address is needed");
 	ha = home_agent_of(&reader, gw, &node.home_address);
+	if (json_object_get(request, "care_of") != NULL && reader.error == NULL &&
+		(!ip_addr_parse(read_string(&reader, "care_of", NULL), &node.care_of) ||
+			gw_conf_coa_check(gw->conf, &node.care_of) != SIU_RESULT_OK))
+		reader.error = admin_error("care_of: is no address that a tunnel may end at");
 	if (read_bool(&reader, "strict_inner_source", true))
 		node.flags |= NODE_STRICT_INNER_SOURCE;
 	if (reader.error != NULL) {

@@ -85,8 +85,8 @@ static int add_node(struct gw *gw, const struct gw_node_conf *node, uint32_t hom
 	if (!node->has_sas)
 		return 0;
 	rc = add_sas(gw, tunnel, node, why, why_size);
-	if (rc != 0)
-		(void)key_del_node(gw->keys, tunnel, false);
+	if (rc != 0 && key_del_node(gw->keys, tunnel, false) != 0)
+		log_error("keys", "node %s stays without its SAs", node->name);
 	return rc;
 }
 

@@ -52,7 +52,7 @@ uint64_t pump_turn(void *arg)
 {
 	struct pump *pump = arg;
 	const uint64_t now_ns = clock_mono_ns();
-	uint64_t again;
+	uint64_t again, nap_ns;
 
 	if (empty_rings(pump, now_ns) != 0)
 		pump->spin_until_ns = now_ns + PUMP_SPIN_NS;
@@ -68,5 +68,6 @@ uint64_t pump_turn(void *arg)
 	}
 	if (again == 0 || now_ns < pump->spin_until_ns)
 		return 0;
-	return again < PUMP_IDLE_NS ? again : PUMP_IDLE_NS;
+	nap_ns = now_ns < pump->spin_until_ns + PUMP_CALM_NS ? PUMP_NAP_NS : PUMP_IDLE_NS;
+	return again < nap_ns ? again : nap_ns;
 }

@@ -5,15 +5,19 @@
  * The control thread's turn: empties the workers' rings, lets the packet path free what has passed
  * its grace period, and drives what waits for time.
  *
- * Owner: main.c. Threads: control. It spins while there is work and PUMP_SPIN_NS longer, then
- * sleeps PUMP_IDLE_NS between looks: the workers' rings have no descriptor to wait on.
+ * Owner: main.c. Threads: control. The workers' rings have no descriptor to wait on, so the thread
+ * looks: without pause while there is work and PUMP_SPIN_NS longer, then every PUMP_NAP_NS, and
+ * once nothing came for PUMP_CALM_NS every PUMP_IDLE_NS. That is what a registration or an SIU
+ * datagram may wait for it at most.
  */
 #include "control/gw/key_verbs.h"
 #include "control/gw/mirror.h"
 #include "control/gw/siu_handler.h"
 
 #define PUMP_SPIN_NS (50 * UINT64_C(1000))
-#define PUMP_IDLE_NS (50 * UINT64_C(1000))
+#define PUMP_NAP_NS (50 * UINT64_C(1000))
+#define PUMP_IDLE_NS (150 * UINT64_C(1000))
+#define PUMP_CALM_NS (10 * UINT64_C(1000000))
 
 struct pump { /* all lent */
 	struct dataplane *dp;
