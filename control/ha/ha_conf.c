@@ -67,8 +67,6 @@ static struct ip_endpoint get_siu_endpoint(struct conf_group *group, const char 
 
 	if (ip_addr_is_set(&endpoint.addr) && !is_host_v4(&endpoint.addr))
 		conf_error(group, key, "must have an IPv4 unicast address");
-	else if (ip_addr_is_set(&endpoint.addr) && endpoint.port == 0)
-		conf_error(group, key, "must have a port, 1 to 65535");
 	return endpoint;
 }
 

@@ -27,9 +27,8 @@
 #include <unistd.h>
 
 #define MODULE "siu"
-#define RECEIVE_BURST 64      /* datagrams a wake-up */
-#define REPLY_ONLY_PENDING 64 /* beside one UPDATE a node, in an association's queue */
-#define SIU_TTL 255           /* lets a gateway tell neighbours from others, RFC 5082 */
+#define RECEIVE_BURST 64 /* datagrams a wake-up */
+#define SIU_TTL 255      /* lets a gateway tell neighbours from others, RFC 5082 */
 
 struct link { /* to one gateway */
 	struct ha_notify *notify;
@@ -480,7 +479,8 @@ static int open_link(struct ha_notify *notify, int index, uint32_t boot_epoch)
 	struct siu_config config = {.role = SIU_HOME_AGENT,
 		.local_id = ntohl(ip_addr_to_v4(&notify->conf->address)),
 		.boot_epoch = boot_epoch,
-		.max_pending = (uint32_t)notify->conf->n_nodes + REPLY_ONLY_PENDING};
+		/* an update and a REPLY_ONLY for each node */
+		.max_pending = 2 * (uint32_t)notify->conf->n_nodes};
 
 	siu_derive_keys(gateway->secret.bytes, gateway->secret.len, gateway->key_id,
 		&config.keys_out[0], &config.keys_in[0]);
