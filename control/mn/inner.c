@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* How this works: a list of gates; the first that is closed gives the verdict. */
+#include "control/mn/inner.h"
+
+#include "lib/mip4.h"
+#include "lib/wire.h"
+
+#define ECN_MASK 3u
+#define ECN_CE 3u
+#define ECN_NOT_ECT 0u
+#define PROTOCOL_IPIP 4
+
+/* RFC 6040 section 4.2, outer CE; the other combinations leave the inner field as it is. */
+static enum verdict carry_ecn(const struct ipv4_view *outer, uint8_t *inner)
+{
+	uint16_t before = wire_load_u16(inner);
+	uint16_t after = (uint16_t)(before | ECN_CE);
+	uint16_t sum = wire_load_u16(inner + 10);
+
+	if ((outer->tos & ECN_MASK) != ECN_CE)
+		return VERDICT_OK;
+	if ((inner[1] & ECN_MASK) == ECN_NOT_ECT)
+		return VERDICT_ECN;
+	inner[1] |= ECN_CE;
+	/* RFC 1624: HC' = ~(~HC + ~m + m') */
+	wire_store_u16(inner + 10, inet_fold((uint32_t)(uint16_t)~sum + (uint16_t)~before + after));
+	return VERDICT_OK;
+}
+
+static enum verdict check_ipip(const struct inner_conf *conf, const struct ipv4_view *outer,
+	uint8_t *data, struct inner *out)
+{
+	uint8_t *inner = data + outer->hdr_bytes;
+	size_t room = (size_t)outer->total_len - outer->hdr_bytes;
+	struct ipv4_view view;
+
+	if (outer->is_fragment)
+		return VERDICT_FRAGMENT;
+	if (!ipv4_parse(inner, room, &view))
+		return VERDICT_BAD_HEADER;
+	if (!ip_addr_equal(&view.dst, &conf->home_address))
+		return VERDICT_BAD_ADDRESS;
+	*out = (struct inner){.kind = INNER_TRAFFIC, .data = inner, .len = view.total_len};
+	return carry_ecn(outer, inner);
+}
+
+enum verdict inner_check(const struct inner_conf *conf, const struct care_of *care_of,
+	uint64_t now_ns, uint8_t *data, size_t len, struct inner *out)
+{
+	struct ipv4_view view;
+	struct udp_view udp;
+
+	if (!ipv4_parse(data, len, &view))
+		return VERDICT_BAD_HEADER;
+	if (!ip_addr_equal(&view.src, &conf->home_agent) ||
+		!care_of_labels(care_of, &view.dst, now_ns))
+		return VERDICT_BAD_ADDRESS;
+	if (view.protocol == PROTOCOL_IPIP)
+		return check_ipip(conf, &view, data, out);
+	if (!ipv4_udp_parse(data, len, &view, &udp) || udp.src_port != MIP4_PORT ||
+		udp.dst_port != MIP4_PORT)
+		return VERDICT_REGISTRATION;
+	*out = (struct inner){
+		.kind = INNER_REPLY, .data = data + (udp.payload - data), .len = udp.payload_len};
+	return VERDICT_OK;
+}
+
+enum verdict inner_check_outgoing(const struct inner_conf *conf, const uint8_t *data, size_t len)
+{
+	struct ipv4_view view;
+
+	if (len < IPV4_HDR_BYTES)
+		return VERDICT_RUNT;
+	if (data[0] >> 4 != 4)
+		return VERDICT_NOT_IP;
+	if (!ipv4_parse(data, len, &view) || view.total_len != len)
+		return VERDICT_BAD_HEADER;
+	if (!ip_addr_equal(&view.src, &conf->home_address))
+		return VERDICT_INNER_SOURCE;
+	if (!ip_addr_is_unicast(&view.dst)) /* of no use to anybody behind the gateway */
+		return VERDICT_BAD_ADDRESS;
+	return VERDICT_OK;
+}
+
+void inner_prepend_ipip(uint8_t hdr[IPV4_HDR_BYTES], const struct ip_addr *src,
+	const struct ip_addr *dst, uint16_t id, const uint8_t *datagram, size_t len)
+{
+	uint16_t dont_fragment = wire_load_u16(datagram + 6) & IPV4_FLAG_DF;
+
+	ipv4_build(hdr, src, dst, PROTOCOL_IPIP, IPV4_TTL_DEFAULT, datagram[1], id, dont_fragment,
+		(uint16_t)(IPV4_HDR_BYTES + len));
+}

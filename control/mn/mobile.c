@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works
+ *
+ * Every event of the kernel goes into the movement tables, then decide() compares the place they
+ * give with the one the node is at. A new one is entered in this order: both SAs first, since the
+ * next packet may be waiting; then the registration request through them; what is slower and can
+ * wait (routes, MTU, log) last. Nothing on that way waits for a disk, a timer or another program.
+ *
+ * The registration machine says what to send and when to come back; pump() does it.
+ */
+#include "control/mn/mobile.h"
+
+#include "lib/clock.h"
+#include "lib/ipv4.h"
+#include "lib/log.h"
+#include "lib/tun.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MODULE "mobile"
+#define UPKEEP_NS NS_PER_S /* saves, counters' ceilings, IV epoch */
+#define COUNTER_SLOTS_A_TURN 16
+#define DATAGRAM_MAX 256 /* bytes: headers and a registration request */
+#define MTU_DEFAULT 1500
+
+/* ---- registration ---- */
+
+static int send_request(struct mobile *m, const struct registration_action *action)
+{
+	const struct ip_endpoint from = {.addr = m->registration.coa, .port = MIP4_PORT};
+	const struct ip_endpoint to = {.addr = m->conf->home_agent, .port = MIP4_PORT};
+	uint8_t datagram[DATAGRAM_MAX];
+	size_t len;
+
+	if (m->place.kind == PLACE_HOME)
+		return home_send(&m->home, action->rrq, action->rrq_len);
+	len = ipv4_udp_build(datagram, sizeof datagram, &from, &to, action->rrq, action->rrq_len);
+	return tunnel_send(m->tunnel, datagram, len);
+}
+
+static void request(struct mobile *m, const struct registration_action *action)
+{
+	int err = send_request(m, action);
+
+	registration_sent(&m->registration, err == 0);
+	if (err == 0 && m->times.rrq_ns == 0)
+		m->times.rrq_ns = clock_mono_ns();
+	if (err == 0)
+		m->requests++;
+	else
+		log_debug(MODULE, "registration request not sent error=%s", strerror(-err));
+}
+
+static void fall_back(struct mobile *m)
+{
+	char coa[IP_TEXT_MAX];
+	int err;
+
+	log_error(MODULE,
+		"registration failed %u times in a row care_of=%s last_code=%u (%s): a new tunnel "
+		"is "
+		"needed%s%s",
+		m->conf->max_attempts, ip_addr_format(&m->place.coa, coa), m->last_code,
+		mip4_code_text(m->last_code),
+		m->conf->fallback_command[0] != '\0' ? ", running " : "",
+		m->conf->fallback_command);
+	err = fallback_run(&m->fallback, &m->place.coa);
+	if (err != 0)
+		log_error(MODULE, "cannot run the fallback_command error=%s", strerror(-err));
+}
+
+/* Carries out what the registration machine wants now, and sets the timer for the next. */
+static void pump(void *arg)
+{
+	struct mobile *m = arg;
+	struct registration_action action;
+	uint64_t next_ns;
+
+	while (registration_run(&m->registration, clock_mono_ns(), clock_real_ns(), &action)) {
+		if (action.kind == REGISTRATION_SEND)
+			request(m, &action);
+		else if (action.kind == REGISTRATION_FALLBACK)
+			fall_back(m);
+		else
+			log_warn(MODULE, "registration expired");
+	}
+	next_ns = registration_next_ns(&m->registration);
+	if (next_ns == REGISTRATION_NEVER)
+		loop_timer_disarm(m->registration_timer);
+	else
+		loop_timer_arm(m->registration_timer, next_ns);
+}
+
+static void on_accepted(struct mobile *m)
+{
+	const struct registration *reg = &m->registration;
+	char coa[IP_TEXT_MAX];
+
+	if (m->times.rrp_ns == 0)
+		m->times.rrp_ns = clock_mono_ns();
+	if (m->place.kind == PLACE_HOME) {
+		(void)home_announce(&m->home); /* once more, now that nobody answers in our place */
+		log_info(MODULE, "at home, deregistered");
+		return;
+	}
+	tunnel_confirm(m->tunnel, clock_mono_ns());
+	log_info(MODULE, "registered care_of=%s lifetime_s=%u", ip_addr_format(&reg->coa, coa),
+		reg->granted_s);
+}
+
+/* From the tunnel or from the home link; both have checked where it came from. */
+static void on_reply(void *arg, const uint8_t *data, size_t len)
+{
+	struct mobile *m = arg;
+	uint8_t code = 0;
+	enum registration_result result = registration_reply(
+		&m->registration, data, len, clock_mono_ns(), clock_real_ns(), &code);
+
+	m->replies[result]++;
+	switch (result) {
+	case REPLY_ACCEPTED:
+		m->last_code = code;
+		on_accepted(m);
+		break;
+	case REPLY_DENIED:
+		m->last_code = code;
+		log_remote(MODULE, "registration denied code=%u (%s)", code, mip4_code_text(code));
+		break;
+	case REPLY_CLOCK_ADOPTED:
+		log_remote(MODULE, "home agent's clock taken over offset_s=%lld",
+			(long long)m->registration.memory.clock_offset_s);
+		break;
+	case REPLY_DUPLICATE:
+		return;
+	default:
+		log_remote(MODULE, "registration reply not believed reason=%s",
+			registration_result_name(result));
+		return;
+	}
+	m->unsaved = true;
+	pump(m);
+}
+
+/* ---- places ---- */
+
+static void enter_away(struct mobile *m, uint64_t now_ns)
+{
+	const struct movement_link *link = movement_link(&m->movement, m->place.ifindex);
+	unsigned mtu = link != NULL && link->mtu != 0 ? link->mtu : MTU_DEFAULT;
+	char coa[IP_TEXT_MAX];
+
+	tunnel_use_interface(m->tunnel,
+		movement_has_route(&m->movement, m->place.ifindex) ? m->place.ifindex : 0);
+	if (!tunnel_aim(m->tunnel, &m->place.coa, (uint16_t)(mtu > 0xffff ? 0xffff : mtu), now_ns))
+		return; /* movement_place() gives no address that cannot be a tunnel's end */
+	m->times.sas_ns = clock_mono_ns();
+	registration_move(&m->registration, &m->place.coa, now_ns);
+	pump(m);
+	routes_away(&m->routes);
+	routes_use_interface(&m->routes, link != NULL ? link->name : "", mtu);
+	log_info(MODULE, "away care_of=%s interface=%s sas_us=%llu",
+		ip_addr_format(&m->place.coa, coa), link != NULL ? link->name : "?",
+		(unsigned long long)((m->times.sas_ns - m->times.address_ns) / NS_PER_US));
+}
+
+static void enter_home(struct mobile *m, uint64_t now_ns)
+{
+	const struct movement_link *link = movement_link(&m->movement, m->place.ifindex);
+	static const uint8_t no_mac[6];
+	int err;
+
+	tunnel_rest(m->tunnel);
+	m->times.sas_ns = clock_mono_ns();
+	routes_home(&m->routes);
+	err = home_enter(&m->home, m->place.ifindex, link != NULL ? link->mac : no_mac);
+	if (err == 0)
+		err = home_announce(&m->home);
+	if (err != 0)
+		log_error(MODULE, "cannot use the home link error=%s", strerror(-err));
+	log_info(MODULE, "at home interface=%s", link != NULL ? link->name : "?");
+	registration_go_home(&m->registration, now_ns);
+	pump(m);
+}
+
+static void enter_nowhere(struct mobile *m, uint64_t now_ns)
+{
+	tunnel_lose(m->tunnel, now_ns);
+	registration_stop(&m->registration);
+	pump(m);
+	/* Traffic of the home address must not leave in clear by whatever route there is. */
+	routes_away(&m->routes);
+	log_info(MODULE, "no address to be reached at");
+}
+
+static void enter(struct mobile *m, const struct place *place, uint64_t now_ns)
+{
+	m->place = *place;
+	m->placed = true;
+	m->moves++;
+	m->times = (struct move_times){
+		.address_ns = m->event_ns,
+		.address_real_ns = clock_real_ns() - (now_ns - m->event_ns),
+	};
+	if (place->kind != PLACE_HOME)
+		home_leave(&m->home);
+	switch (place->kind) {
+	case PLACE_AWAY:
+		enter_away(m, now_ns);
+		break;
+	case PLACE_HOME:
+		enter_home(m, now_ns);
+		break;
+	case PLACE_NOWHERE:
+		enter_nowhere(m, now_ns);
+		break;
+	}
+}
+
+static void decide(struct mobile *m)
+{
+	uint64_t now_ns = clock_mono_ns();
+	struct place place = movement_place(&m->movement, now_ns);
+
+	if (m->synced && (!m->placed || !place_equal(&place, &m->place)))
+		enter(m, &place, now_ns);
+}
+
+/* ---- events ---- */
+
+static void on_addr(void *arg, const struct nl_addr_event *event)
+{
+	struct mobile *m = arg;
+
+	m->event_ns = clock_mono_ns();
+	movement_on_addr(&m->movement, event);
+	decide(m);
+}
+
+static void on_link(void *arg, const struct nl_link_event *event)
+{
+	struct mobile *m = arg;
+
+	m->event_ns = clock_mono_ns();
+	movement_on_link(&m->movement, event);
+	decide(m);
+}
+
+/* The routes of a new network come some ms after the address. */
+static void on_route(void *arg, const struct nl_route_event *event)
+{
+	struct mobile *m = arg;
+
+	movement_on_route(&m->movement, event);
+	if (!m->synced || m->place.kind != PLACE_AWAY || event->table != RT_TABLE_MAIN)
+		return;
+	tunnel_use_interface(m->tunnel,
+		movement_has_route(&m->movement, m->place.ifindex) ? m->place.ifindex : 0);
+	if (event->added) {
+		registration_route_ready(&m->registration, clock_mono_ns());
+		pump(m);
+	}
+}
+
+static void on_resync(void *arg)
+{
+	struct mobile *m = arg;
+
+	m->synced = false;
+	m->event_ns = clock_mono_ns();
+	movement_resync(&m->movement);
+}
+
+static void on_resynced(void *arg)
+{
+	struct mobile *m = arg;
+
+	movement_resynced(&m->movement);
+	m->synced = true;
+	if (m->nl != NULL) /* in netlink_open() nothing can be sent to the kernel yet */
+		decide(m);
+}
+
+static void on_advert(
+	void *arg, int ifindex, const struct ip_addr *source, const struct mip4_advert *advert)
+{
+	struct mobile *m = arg;
+	uint64_t now_ns = clock_mono_ns();
+	bool changed = movement_on_advert(&m->movement, ifindex, source, advert, now_ns);
+
+	m->event_ns = now_ns;
+	if (changed && m->place.kind == PLACE_AWAY && ifindex == m->place.ifindex) {
+		log_remote(MODULE, "another agent on the link, registering anew");
+		registration_renew(&m->registration, now_ns);
+		pump(m);
+	}
+	decide(m);
+}
+
+/* ---- upkeep ---- */
+
+static void renew_iv(struct mobile *m)
+{
+	struct sa_out *sa = tunnel_sa_out(m->tunnel);
+	uint32_t epoch;
+
+	if (!sa_out_iv_used_up(sa))
+		return;
+	if (state_next_epoch(m->state, &epoch) == 0)
+		sa_out_renew_iv(sa, epoch);
+	else
+		log_error(MODULE, "no new IV epoch: nothing can be sent; replace the keys");
+}
+
+static void upkeep(void *arg)
+{
+	struct mobile *m = arg;
+	int err = counters_sync(m->counters, COUNTER_SLOTS_A_TURN);
+
+	if (err != 0)
+		log_error(MODULE, "cannot save the counters error=%s", strerror(-err));
+	if (m->unsaved) {
+		err = state_save_registration(m->state, &m->registration.memory);
+		if (err != 0)
+			log_error(MODULE, "cannot save the registration error=%s", strerror(-err));
+		m->unsaved = err != 0;
+	}
+	renew_iv(m);
+	loop_timer_arm_in(m->upkeep_timer, UPKEEP_NS);
+}
+
+/* ---- open and close ---- */
+
+static void init_parts(struct mobile *m)
+{
+	const struct mn_conf *conf = m->conf;
+	struct registration_memory memory;
+	bool known = state_load_registration(m->state, &memory);
+
+	m->movement_conf = (struct movement_conf){
+		.home_address = conf->home_address,
+		.home_agent = conf->home_agent,
+		.gateway = conf->gateway,
+		.home_prefix = conf->home_prefix,
+		.tunnel_interface = conf->tunnel_interface,
+		.interfaces = conf->interfaces,
+		.n_interfaces = conf->n_interfaces,
+	};
+	movement_init(&m->movement, &m->movement_conf);
+	m->registration_conf = (struct registration_conf){
+		.home_address = conf->home_address,
+		.home_agent = conf->home_agent,
+		.lifetime_s = conf->lifetime_s,
+		.max_attempts = conf->max_attempts,
+		.reverse_tunnel = conf->reverse_tunnel,
+		.key = conf->authentication,
+	};
+	registration_init(&m->registration, &m->registration_conf, known ? &memory : NULL);
+	home_init(&m->home, m->loop, &conf->home_address, &conf->home_agent, on_reply, m);
+}
+
+static int open_tunnel(struct mobile *m, uint32_t iv_epoch, char *why, size_t why_size)
+{
+	struct tunnel_params params = {
+		.conf = m->conf,
+		.counters = m->counters,
+		.iv_epoch = iv_epoch,
+		.reply = on_reply,
+		.arg = m,
+	};
+	int err;
+
+	m->tun_fd = tun_open(m->conf->tunnel_interface, false, &m->tun_ifindex);
+	if (m->tun_fd < 0) {
+		snprintf(why, why_size,
+			"cannot make the TUN interface %s: %s; run as root, with /dev/net/tun",
+			m->conf->tunnel_interface, strerror(-m->tun_fd));
+		return m->tun_fd;
+	}
+	params.tun_fd = m->tun_fd;
+	err = tunnel_open(m->loop, &params, &m->tunnel, why, why_size);
+	mn_conf_wipe_sa_keys(m->conf);
+	return err;
+}
+
+static int open_events(struct mobile *m, char *why, size_t why_size)
+{
+	static const struct nl_events events = {.addr = on_addr,
+		.link = on_link,
+		.route = on_route,
+		.resync = on_resync,
+		.resynced = on_resynced};
+	int err = fallback_init(&m->fallback, m->loop, m->conf->fallback_command);
+
+	if (err == 0)
+		err = advert_open(&m->advert, m->loop, on_advert, m);
+	if (err == 0)
+		err = netlink_open(m->loop, &events, m, &m->nl);
+	if (err != 0)
+		snprintf(why, why_size, "cannot watch the network: %s", strerror(-err));
+	return err;
+}
+
+int mobile_open(struct mobile *m, struct loop *loop, struct mn_conf *conf, struct state *state,
+	struct counters *counters, uint32_t iv_epoch, char *why, size_t why_size)
+{
+	int err;
+
+	*m = (struct mobile){.loop = loop,
+		.conf = conf,
+		.state = state,
+		.counters = counters,
+		.tun_fd = -1,
+		.advert.fd = -1,
+		.home.fd = -1,
+		.event_ns = clock_mono_ns()};
+	init_parts(m);
+	m->registration_timer = loop_timer_new(loop, pump, m);
+	m->upkeep_timer = loop_timer_new(loop, upkeep, m);
+	if (m->registration_timer == NULL || m->upkeep_timer == NULL) {
+		snprintf(why, why_size, "out of memory");
+		return -ENOMEM;
+	}
+	err = open_tunnel(m, iv_epoch, why, why_size);
+	if (err == 0)
+		err = open_events(m, why, why_size);
+	if (err != 0)
+		return err;
+	routes_init(&m->routes, m->nl, conf, m->tun_ifindex);
+	decide(m);
+	upkeep(m);
+	return 0;
+}
+
+void mobile_close(struct mobile *m)
+{
+	if (m->nl != NULL)
+		routes_home(&m->routes);
+	netlink_close(m->nl);
+	advert_close(&m->advert);
+	home_leave(&m->home);
+	tunnel_close(m->tunnel);
+	if (m->tun_fd >= 0)
+		close(m->tun_fd);
+	loop_timer_free(m->registration_timer);
+	loop_timer_free(m->upkeep_timer);
+	if (m->state != NULL)
+		(void)state_save_registration(m->state, &m->registration.memory);
+	secret_wipe(&m->registration_conf, sizeof m->registration_conf);
+}
