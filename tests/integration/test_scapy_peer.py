@@ -6,6 +6,7 @@ without hugepages. What scapy cannot get wrong on purpose (padding) is sealed wi
 python3-cryptography.
 """
 import struct
+import time
 
 import pcap
 import pytest
@@ -39,6 +40,10 @@ class Peer:
             sequence = self.sequence
         self.sequence = max(self.sequence, sequence)
         outer = IP(src=source or self.care_of, dst=OUTSIDE)
+        if sequence & 0xFFFFFFFF == 0:  # scapy takes 0 for "none given"
+            iv = struct.pack(">Q", sequence)
+            payload = self.node.up.seal(bytes(inner), sequence, iv, high=sequence >> 32)
+            return pcap.ip(outer.src, OUTSIDE, pcap.ESP, payload)
         sa = self.association(spi or self.node.spi_up, self.node.key_up, outer, sequence >> 32)
         return bytes(sa.encrypt(inner, seq_num=sequence & 0xFFFFFFFF))
 
@@ -90,13 +95,17 @@ class Counted:
     def __exit__(self, kind, *_):
         if kind:
             return
-        after = self.border.drops()
-        changed = {
+        end = time.monotonic() + 1
+        while (changed := self.changed()) != self.expected and time.monotonic() < end:
+            time.sleep(0.02)
+        assert changed == self.expected
+
+    def changed(self):
+        return {
             k: v - self.before.get(k, 0)
-            for k, v in after.items()
+            for k, v in self.border.drops().items()
             if v != self.before.get(k, 0) and k not in ("ok", "punted")
         }
-        assert changed == self.expected
 
 
 def uplink(border, *datagrams, seconds=0.3, count=None):
@@ -177,12 +186,17 @@ def test_replayed(border, peer):
         refused(border, datagram, datagram, datagram)
 
 
-def test_left_of_the_window(border, peer):
+@pytest.mark.parametrize("number", [0, 2])
+def test_left_of_the_window(border, number):
+    border.quiet()
+    peer = border.peers[number]
     old = peer.seal(peer.data(b"old"))
     edge = peer.seal(peer.data(b"edge"))
     newest = peer.seal(peer.data(), sequence=peer.sequence + WINDOW - 1)
-    with Counted(border, replay=1):
-        assert len(uplink(border, newest, old, edge, seconds=0.2)) == 2
+    assert len(uplink(border, newest, count=1)) == 1
+    # With ESN such a number means the next 2^32 of them (RFC 4303 A2.2), so the tag is wrong.
+    with Counted(border, **{"bad_icv" if peer.node.esn else "replay": 1}):
+        assert len(uplink(border, old, edge, seconds=0.2)) == 1
 
 
 @pytest.mark.parametrize("at", [-1, -16, -17, 36, 28, 32, 25])
@@ -312,19 +326,10 @@ def test_registration_for_another_node(border, peer):
         return packet / (body + bytes(8))
 
     mine = peer.node.home_address
-    with Counted(border, registration=2):
+    with Counted(border, registration=3):
         refused(border, peer.seal(request("10.1.0.11", ELSEWHERE)))
         refused(border, peer.seal(request(mine, "203.0.113.98", source=ELSEWHERE)))
-    with Counted(border, inner_source=1):
         refused(border, peer.seal(request(mine, ELSEWHERE, destination=CORRESPONDENT)))
-
-
-def test_outer_fragment(border, peer):
-    datagram = peer.seal(peer.data(b"x" * 400))
-    first = pcap.ip(peer.care_of, OUTSIDE, pcap.ESP, datagram[20:220], fragment=0x2000)
-    second = pcap.ip(peer.care_of, OUTSIDE, pcap.ESP, datagram[220:], fragment=25)
-    with Counted(border, fragment=2):
-        refused(border, first, second)
 
 
 def test_clear_packet_to_the_inside(border, peer):
