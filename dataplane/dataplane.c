@@ -146,12 +146,13 @@ void dataplane_close(struct dataplane *dp)
 {
 	for (uint32_t i = 0; i < dp->n_workers; i++)
 		worker_free(dp->workers[i]);
-	rcu_free(&dp->rcu);
+	rcu_drain(&dp->rcu);
 	node_table_free(dp);
 	route_table_free(&dp->routes);
 	neigh_table_free(&dp->neighs);
 	coa_index_free(&dp->coas);
 	sad_free(&dp->sad);
+	rcu_free(&dp->rcu);
 	slab_fini(&dp->paths);
 	slab_fini(&dp->nodes);
 	rte_free((void *)(uintptr_t)dp->by_handle);

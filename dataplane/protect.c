@@ -1,21 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: the SA is loaded beside the path, since rekeying and moving are independent; the
- * size is checked before a sequence number is spent.
+ * How this works: the SA is loaded beside the path, since rekeying and moving are independent.
  */
 #include "dataplane/protect.h"
 
 #include "dataplane/ip4.h"
 #include "dataplane/state.h"
-
-/* Bytes of the outer packet that len bytes of inner packet become (RFC 4303 section 2). */
-static uint32_t protected_len(const struct sa_out *sa, const struct path *path, uint32_t len)
-{
-	const struct crypto_alg_info *alg = &crypto_alg_infos[sa->alg];
-	uint32_t clear = RTE_ALIGN_MUL_CEIL(len + ESP_TRAILER_BYTES, (uint32_t)alg->block_bytes);
-
-	return path->outer[0].len + ESP_HDR_BYTES + alg->iv_bytes + clear + alg->icv_bytes;
-}
 
 static void choose_sas(struct burst *b)
 {
@@ -29,8 +19,6 @@ static void choose_sas(struct burst *b)
 		b->sas.out[i] = sa;
 		if (sa == NULL)
 			burst_drop(b, i, VERDICT_NO_SA_OUT);
-		else if (protected_len(sa, b->paths[i], b->pkts[i].len) > b->paths[i]->mtu)
-			burst_drop(b, i, VERDICT_TOO_BIG);
 	}
 }
 

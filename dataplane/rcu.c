@@ -25,12 +25,11 @@ int rcu_new(struct rcu *rcu, uint32_t readers, uint32_t capacity)
 	size_t bytes = rte_rcu_qsbr_get_memsize(readers);
 	int ret;
 
-	*rcu = (struct rcu){.capacity = rte_align32pow2(capacity)};
+	*rcu = (struct rcu){.capacity = rte_align32pow2(capacity), .readers = readers};
 	rcu->qsbr = rte_zmalloc("rcu", bytes, RTE_CACHE_LINE_SIZE);
 	rcu->ring = rte_zmalloc("retired", rcu->capacity * sizeof *rcu->ring, 0);
 	if (rcu->qsbr == NULL || rcu->ring == NULL) {
-		rte_free(rcu->qsbr);
-		rte_free(rcu->ring);
+		rcu_free(rcu);
 		return -ENOMEM;
 	}
 	/* Both fail only for a number of readers that the variable was not sized for. */
@@ -54,11 +53,19 @@ static void free_oldest(struct rcu *rcu)
 	oldest->fn(oldest->owner, oldest->object, oldest->flag);
 }
 
+void rcu_drain(struct rcu *rcu)
+{
+	if (rcu->qsbr == NULL)
+		return;
+	for (uint32_t i = 0; i < rcu->readers; i++)
+		rcu_offline(rcu, i);
+	while (rcu->tail != rcu->head)
+		free_oldest(rcu);
+	rcu->untokened = rcu->head;
+}
+
 void rcu_free(struct rcu *rcu)
 {
-	if (rcu->ring != NULL)
-		while (rcu->tail != rcu->head)
-			free_oldest(rcu);
 	rte_free(rcu->ring);
 	rte_free(rcu->qsbr);
 	*rcu = (struct rcu){0};

@@ -22,6 +22,7 @@ struct rcu {
 	/* const after rcu_new() */
 	struct rte_rcu_qsbr *qsbr;
 	uint32_t capacity; /* objects, a power of two */
+	uint32_t readers;
 	/* control only */
 	struct rcu_retired *ring;
 	uint32_t head, tail; /* head: next to fill; tail: oldest; free-running */
@@ -31,7 +32,9 @@ struct rcu {
 /* capacity is rounded up to a power of two. Returns 0 or -ENOMEM. */
 int rcu_new(struct rcu *rcu, uint32_t readers, uint32_t capacity)
 	__attribute__((warn_unused_result));
-/* Frees what still waits: no reader may be left. */
+/* Takes the readers offline, who have ended, and frees all that waits. */
+void rcu_drain(struct rcu *rcu);
+/* After rcu_drain(), and after the tables that use the variable are gone. */
 void rcu_free(struct rcu *rcu);
 
 static inline void rcu_online(const struct rcu *rcu, uint32_t reader)
