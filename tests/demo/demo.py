@@ -314,7 +314,7 @@ def main():
         watch = AddressWatch(lab, "mn")
         captures = {
             "outside": lab.capture("net", "gwo1", "outside", snap=analysis.SMALL + 14),
-            "inside": lab.capture("lan", "gwi1", "inside", "udp port 4340", snap=0),
+            "inside": lab.capture("lan", "gwi1", "inside", "udp port 4340"),
             "corr": lab.capture("corr", "eth0", "corr", "icmp", snap=96),
             "node": lab.capture("mn", "any", "node", "icmp or tcp", snap=112),
         }

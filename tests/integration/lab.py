@@ -21,6 +21,7 @@ import time
 PREFIX = "rgt"
 READY_S = 20  # a program must be ready within this
 STOP_S = 5  # and gone within this after SIGTERM
+SNAP = 2048  # bytes; the size of a slot in the ring of a capture, so more would lose packets
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 SOL_PACKET = 263
@@ -137,7 +138,7 @@ class Program:
 class Capture:
     """tcpdump on one interface into a pcap file with nanosecond stamps of the kernel."""
 
-    def __init__(self, lab, namespace, interface, path, expression="", snap=0):
+    def __init__(self, lab, namespace, interface, path, expression="", snap=SNAP):
         self.path = path
         argv = [
             "tcpdump", "-i", interface, "-w", path, "-Z", "root", "-n", "-B", "16384",
@@ -305,7 +306,7 @@ class Lab:
     def run(self, namespace, *argv, check=True):
         return run("nsenter", self.net(namespace), *[str(a) for a in argv], check=check)
 
-    def capture(self, namespace, interface, name=None, expression="", snap=0):
+    def capture(self, namespace, interface, name=None, expression="", snap=SNAP):
         path = self.path(f"{name or namespace + '-' + interface}.pcap")
         return Capture(self, namespace, interface, path, expression, snap)
 
