@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* How this works: calls[] is the log; sa_in and sa_out are bare objects with a heap slot each. */
+#include "dataplane_double.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct dataplane_double dp_double;
+
+static struct double_call *note(enum double_kind kind)
+{
+	struct double_call *call;
+
+	if (dp_double.n == DOUBLE_CALLS_MAX)
+		abort(); /* the test calls double_reset_calls() too rarely */
+	call = &dp_double.calls[dp_double.n++];
+	memset(call, 0, sizeof *call);
+	call->kind = kind;
+	return call;
+}
+
+static void note_data(struct double_call *call, const void *data, size_t len)
+{
+	if (len > sizeof call->data)
+		abort();
+	memcpy(call->data, data, len);
+	call->len = len;
+}
+
+void double_reset_calls(void)
+{
+	dp_double.n = 0;
+}
+
+unsigned double_count(enum double_kind kind)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < dp_double.n; i++)
+		n += dp_double.calls[i].kind == kind;
+	return n;
+}
+
+int double_order(enum double_kind kind, unsigned n)
+{
+	for (unsigned i = 0; i < dp_double.n; i++) {
+		if (dp_double.calls[i].kind == kind && n-- == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
+const struct double_call *double_call(enum double_kind kind, unsigned n)
+{
+	int at = double_order(kind, n);
+
+	return at < 0 ? NULL : &dp_double.calls[at];
+}
+
+static struct path *make_path(const struct path_params *params)
+{
+	struct path *path = aligned_alloc(64, sizeof *path);
+
+	if (path == NULL)
+		abort();
+	memset(path, 0, sizeof *path);
+	path->coa = params->coa;
+	path->former_coa = params->former_coa;
+	path->flags = params->flags;
+	path->remote = params->remote;
+	path->generation = params->generation;
+	path->grace_until_ns = params->grace_until_ns;
+	return path;
+}
+
+int dataplane_node_add(struct dataplane *dp, const struct dp_node_params *params, struct node **out)
+{
+	struct node *node = aligned_alloc(64, sizeof *node);
+	struct double_call *call = note(DOUBLE_NODE_ADD);
+
+	(void)dp;
+	if (node == NULL || params->handle >= 64 || dp_double.nodes[params->handle] != NULL)
+		abort();
+	memset(node, 0, sizeof *node);
+	node->home_address = params->home_address;
+	node->handle = params->handle;
+	atomic_store(&node->path, make_path(&params->path));
+	dp_double.nodes[params->handle] = node;
+	call->node = params->handle;
+	call->path = params->path;
+	*out = node;
+	return 0;
+}
+
+static void free_sa_in(struct sa_in *sa)
+{
+	if (sa != NULL)
+		free(sa->slot);
+	free(sa);
+}
+
+static void free_sa_out(struct sa_out *sa)
+{
+	if (sa != NULL)
+		free(sa->slot);
+	free(sa);
+}
+
+static void free_node(struct node *node)
+{
+	for (unsigned i = 0; i < NODE_INBOUND_MAX; i++)
+		free_sa_in(node->sa_in[i]);
+	free_sa_out(atomic_load(&node->sa_out));
+	free_sa_out(node->sa_out_next);
+	free(atomic_load(&node->path));
+	free(node);
+}
+
+int dataplane_node_del(struct dataplane *dp, struct node *node, bool drop_slots)
+{
+	struct double_call *call = note(DOUBLE_NODE_DEL);
+
+	(void)dp;
+	call->node = node->handle;
+	call->drop_slot = drop_slots;
+	dp_double.nodes[node->handle] = NULL;
+	free_node(node);
+	return 0;
+}
+
+void double_free_nodes(void)
+{
+	for (unsigned i = 0; i < 64; i++) {
+		if (dp_double.nodes[i] != NULL)
+			free_node(dp_double.nodes[i]);
+		dp_double.nodes[i] = NULL;
+	}
+}
+
+int dataplane_sa_in_add(struct dataplane *dp, struct node *node, const struct sa_params *params)
+{
+	struct double_call *call = note(DOUBLE_SA_ADD);
+
+	(void)dp;
+	call->node = node->handle;
+	call->spi = params->spi;
+	for (unsigned i = 0; dp_double.sa_add_fails == 0 && i < NODE_INBOUND_MAX; i++) {
+		if (node->sa_in[i] != NULL)
+			continue;
+		node->sa_in[i] = aligned_alloc(SA_CACHE_LINE, sizeof *node->sa_in[i]);
+		memset(node->sa_in[i], 0, sizeof *node->sa_in[i]);
+		node->sa_in[i]->spi = params->spi;
+		node->sa_in[i]->slot = calloc(1, sizeof(struct counter_slot));
+		return 0;
+	}
+	return dp_double.sa_add_fails != 0 ? dp_double.sa_add_fails : -ENOSPC;
+}
+
+int dataplane_sa_in_del(struct dataplane *dp, struct node *node, uint32_t spi, bool drop_slot)
+{
+	struct double_call *call = note(DOUBLE_SA_DEL);
+
+	(void)dp;
+	call->spi = spi;
+	call->drop_slot = drop_slot;
+	for (unsigned i = 0; i < NODE_INBOUND_MAX; i++) {
+		if (node->sa_in[i] == NULL || node->sa_in[i]->spi != spi)
+			continue;
+		free_sa_in(node->sa_in[i]);
+		node->sa_in[i] = NULL;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+int dataplane_sa_out_add(
+	struct dataplane *dp, struct node *node, const struct sa_params *params, uint32_t iv_epoch)
+{
+	struct double_call *call = note(DOUBLE_SA_ADD);
+	struct sa_out *sa;
+
+	(void)dp;
+	call->node = node->handle;
+	call->spi = params->spi;
+	call->iv_epoch = iv_epoch;
+	if (dp_double.sa_add_fails != 0)
+		return dp_double.sa_add_fails;
+	sa = aligned_alloc(SA_CACHE_LINE, sizeof *sa);
+	memset(sa, 0, sizeof *sa);
+	sa->spi = params->spi;
+	sa->slot = calloc(1, sizeof(struct counter_slot));
+	if (atomic_load(&node->sa_out) == NULL)
+		atomic_store(&node->sa_out, sa);
+	else
+		node->sa_out_next = sa;
+	return 0;
+}
+
+int dataplane_sa_out_switch(struct dataplane *dp, struct node *node)
+{
+	(void)dp;
+	free_sa_out(atomic_exchange(&node->sa_out, node->sa_out_next));
+	node->sa_out_next = NULL;
+	return 0;
+}
+
+int dataplane_sa_out_del(struct dataplane *dp, struct node *node, uint32_t spi, bool drop_slot)
+{
+	struct double_call *call = note(DOUBLE_SA_DEL);
+	struct sa_out *sa = atomic_load(&node->sa_out);
+
+	(void)dp;
+	call->spi = spi;
+	call->drop_slot = drop_slot;
+	if (sa == NULL || sa->spi != spi)
+		return -ENOENT;
+	atomic_store(&node->sa_out, NULL);
+	free_sa_out(sa);
+	return 0;
+}
+
+int dataplane_node_set_path(
+	struct dataplane *dp, struct node *node, const struct path_params *params)
+{
+	struct double_call *call = note(DOUBLE_SET_PATH);
+
+	(void)dp;
+	call->node = node->handle;
+	call->path = *params;
+	if (dp_double.set_path_fails != 0)
+		return dp_double.set_path_fails;
+	free(atomic_exchange(&node->path, make_path(params)));
+	return 0;
+}
+
+uint64_t dataplane_grace_token(struct dataplane *dp)
+{
+	(void)dp;
+	return ++dp_double.tokens;
+}
+
+bool dataplane_grace_done(struct dataplane *dp, uint64_t token)
+{
+	(void)dp;
+	(void)token;
+	return !dp_double.grace_open;
+}
+
+int dataplane_send_to_node(
+	struct dataplane *dp, uint32_t handle, const void *datagram, size_t len, bool stamp)
+{
+	struct double_call *call = note(DOUBLE_SEND_TO_NODE);
+
+	(void)dp;
+	call->node = handle;
+	note_data(call, datagram, len);
+	if (stamp && dp_double.stamp_replies)
+		atomic_store(&atomic_load(&dp_double.nodes[handle]->path)->rrp_tx_ns,
+			++dp_double.stamp_ns);
+	return dp_double.send_fails;
+}
+
+int dataplane_send_once(struct dataplane *dp, uint32_t handle, const struct ip_endpoint *remote,
+	const void *datagram, size_t len)
+{
+	struct double_call *call = note(DOUBLE_SEND_ONCE);
+
+	(void)dp;
+	call->node = handle;
+	call->remote = *remote;
+	note_data(call, datagram, len);
+	return dp_double.send_fails;
+}
+
+int dataplane_send_inside(struct dataplane *dp, const void *datagram, size_t len)
+{
+	(void)dp;
+	note_data(note(DOUBLE_SEND_INSIDE), datagram, len);
+	return dp_double.send_fails;
+}
+
+int dataplane_send_kept(struct dataplane *dp, struct punt *punt)
+{
+	(void)dp;
+	(void)punt;
+	note(DOUBLE_SEND_KEPT);
+	return dp_double.send_fails;
+}
+
+void dataplane_punt_done(struct dataplane *dp, struct punt *punt)
+{
+	(void)dp;
+	(void)punt;
+	note(DOUBLE_PUNT_DONE);
+}
+
+int dataplane_neigh_set(
+	struct dataplane *dp, enum dp_port port, const struct ip_addr *addr, const uint8_t mac[6])
+{
+	struct double_call *call = note(DOUBLE_NEIGH_SET);
+
+	(void)dp;
+	call->port = port;
+	call->addr = *addr;
+	note_data(call, mac, 6);
+	return 0;
+}
+
+int dataplane_neigh_del(struct dataplane *dp, enum dp_port port, const struct ip_addr *addr)
+{
+	struct double_call *call = note(DOUBLE_NEIGH_DEL);
+
+	(void)dp;
+	call->port = port;
+	call->addr = *addr;
+	return 0;
+}
+
+void dataplane_neigh_each_used(struct dataplane *dp, dp_neigh_used_fn *fn, void *arg)
+{
+	struct ip_addr used;
+
+	(void)dp;
+	if (ip_addr_parse("192.0.2.254", &used))
+		fn(arg, DP_OUTSIDE, &used);
+}
+
+int dataplane_route_set(struct dataplane *dp, const struct ip_prefix *dst, enum dp_port port,
+	const struct ip_addr *via)
+{
+	struct double_call *call = note(DOUBLE_ROUTE_SET);
+
+	(void)dp;
+	call->prefix = *dst;
+	call->port = port;
+	if (via != NULL)
+		call->addr = *via;
+	return 0;
+}
+
+int dataplane_route_del(struct dataplane *dp, const struct ip_prefix *dst)
+{
+	struct double_call *call = note(DOUBLE_ROUTE_DEL);
+
+	(void)dp;
+	call->prefix = *dst;
+	return 0;
+}

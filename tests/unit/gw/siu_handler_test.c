@@ -1,0 +1,677 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From an UPDATE to a path: a real association of a home agent speaks to the handler, the packet
+ * path is a double. What is checked is what the source document claims: the order of swap and
+ * reply, and that nothing is acknowledged early.
+ */
+#include "control/gw/siu_handler.h"
+
+#include "dataplane_double.h"
+#include "gw_fixture.h"
+#include "tests/unit/lib/unit.h"
+
+#include "lib/clock.h"
+#include "lib/ipv4.h"
+#include "lib/mip4.h"
+
+#include <errno.h>
+
+#define COA_A "198.51.100.7"
+#define COA_B "203.0.113.7"
+#define ACKS_MAX 64
+
+static struct fixture fx;
+static struct siu_handler *handler;
+static struct siu *agents[2]; /* the home agents */
+static struct siu_ack_entry acks[ACKS_MAX];
+static unsigned n_acks;
+static struct siu_rrq_seen last_seen;
+static unsigned n_seen;
+static uint64_t now_ns;
+static unsigned taken; /* calls of the double whose datagrams the home agents have had */
+
+/* --- the home agents' side ----------------------------------------------------------------------
+ */
+
+static void agent_send(void *arg, const uint8_t *datagram, size_t len)
+{
+	const struct ip_addr source = addr_of(arg == &agents[0] ? "10.2.0.1" : "10.2.0.2");
+
+	siu_handler_input(handler, &source, datagram, len, now_ns);
+}
+
+static void agent_ack(void *arg, const struct siu_ack_entry *entry)
+{
+	(void)arg;
+	if (n_acks < ACKS_MAX)
+		acks[n_acks++] = *entry;
+}
+
+static void agent_rrq_seen(void *arg, const struct siu_rrq_seen *seen)
+{
+	(void)arg;
+	last_seen = *seen;
+	n_seen++;
+}
+
+static struct siu *agent_new(unsigned i)
+{
+	static const uint8_t secret[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+	const struct siu_callbacks callbacks = {
+		.send = agent_send, .ack = agent_ack, .rrq_seen = agent_rrq_seen};
+	struct siu_config config = {
+		.role = SIU_HOME_AGENT, .local_id = 1 + i, .boot_epoch = 7, .max_pending = 16};
+
+	siu_derive_keys(secret, sizeof secret, 1, &config.keys_out[0], &config.keys_in[0]);
+	return siu_new(&config, &callbacks, &agents[i]);
+}
+
+/* Datagrams that the gateway put into the workers' queue reach the home agents. */
+static void deliver(void)
+{
+	for (; taken < dp_double.n; taken++) {
+		const struct double_call *call = &dp_double.calls[taken];
+		struct ipv4_view ip;
+		struct udp_view udp;
+
+		if (call->kind != DOUBLE_SEND_INSIDE ||
+			!ipv4_udp_parse(call->data, call->len, &ip, &udp) ||
+			udp.dst_port != SIU_PORT_DEFAULT)
+			continue;
+		siu_input(
+			agents[ip.dst.bytes[3] == 1 ? 0 : 1], udp.payload, udp.payload_len, now_ns);
+	}
+}
+
+/* Both sides work for some ms of the protocol's time. */
+static void run_ms(unsigned ms)
+{
+	for (unsigned i = 0; i < ms; i++) {
+		now_ns += NS_PER_MS;
+		clock_set_test(now_ns, 1800000000 * NS_PER_S + now_ns);
+		for (unsigned k = 0; k < 2; k++)
+			(void)siu_tick(agents[k], now_ns);
+		siu_handler_flush(handler, now_ns);
+		deliver();
+	}
+}
+
+static void forget_calls(void)
+{
+	double_reset_calls();
+	taken = 0;
+}
+
+static void begin_with(bool disk)
+{
+	const struct siu_handler_config config = {.device = "none"};
+	struct siu_handler_config open = config;
+	char why[256];
+
+	clock_set_test(0, 0);
+	now_ns = clock_mono_ns();
+	clock_set_test(now_ns, 1800000000 * NS_PER_S + now_ns);
+	fixture_open(&fx, disk);
+	fixture_add_nodes(&fx);
+	open.conf = fx.conf;
+	open.dp = DOUBLE_DP;
+	open.tunnels = fx.tunnels;
+	open.handovers = fx.handovers;
+	open.state = fx.state;
+	n_acks = n_seen = taken = 0;
+	if (siu_handler_open(&open, &handler, why, sizeof why) != 0)
+		abort();
+	dp_double.stamp_replies = true;
+	for (unsigned i = 0; i < 2; i++)
+		agents[i] = agent_new(i);
+	run_ms(120); /* HELLOs: up */
+	forget_calls();
+	n_acks = 0;
+}
+
+static void begin(void)
+{
+	begin_with(true);
+}
+
+static void end(void)
+{
+	for (unsigned i = 0; i < 2; i++)
+		siu_free(agents[i]);
+	siu_handler_close(handler);
+	fixture_close(&fx);
+	clock_set_test(0, 0);
+}
+
+/* The commit takes real time; the protocol's time stands still meanwhile. */
+static void wait_for_disk(uint64_t number)
+{
+	for (unsigned i = 0; i < 5000 && state_durable(fx.state) < number; i++)
+		usleep(1000);
+}
+
+/* --- updates ------------------------------------------------------------------------------------
+ */
+
+static uint8_t rrp_bytes[SIU_RRP_MAX];
+
+static size_t make_rrp(const char *home_address, const char *coa, const char *from)
+{
+	const struct mip4_rrp rrp = {
+		.lifetime_s = 600, .hoa = addr_of(home_address), .ha = addr_of(from)};
+	const struct mip4_key key = {.spi = 0x101, .alg = HMAC_SHA256, .key_len = 16};
+	const struct ip_endpoint src = {.addr = addr_of(from), .port = MIP4_PORT};
+	const struct ip_endpoint dst = {.addr = addr_of(coa), .port = MIP4_PORT};
+	uint8_t payload[128];
+	size_t len = mip4_rrp_encode(payload, sizeof payload, &rrp, &key);
+
+	return ipv4_udp_build(rrp_bytes, sizeof rrp_bytes, &src, &dst, payload, len);
+}
+
+static struct ip_addr addr_or_unset(const char *text)
+{
+	const struct ip_addr unset = {.family = 0};
+
+	return text == NULL ? unset : addr_of(text);
+}
+
+static struct siu_update update_to(uint64_t generation, const char *former, const char *coa)
+{
+	return (struct siu_update){
+		.lifetime_s = 600,
+		.generation = generation,
+		.identification = generation << 32,
+		.home_address = addr_of("10.1.0.10"),
+		.former_coa = addr_or_unset(former),
+		.new_coa = addr_or_unset(coa),
+	};
+}
+
+/* Hands the update over and lets it be answered; returns the answer's result, or -1: none. */
+static int send_from(unsigned agent, const struct siu_update *update)
+{
+	const unsigned before = n_acks;
+
+	if (siu_update(agents[agent], update, now_ns) != 0)
+		return -2;
+	run_ms(1);
+	for (struct tunnel *t = tunnel_next(fx.tunnels, 0); t != NULL;
+		t = tunnel_next(fx.tunnels, t->handle))
+		wait_for_disk(t->written);
+	run_ms(1);
+	if (n_acks == before)
+		return -1;
+	siu_forget(agents[agent], &update->home_address); /* it would repeat what was put off */
+	return (int)acks[n_acks - 1].result;
+}
+
+static int send_update(const struct siu_update *update)
+{
+	return send_from(0, update);
+}
+
+static int move_to(uint64_t generation, const char *former, const char *coa)
+{
+	const struct siu_update update = update_to(generation, former, coa);
+
+	return send_update(&update);
+}
+
+static const struct path *path_of(const char *name)
+{
+	return atomic_load(&fixture_node(&fx, name)->node->path);
+}
+
+static bool path_is_at(const char *name, const char *coa)
+{
+	const struct ip_addr want = addr_of(coa);
+	const struct path *path = path_of(name);
+
+	return (path->flags & PATH_CLOSED) == 0 && ip_addr_equal(&path->coa, &want) &&
+	       ip_addr_equal(&path->remote.addr, &want);
+}
+
+/* --- tests --------------------------------------------------------------------------------------
+ */
+
+static void test_swap_then_reply_then_ack(void)
+{
+	struct siu_update update = update_to(1, NULL, COA_A);
+
+	begin();
+	update.rrp = rrp_bytes;
+	update.rrp_len = make_rrp("10.1.0.10", COA_A, "10.1.0.1");
+	dp_double.grace_open = true;
+	CU_ASSERT_EQUAL(send_update(&update), -1);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SET_PATH), 1);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SEND_TO_NODE), 1);
+	CU_ASSERT(double_order(DOUBLE_SET_PATH, 0) < double_order(DOUBLE_SEND_TO_NODE, 0));
+	CU_ASSERT(path_is_at("node1", COA_A));
+	if (double_count(DOUBLE_SEND_TO_NODE) == 1) {
+		const struct double_call *call = double_call(DOUBLE_SEND_TO_NODE, 0);
+
+		CU_ASSERT_EQUAL(call->len, update.rrp_len);
+		CU_ASSERT_EQUAL(memcmp(call->data, rrp_bytes, update.rrp_len), 0);
+	}
+	run_ms(5);
+	CU_ASSERT_EQUAL(n_acks, 0); /* a worker is still on the old path */
+	dp_double.grace_open = false;
+	run_ms(1);
+	CU_ASSERT_EQUAL(n_acks, 1);
+	CU_ASSERT_EQUAL(acks[0].result, SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(acks[0].in_force, 1);
+	CU_ASSERT_EQUAL(acks[0].node, fixture_node(&fx, "node1")->handle);
+	end();
+}
+
+static void test_no_ack_before_disk(void)
+{
+	begin_with(false);
+	CU_ASSERT_EQUAL(siu_update(agents[0],
+				&(struct siu_update){.lifetime_s = 600,
+					.generation = 1,
+					.home_address = addr_of("10.1.0.10"),
+					.new_coa = addr_of(COA_A)},
+				now_ns),
+		0);
+	run_ms(20);
+	CU_ASSERT(path_is_at("node1", COA_A)); /* traffic does not wait */
+	CU_ASSERT_EQUAL(n_acks, 0);            /* the acknowledgement does */
+	CU_ASSERT_EQUAL(state_start(fx.state), 0);
+	wait_for_disk(fixture_node(&fx, "node1")->written);
+	run_ms(1);
+	CU_ASSERT_EQUAL(n_acks, 1);
+	end();
+}
+
+static void test_order(void)
+{
+	struct siu_update update;
+
+	begin();
+	CU_ASSERT_EQUAL(move_to(5, NULL, COA_A), SIU_RESULT_OK);
+	forget_calls();
+	CU_ASSERT_EQUAL(move_to(4, NULL, COA_B), SIU_RESULT_STALE);
+	CU_ASSERT_EQUAL(acks[n_acks - 1].in_force, 5);
+	CU_ASSERT(ip_addr_equal(&acks[n_acks - 1].coa,
+		&(struct ip_addr){.bytes = {198, 51, 100, 7}, .family = AF_INET}));
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SET_PATH), 0);
+	update = update_to(5, NULL, COA_A);
+	update.rrp = rrp_bytes;
+	update.rrp_len = make_rrp("10.1.0.10", COA_A, "10.1.0.1");
+	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_DUPLICATE);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SET_PATH), 0);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SEND_TO_NODE), 1); /* the reply is said again */
+	CU_ASSERT(path_is_at("node1", COA_A));
+	end();
+}
+
+static void test_former_coa(void)
+{
+	const struct ip_addr a = addr_of(COA_A);
+	uint64_t until_ns;
+
+	begin();
+	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(move_to(2, COA_A, COA_B), SIU_RESULT_OK);
+	CU_ASSERT(path_is_at("node1", COA_B));
+	CU_ASSERT(ip_addr_equal(&path_of("node1")->former_coa, &a));
+	until_ns = path_of("node1")->grace_until_ns;
+	CU_ASSERT(until_ns > now_ns && until_ns <= now_ns + 2000 * NS_PER_MS);
+	/* A refresh neither prolongs the grace time nor forgets the former address. */
+	CU_ASSERT_EQUAL(move_to(3, COA_B, COA_B), SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(path_of("node1")->grace_until_ns, until_ns);
+	CU_ASSERT(ip_addr_equal(&path_of("node1")->former_coa, &a));
+	/* The home agent thinks the node was elsewhere: ours counts, and it is told. */
+	run_ms(1000);
+	CU_ASSERT_EQUAL(move_to(4, "198.51.100.99", COA_A), SIU_RESULT_OK_STATE_DIFFERED);
+	CU_ASSERT(ip_addr_equal(&path_of("node1")->former_coa,
+		&(struct ip_addr){.bytes = {203, 0, 113, 7}, .family = AF_INET}));
+	end();
+}
+
+static void test_gates(void)
+{
+	static const struct {
+		const char *name, *home_address, *coa;
+		unsigned agent;
+		uint16_t lifetime_s;
+		enum siu_result result;
+	} rows[] = {
+		{"unknown node", "10.1.0.99", COA_A, 0, 600, SIU_RESULT_NO_SA},
+		{"another's node", "10.1.1.10", COA_A, 0, 600, SIU_RESULT_NOT_AUTHORISED},
+		{"the other way round", "10.1.0.10", COA_A, 1, 600, SIU_RESULT_NOT_AUTHORISED},
+		{"lifetime 0", "10.1.0.10", COA_A, 0, 0, SIU_RESULT_MALFORMED},
+		{"multicast", "10.1.0.10", "224.0.0.5", 0, 600, SIU_RESULT_BAD_COA},
+		{"broadcast", "10.1.0.10", "255.255.255.255", 0, 600, SIU_RESULT_BAD_COA},
+		{"loopback", "10.1.0.10", "127.0.0.1", 0, 600, SIU_RESULT_BAD_COA},
+		{"link-local", "10.1.0.10", "169.254.1.1", 0, 600, SIU_RESULT_BAD_COA},
+		{"unspecified", "10.1.0.10", "0.0.0.0", 0, 600, SIU_RESULT_BAD_COA},
+		{"our own outside", "10.1.0.10", "192.0.2.1", 0, 600, SIU_RESULT_BAD_COA},
+		{"subnet broadcast", "10.1.0.10", "192.0.2.255", 0, 600, SIU_RESULT_BAD_COA},
+		{"inside", "10.1.0.10", "10.1.0.77", 0, 600, SIU_RESULT_BAD_COA},
+		{"inside port", "10.1.0.10", "10.2.0.254", 0, 600, SIU_RESULT_BAD_COA},
+		{"forbidden", "10.1.0.10", "198.18.3.4", 0, 600, SIU_RESULT_BAD_COA},
+		{"IPv6", "10.1.0.10", "2001:db8::7", 0, 600, SIU_RESULT_FAMILY_UNSUPPORTED},
+	};
+
+	begin();
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct siu_update update = update_to(10, NULL, rows[i].coa);
+		int result;
+
+		update.home_address = addr_of(rows[i].home_address);
+		update.lifetime_s = rows[i].lifetime_s;
+		result = send_from(rows[i].agent, &update);
+		/* A lifetime of 0 may already be refused on the way, without an answer. */
+		CHECK_ROW(rows[i].name,
+			result == (int)rows[i].result || (rows[i].lifetime_s == 0 && result < 0));
+		CHECK_ROW(rows[i].name, double_count(DOUBLE_SET_PATH) == 0);
+		CHECK_ROW(rows[i].name, fixture_node(&fx, "node1")->position.generation == 0);
+		if (result == SIU_RESULT_NOT_AUTHORISED)
+			CHECK_ROW(rows[i].name,
+				acks[n_acks - 1].node == 0 && acks[n_acks - 1].in_force == 0);
+		forget_calls();
+	}
+	end();
+}
+
+static void test_bad_rrp(void)
+{
+	static const struct {
+		const char *name, *home_address, *coa, *from;
+	} rows[] = {
+		{"another home agent", "10.1.0.10", COA_A, "10.1.1.1"},
+		{"another destination", "10.1.0.10", COA_B, "10.1.0.1"},
+		{"another home address", "10.1.0.11", COA_A, "10.1.0.1"},
+	};
+
+	begin();
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct siu_update update = update_to(10, NULL, COA_A);
+
+		update.rrp = rrp_bytes;
+		update.rrp_len = make_rrp(rows[i].home_address, rows[i].coa, rows[i].from);
+		CHECK_ROW(rows[i].name, send_update(&update) == SIU_RESULT_BAD_RRP);
+		CHECK_ROW(rows[i].name, double_count(DOUBLE_SET_PATH) == 0);
+		CHECK_ROW(rows[i].name, double_count(DOUBLE_SEND_TO_NODE) == 0);
+		forget_calls();
+	}
+	end();
+}
+
+static void test_refused_by_packet_path(void)
+{
+	begin();
+	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
+	dp_double.set_path_fails = -EAGAIN;
+	CU_ASSERT_EQUAL(move_to(2, COA_A, COA_B), SIU_RESULT_NO_RESOURCES);
+	CU_ASSERT(path_is_at("node1", COA_A));
+	CU_ASSERT_EQUAL(fixture_node(&fx, "node1")->position.generation, 1);
+	dp_double.set_path_fails = 0;
+	CU_ASSERT_EQUAL(move_to(2, COA_A, COA_B), SIU_RESULT_OK); /* the retry is accepted */
+	CU_ASSERT(path_is_at("node1", COA_B));
+	end();
+}
+
+static void test_move_rate(void)
+{
+	begin(); /* 3 at once, 5 a second */
+	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(move_to(2, COA_A, COA_B), SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(move_to(3, COA_B, COA_A), SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(move_to(4, COA_A, COA_B), SIU_RESULT_RATE_LIMITED);
+	CU_ASSERT(path_is_at("node1", COA_A));
+	run_ms(200);
+	CU_ASSERT_EQUAL(move_to(4, COA_A, COA_B), SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(move_to(5, COA_B, COA_A), SIU_RESULT_RATE_LIMITED);
+	end();
+}
+
+static void punt_rrq(uint64_t identification, const char *coa, const char *observed)
+{
+	const struct mip4_rrq rrq = {
+		.flags = MIP4_FLAG_D,
+		.lifetime_s = 600,
+		.hoa = addr_of("10.1.0.10"),
+		.ha = addr_of("10.1.0.1"),
+		.coa = addr_of(coa),
+		.identification = identification,
+	};
+	const struct mip4_key key = {.spi = 0x101, .alg = HMAC_SHA256, .key_len = 16};
+	const struct ip_endpoint src = {.addr = rrq.coa, .port = 4000};
+	const struct ip_endpoint dst = {.addr = rrq.ha, .port = MIP4_PORT};
+	uint8_t payload[128], datagram[256];
+	size_t len = mip4_rrq_encode(payload, sizeof payload, &rrq, &key);
+
+	len = ipv4_udp_build(datagram, sizeof datagram, &src, &dst, payload, len);
+	siu_handler_registration(handler, &(struct punt){
+						  .reason = PUNT_REGISTRATION,
+						  .data = datagram,
+						  .len = (uint32_t)len,
+						  .node = fixture_node(&fx, "node1")->handle,
+						  .observed = {.addr = addr_of(observed)},
+						  .rx_ns = now_ns,
+					  });
+}
+
+static void test_rrq_seen_goes_first(void)
+{
+	const struct double_call *first, *second;
+	struct ipv4_view ip;
+	struct udp_view udp;
+
+	begin();
+	punt_rrq(77, COA_B, COA_B);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SEND_INSIDE), 2);
+	first = double_call(DOUBLE_SEND_INSIDE, 0);
+	second = double_call(DOUBLE_SEND_INSIDE, 1);
+	if (first != NULL && second != NULL) {
+		CU_ASSERT(ipv4_udp_parse(first->data, first->len, &ip, &udp));
+		CU_ASSERT_EQUAL(udp.dst_port, SIU_PORT_DEFAULT);
+		CU_ASSERT(ipv4_udp_parse(second->data, second->len, &ip, &udp));
+		CU_ASSERT_EQUAL(udp.dst_port, MIP4_PORT);
+	}
+	deliver();
+	CU_ASSERT_EQUAL(n_seen, 1);
+	CU_ASSERT_EQUAL(last_seen.identification, 77);
+	CU_ASSERT(ip_addr_equal(&last_seen.observed.addr, &last_seen.coa));
+	end();
+}
+
+static void test_reply_only(void)
+{
+	struct siu_update update = update_to(3, NULL, COA_B);
+	const struct double_call *call;
+	const struct ip_addr observed = addr_of("203.0.113.50");
+
+	begin();
+	CU_ASSERT_EQUAL(move_to(5, NULL, COA_A), SIU_RESULT_OK);
+	forget_calls();
+	update.flags = SIU_REPLY_ONLY;
+	update.identification = 77;
+	update.rrp = rrp_bytes;
+	update.rrp_len = make_rrp("10.1.0.10", COA_B, "10.1.0.1");
+	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_COA_NOT_OBSERVED);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SEND_ONCE), 0);
+	punt_rrq(77, COA_B, "203.0.113.50");
+	update.generation = 4;
+	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SEND_ONCE), 1);
+	call = double_call(DOUBLE_SEND_ONCE, 0);
+	if (call != NULL)
+		CU_ASSERT(ip_addr_equal(&call->remote.addr, &observed));
+	/* The SA is not touched. */
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SET_PATH), 0);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SEND_TO_NODE), 0);
+	CU_ASSERT(path_is_at("node1", COA_A));
+	CU_ASSERT_EQUAL(fixture_node(&fx, "node1")->position.generation, 5);
+	/* What is no reply does not go anywhere. */
+	update.generation = 6;
+	update.rrp_len = make_rrp("10.1.0.10", COA_B, "10.1.1.1");
+	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_BAD_RRP);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SEND_ONCE), 1);
+	end();
+}
+
+static void test_deregister(void)
+{
+	struct siu_update update = update_to(2, COA_A, NULL);
+
+	begin();
+	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
+	update.flags = SIU_DEREGISTER;
+	update.lifetime_s = 0;
+	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_OK);
+	CU_ASSERT(path_of("node1")->flags & PATH_CLOSED);
+	CU_ASSERT(!ip_addr_is_set(&path_of("node1")->remote.addr));
+	CU_ASSERT_EQUAL(acks[n_acks - 1].in_force, 2);
+	CU_ASSERT(!ip_addr_is_set(&acks[n_acks - 1].coa));
+	/* A late old move does not open it again, a new one does. */
+	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_STALE);
+	CU_ASSERT_EQUAL(move_to(3, NULL, COA_B), SIU_RESULT_OK);
+	CU_ASSERT(path_is_at("node1", COA_B));
+	end();
+}
+
+static void test_deregister_with_reply(void)
+{
+	struct siu_update update = update_to(2, COA_A, NULL);
+
+	begin();
+	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
+	forget_calls();
+	update.flags = SIU_DEREGISTER;
+	update.lifetime_s = 0;
+	update.rrp = rrp_bytes;
+	update.rrp_len = make_rrp("10.1.0.10", COA_A, "10.1.0.1");
+	dp_double.stamp_replies = false; /* the reply is still in the worker's queue */
+	CU_ASSERT_EQUAL(send_update(&update), -1);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SEND_TO_NODE), 1);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SET_PATH), 0);
+	CU_ASSERT(path_is_at("node1", COA_A));
+	atomic_store(&atomic_load(&fixture_node(&fx, "node1")->node->path)->rrp_tx_ns, 4711);
+	run_ms(1); /* it left: close */
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SET_PATH), 1);
+	CU_ASSERT(path_of("node1")->flags & PATH_CLOSED);
+	wait_for_disk(fixture_node(&fx, "node1")->written);
+	run_ms(1);
+	CU_ASSERT_EQUAL(acks[n_acks - 1].result, SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(acks[n_acks - 1].generation, 2);
+	end();
+}
+
+static void test_deregister_reply_lost(void)
+{
+	struct siu_update update = update_to(2, COA_A, NULL);
+
+	begin();
+	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
+	update.flags = SIU_DEREGISTER;
+	update.lifetime_s = 0;
+	update.rrp = rrp_bytes;
+	update.rrp_len = make_rrp("10.1.0.10", COA_A, "10.1.0.1");
+	dp_double.stamp_replies = false;
+	CU_ASSERT_EQUAL(send_update(&update), -1);
+	run_ms(25); /* longer than MOVE_CLOSE_WAIT_NS */
+	CU_ASSERT(path_of("node1")->flags & PATH_CLOSED);
+	end();
+}
+
+static void test_coa_taken_over(void)
+{
+	struct siu_update second = update_to(1, NULL, COA_A);
+
+	begin();
+	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(move_to(2, COA_A, COA_B), SIU_RESULT_OK);
+	second.home_address = addr_of("10.1.0.11");
+	CU_ASSERT_EQUAL(send_update(&second), SIU_RESULT_OK); /* during node1's grace time */
+	CU_ASSERT(path_is_at("node1", COA_B));
+	CU_ASSERT(path_is_at("node2", COA_A));
+	end();
+}
+
+static void test_expiry(void)
+{
+	struct siu_update update = update_to(1, NULL, COA_A);
+
+	begin();
+	update.lifetime_s = 10;
+	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_OK);
+	for (unsigned s = 0; s < 9; s++) {
+		run_ms(1000);
+		forget_calls();
+	}
+	CU_ASSERT(path_is_at("node1", COA_A));
+	run_ms(1200);
+	CU_ASSERT(path_of("node1")->flags & PATH_CLOSED);
+	CU_ASSERT_EQUAL(fixture_node(&fx, "node1")->position.generation, 1);
+	end();
+}
+
+static void test_unknown_source(void)
+{
+	const struct ip_addr stranger = addr_of("10.2.0.3");
+	struct siu_handler_stats stats;
+
+	begin();
+	siu_handler_input(handler, &stranger, rrp_bytes, sizeof rrp_bytes, now_ns);
+	siu_handler_get_stats(handler, &stats);
+	CU_ASSERT_EQUAL(stats.unknown_source, 1);
+	end();
+}
+
+static void test_handover_times(void)
+{
+	const struct handover *handover;
+	uint64_t oldest, newest;
+
+	begin();
+	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
+	punt_rrq((uint64_t)2 << 32, COA_B, COA_B);
+	CU_ASSERT_EQUAL(move_to(2, COA_A, COA_B), SIU_RESULT_OK);
+	CU_ASSERT(handovers_range(fx.handovers, &oldest, &newest));
+	CU_ASSERT_EQUAL(newest, 2);
+	handover = handovers_at(fx.handovers, 2);
+	CU_ASSERT_PTR_NOT_NULL(handover);
+	if (handover != NULL) {
+		CU_ASSERT(handover->rrq_in_ns != 0);
+		CU_ASSERT(handover->rrq_in_ns <= handover->siu_in_ns);
+		CU_ASSERT(handover->siu_in_ns <= handover->stored_ns);
+		CU_ASSERT(handover->stored_ns <= handover->grace_ns);
+		CU_ASSERT(handover->grace_ns <= handover->acked_ns);
+	}
+	/* Stamps of workers are taken over before the path is replaced. */
+	atomic_store(&atomic_load(&fixture_node(&fx, "node1")->node->path)->first_tx_ns, 99);
+	CU_ASSERT_EQUAL(move_to(3, COA_B, COA_A), SIU_RESULT_OK);
+	handover = handovers_at(fx.handovers, 2);
+	CU_ASSERT(handover != NULL && handover->first_out_ns == 99);
+	end();
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"swap, then reply, then acknowledgement", test_swap_then_reply_then_ack},
+		{"no acknowledgement before the disk", test_no_ack_before_disk},
+		{"stale and duplicate", test_order},
+		{"former care-of address", test_former_coa},
+		{"gates", test_gates},
+		{"a reply that is none", test_bad_rrp},
+		{"refused by the packet path", test_refused_by_packet_path},
+		{"move rate", test_move_rate},
+		{"RRQ_SEEN goes first", test_rrq_seen_goes_first},
+		{"REPLY_ONLY", test_reply_only},
+		{"deregistration", test_deregister},
+		{"deregistration with reply", test_deregister_with_reply},
+		{"deregistration, reply lost", test_deregister_reply_lost},
+		{"care-of address taken over", test_coa_taken_over},
+		{"lifetime", test_expiry},
+		{"unknown source", test_unknown_source},
+		{"times of a handover", test_handover_times},
+		{NULL, NULL},
+	};
+
+	return unit_run("gw/siu_handler", cases);
+}
