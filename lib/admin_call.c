@@ -131,7 +131,7 @@ static int recv_line(int fd, uint64_t deadline_ns, char **line, size_t *line_len
 	return ret;
 }
 
-static void explain(const char *path, int ret, char *why, size_t size)
+__attribute__((nonnull)) static void explain(const char *path, int ret, char *why, size_t size)
 {
 	const char *what = strerror(-ret);
 
