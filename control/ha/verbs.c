@@ -115,7 +115,7 @@ static json_t *show_drops(void *arg, json_t *request, const char **error)
 	for (int i = 0; i < HA_COUNTERS; i++)
 		json_array_append_new(
 			rows, json_pack("{s:s, s:I}", "reason", ha_counter_name((enum ha_counter)i),
-				      "packets", (json_int_t)parts->counters->n[i]));
+				      "count", (json_int_t)parts->counters->n[i]));
 	return json_pack("{s:o}", "rows", rows);
 }
 
