@@ -107,6 +107,7 @@ static int build_args(
 	add_arg(args, "--main-lcore=0", "");
 	add_arg(args, "--file-prefix=", config->file_prefix);
 	add_arg(args, "--log-level=warning", "");
+	add_arg(args, "--log-level=lib.telemetry:error", ""); /* it misses a legacy nobody uses */
 	snprintf(memory, sizeof memory, "%u", config->memory_mb);
 	if (config->no_huge) {
 		add_arg(args, "--no-huge", "");

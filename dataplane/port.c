@@ -12,8 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define POOL_CACHE 256    /* mbufs a thread keeps to itself */
-#define FRAME_OVERHEAD 18 /* Ethernet header and one VLAN tag, bytes */
+#define POOL_CACHE 256          /* mbufs a thread keeps to itself */
+#define FRAME_OVERHEAD 18       /* Ethernet header and one VLAN tag, bytes */
+#define AF_PACKET_MAC_FLIP 0x80 /* in the second byte */
 #define RSS_WANTED (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_ESP)
 
 static struct rte_mempool *pool_new(const struct dp_config *config, enum dp_port which)
@@ -62,10 +63,28 @@ static int set_up_queues(struct port *port, const struct dp_config *config)
 	return ret;
 }
 
+/* The port's own MAC, which the TAP shares. A kernel interface under net_af_packet shows each frame
+ * to Linux too: with a MAC that is not the interface's, Linux takes it for another host's and does
+ * not answer what it gets again by the TAP. */
+static int choose_mac(struct port *port, const char *driver)
+{
+	struct rte_ether_addr mac;
+	int ret = rte_eth_macaddr_get(port->id, &mac);
+
+	if (ret != 0)
+		return ret;
+	if (strcmp(driver, "net_af_packet") == 0) {
+		mac.addr_bytes[0] |= RTE_ETHER_LOCAL_ADMIN_ADDR;
+		mac.addr_bytes[1] ^= AF_PACKET_MAC_FLIP;
+		ret = rte_eth_promiscuous_enable(port->id);
+	}
+	memcpy(port->mac, mac.addr_bytes, sizeof port->mac);
+	return ret;
+}
+
 static int start(struct port *port, const struct dp_config *config, const char **step)
 {
 	struct rte_eth_dev_info info;
-	struct rte_ether_addr mac;
 	int ret;
 
 	*step = "cannot be queried";
@@ -92,11 +111,8 @@ static int start(struct port *port, const struct dp_config *config, const char *
 	if (ret != 0)
 		return ret;
 	port->open = true;
-	*step = "does not tell its MAC";
-	ret = rte_eth_macaddr_get(port->id, &mac);
-	if (ret == 0)
-		memcpy(port->mac, mac.addr_bytes, sizeof port->mac);
-	return ret;
+	*step = "does not tell its MAC, or cannot be promiscuous";
+	return choose_mac(port, info.driver_name);
 }
 
 int port_open(struct port *port, const char *name, const struct dp_config *config,
