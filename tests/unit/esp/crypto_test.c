@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The AES-GCM engine: vectors of NIST and Wycheproof, OpenSSL for all lengths, tags that differ in
+ * one bit, and how much of a key blob each code path of the library touches.
+ *
+ * GCM_NIST_FOLDER: NIST CAVP gcmtestvectors as python3-cryptography-vectors installs them.
+ * GCM_WYCHEPROOF: tests/vectors/aes_gcm_wycheproof.json, its source is named in the file.
+ */
+#include "dataplane/esp/crypto_engines.h"
+
+#include "tests/unit/esp/rig.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <signal.h>
+
+#define VECTOR_MAX 1024 /* bytes of key, text or additional data */
+
+struct vector {
+	uint8_t key[VECTOR_MAX], nonce[VECTOR_MAX], aad[VECTOR_MAX];
+	uint8_t text[VECTOR_MAX], sealed[VECTOR_MAX], tag[VECTOR_MAX];
+	size_t key_len, nonce_len, aad_len, text_len, sealed_len, tag_len;
+	bool valid;
+};
+
+static const struct crypto_engine *engine;
+static struct crypto_thread *thread;
+
+static void *key_of(enum crypto_alg alg, const uint8_t *key)
+{
+	void *blob = sa_memory_heap.alloc(NULL, engine->key_blob_bytes(alg), CRYPTO_KEY_ALIGN);
+
+	engine->key_init(alg, key, blob);
+	return blob;
+}
+
+/* What ESP can have: 96-bit nonce, whole tag, at most 12 bytes of additional data. */
+static bool applies(const struct vector *v)
+{
+	return (v->key_len == 16 || v->key_len == 32) && v->nonce_len == CRYPTO_NONCE_BYTES &&
+	       v->tag_len == CRYPTO_TAG_BYTES && v->aad_len <= CRYPTO_AAD_MAX;
+}
+
+static void check_vector(const char *row, struct vector *v)
+{
+	enum crypto_alg alg = v->key_len == 16 ? CRYPTO_AES128GCM16 : CRYPTO_AES256GCM16;
+	uint8_t data[VECTOR_MAX], tag[CRYPTO_TAG_BYTES];
+	void *blob = key_of(alg, v->key);
+	struct crypto_op op = {.key = blob,
+		.data = data,
+		.tag = v->tag,
+		.len = (uint32_t)v->sealed_len,
+		.alg = (uint8_t)alg,
+		.aad_len = (uint8_t)v->aad_len};
+
+	memcpy(op.nonce, v->nonce, sizeof op.nonce);
+	memcpy(op.aad, v->aad, v->aad_len);
+	memcpy(data, v->sealed, sizeof data);
+	engine->decrypt(thread, &op, 1);
+	CHECK_ROW(row, op.ok == v->valid);
+	if (v->valid) {
+		CHECK_ROW(row, memcmp(data, v->text, v->text_len) == 0);
+		op.tag = tag;
+		engine->encrypt(thread, &op, 1);
+		CHECK_ROW(row, memcmp(data, v->sealed, v->sealed_len) == 0);
+		CHECK_ROW(row, memcmp(tag, v->tag, sizeof tag) == 0);
+	}
+	free(blob);
+}
+
+/* "Name = hex" or "FAIL"; a vector ends at an empty line. */
+static unsigned check_nist_file(const char *name, bool decrypt)
+{
+	char path[512], line[8192];
+	struct vector v = {.valid = true};
+	unsigned n = 0;
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s/%s", GCM_NIST_FOLDER, name);
+	file = fopen(path, "r");
+	CHECK_ROW(path, file != NULL);
+	if (file == NULL)
+		return 0;
+	while (fgets(line, sizeof line, file) != NULL) {
+		char *value = strstr(line, " =");
+
+		if (strncmp(line, "FAIL", 4) == 0)
+			v.valid = false;
+		else if (line[0] == '[' || line[0] == '#')
+			continue;
+		else if (value != NULL) {
+			const char *hex = value + 2;
+
+			*value = 0;
+			if (strcmp(line, "Key") == 0)
+				v.key_len = unit_hex(hex, v.key, VECTOR_MAX);
+			else if (strcmp(line, "IV") == 0)
+				v.nonce_len = unit_hex(hex, v.nonce, VECTOR_MAX);
+			else if (strcmp(line, "PT") == 0)
+				v.text_len = unit_hex(hex, v.text, VECTOR_MAX);
+			else if (strcmp(line, "AAD") == 0)
+				v.aad_len = unit_hex(hex, v.aad, VECTOR_MAX);
+			else if (strcmp(line, "CT") == 0)
+				v.sealed_len = unit_hex(hex, v.sealed, VECTOR_MAX);
+			else if (strcmp(line, "Tag") == 0)
+				v.tag_len = unit_hex(hex, v.tag, VECTOR_MAX);
+		} else if (isspace((unsigned char)line[0]) && v.key_len != 0) {
+			if (applies(&v)) {
+				CHECK_ROW(name, decrypt || v.valid);
+				check_vector(name, &v);
+				n++;
+			}
+			v = (struct vector){.valid = true};
+		}
+	}
+	fclose(file);
+	return n;
+}
+
+static void test_nist(void)
+{
+	static const struct {
+		const char *name;
+		bool decrypt;
+	} files[] = {
+		{"gcmDecrypt128.rsp", true},
+		{"gcmDecrypt256.rsp", true},
+		{"gcmEncryptExtIV128.rsp", false},
+		{"gcmEncryptExtIV256.rsp", false},
+	};
+
+	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+		unsigned n = check_nist_file(files[i].name, files[i].decrypt);
+
+		printf("%s: %u vectors\n", files[i].name, n);
+		CHECK_ROW(files[i].name, n > 0);
+	}
+}
+
+static size_t json_hex(const json_t *test, const char *name, uint8_t *out)
+{
+	const char *hex = json_string_value(json_object_get(test, name));
+
+	CHECK_ROW(name, hex != NULL);
+	return hex == NULL ? 0 : unit_hex(hex, out, VECTOR_MAX);
+}
+
+static void test_wycheproof(void)
+{
+	json_t *root = json_load_file(GCM_WYCHEPROOF, 0, NULL), *group, *test;
+	unsigned valid = 0, invalid = 0, too_much_aad = 0;
+	size_t i, k;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(root);
+	json_array_foreach(json_object_get(root, "testGroups"), i, group)
+	{
+		json_array_foreach(json_object_get(group, "tests"), k, test)
+		{
+			struct vector v = {0};
+			char row[64];
+
+			snprintf(row, sizeof row, "tcId %lld",
+				(long long)json_integer_value(json_object_get(test, "tcId")));
+			v.key_len = json_hex(test, "key", v.key);
+			v.nonce_len = json_hex(test, "iv", v.nonce);
+			v.aad_len = json_hex(test, "aad", v.aad);
+			v.text_len = json_hex(test, "msg", v.text);
+			v.sealed_len = json_hex(test, "ct", v.sealed);
+			v.tag_len = json_hex(test, "tag", v.tag);
+			v.valid = strcmp(json_string_value(json_object_get(test, "result")),
+					  "valid") == 0;
+			if (!applies(&v)) {
+				too_much_aad++;
+				continue;
+			}
+			check_vector(row, &v);
+			valid += v.valid;
+			invalid += !v.valid;
+		}
+	}
+	printf("wycheproof: %u valid, %u invalid, %u with more additional data than ESP has\n",
+		valid, invalid, too_much_aad);
+	CU_ASSERT_TRUE(valid > 0);
+	CU_ASSERT_TRUE(invalid > 0);
+	json_decref(root);
+}
+
+/* Every length up to 600 bytes and some more, both algorithms, both sizes of additional data. */
+static void test_against_openssl(void)
+{
+	static uint8_t text[9216], data[9216];
+	uint8_t key[32], nonce[12], aad[12], tag[16], want_tag[16];
+	struct vector v;
+
+	memset(&v, 0, sizeof v);
+	for (size_t i = 0; i < sizeof text; i++)
+		text[i] = (uint8_t)(i * 31 + i / 251);
+	for (size_t i = 0; i < sizeof key; i++)
+		key[i] = (uint8_t)(i * 5 + 1);
+	memset(aad, 0x61, sizeof aad);
+	for (int alg = 0; alg < CRYPTO_ALG_COUNT; alg++) {
+		void *blob = key_of((enum crypto_alg)alg, key);
+
+		for (uint32_t len = 0; len <= 9000; len += len < 600 ? 1 : 311) {
+			struct crypto_op op = {.key = blob,
+				.data = data,
+				.tag = tag,
+				.len = len,
+				.alg = (uint8_t)alg,
+				.aad_len = len % 2 != 0 ? 8 : 12};
+			uint8_t want[9216];
+
+			memset(nonce, (int)len, sizeof nonce);
+			memcpy(op.nonce, nonce, sizeof nonce);
+			memcpy(op.aad, aad, sizeof aad);
+			memcpy(data, text, len);
+			memcpy(want, text, len);
+			rig_seal(key, crypto_alg_infos[alg].key_bytes, nonce, aad, op.aad_len, want,
+				(int)len, want_tag);
+			engine->encrypt(thread, &op, 1);
+			CU_ASSERT_EQUAL(memcmp(data, want, len), 0);
+			CU_ASSERT_EQUAL(memcmp(tag, want_tag, sizeof tag), 0);
+			engine->decrypt(thread, &op, 1);
+			CU_ASSERT_TRUE(op.ok);
+			CU_ASSERT_EQUAL(memcmp(data, text, len), 0);
+		}
+		free(blob);
+	}
+}
+
+/* A burst of different keys and algorithms; one wrong bit in the tag, each of its 128 in turn. */
+static void test_burst_and_tags(void)
+{
+	uint8_t data[CRYPTO_BURST_MAX][128], tags[CRYPTO_BURST_MAX][CRYPTO_TAG_BYTES];
+	struct crypto_op ops[CRYPTO_BURST_MAX];
+	void *blobs[CRYPTO_BURST_MAX];
+
+	memset(ops, 0, sizeof ops);
+	for (unsigned i = 0; i < CRYPTO_BURST_MAX; i++) {
+		uint8_t key[32];
+
+		memset(key, (int)i / 3 + 1, sizeof key);
+		memset(data[i], (int)i, sizeof data[i]);
+		ops[i].alg = (uint8_t)(i % CRYPTO_ALG_COUNT);
+		blobs[i] = key_of((enum crypto_alg)ops[i].alg, key);
+		ops[i].key = blobs[i];
+		ops[i].data = data[i];
+		ops[i].tag = tags[i];
+		ops[i].len = 64 + i;
+		ops[i].aad_len = 8;
+	}
+	engine->encrypt(thread, ops, CRYPTO_BURST_MAX);
+	for (unsigned bit = 0; bit < 128; bit++) {
+		unsigned wrong = bit % CRYPTO_BURST_MAX;
+
+		tags[wrong][bit / 8] ^= (uint8_t)(1u << bit % 8);
+		engine->decrypt(thread, ops, CRYPTO_BURST_MAX);
+		for (unsigned i = 0; i < CRYPTO_BURST_MAX; i++)
+			CU_ASSERT_EQUAL(ops[i].ok, i != wrong);
+		/* The right tag comes from encrypting again what came out. */
+		engine->encrypt(thread, ops, CRYPTO_BURST_MAX);
+	}
+	engine->decrypt(thread, ops, CRYPTO_BURST_MAX);
+	for (unsigned i = 0; i < CRYPTO_BURST_MAX; i++) {
+		CU_ASSERT_TRUE(ops[i].ok);
+		CU_ASSERT_EQUAL(data[i][63], i);
+		free(blobs[i]);
+	}
+}
+
+static void test_self_test(void)
+{
+	struct crypto_engine broken = *engine;
+
+	CU_ASSERT_EQUAL(crypto_self_test(engine), 0);
+	/* Engines that leave the text in clear, or know no wrong tag, must not pass. */
+	broken.encrypt = engine->decrypt;
+	CU_ASSERT_NOT_EQUAL(crypto_self_test(&broken), 0);
+	broken = *engine;
+	broken.decrypt = engine->encrypt;
+	CU_ASSERT_NOT_EQUAL(crypto_self_test(&broken), 0);
+}
+
+static void test_find(void)
+{
+	CU_ASSERT_PTR_EQUAL(crypto_engine_find("auto"), engine);
+	CU_ASSERT_PTR_EQUAL(crypto_engine_find("ipsec-mb"), engine);
+	CU_ASSERT_PTR_NULL(crypto_engine_find("none"));
+	CU_ASSERT_PTR_NULL(crypto_engine_find(""));
+	for (int alg = 0; alg < CRYPTO_ALG_COUNT; alg++)
+		CU_ASSERT_STRING_EQUAL(crypto_alg_names()[alg], crypto_alg_infos[alg].name);
+	CU_ASSERT_PTR_NULL(crypto_alg_names()[CRYPTO_ALG_COUNT]);
+}
+
+static sigjmp_buf at_fault;
+
+static void on_fault(int number)
+{
+	(void)number;
+	siglongjmp(at_fault, 1);
+}
+
+static void run_lengths(IMB_MGR *manager, struct gcm_key_data *key)
+{
+	static uint8_t buffer[9216];
+	static const uint8_t raw_key[32] = {9}, nonce[12] = {1}, aad[12] = {2};
+	struct gcm_context_data scratch;
+	uint8_t tag[16];
+
+	for (int alg = 0; alg < 2; alg++) {
+		if (alg == 0)
+			IMB_AES128_GCM_PRE(manager, raw_key, key);
+		else
+			IMB_AES256_GCM_PRE(manager, raw_key, key);
+		for (uint64_t len = 0; len <= 9000; len += len < 300 ? 1 : 61) {
+			for (uint64_t aad_len = 8; aad_len <= 12; aad_len += 4) {
+				(alg == 0 ? manager->gcm128_enc : manager->gcm256_enc)(key,
+					&scratch, buffer, buffer, len, nonce, aad, aad_len, tag,
+					16);
+				(alg == 0 ? manager->gcm128_dec : manager->gcm256_dec)(key,
+					&scratch, buffer, buffer, len, nonce, aad, aad_len, tag,
+					16);
+			}
+		}
+	}
+}
+
+/* Does everything stay within `bytes` of the key? What follows them cannot be accessed. */
+static bool stays_within(IMB_MGR *manager, size_t bytes)
+{
+	struct guarded g = guarded_new(RIG_PAGE);
+	struct sigaction action = {.sa_handler = on_fault}, before;
+	volatile bool within = false;
+
+	sigaction(SIGSEGV, &action, &before);
+	if (sigsetjmp(at_fault, 1) == 0) {
+		run_lengths(manager, (struct gcm_key_data *)(void *)(g.end - bytes));
+		within = true;
+	}
+	sigaction(SIGSEGV, &before, NULL);
+	guarded_free(&g);
+	return within;
+}
+
+static void test_key_bytes(void)
+{
+	static const struct {
+		const char *name;
+		void (*init)(IMB_MGR *manager);
+		uint64_t feature;
+	} kinds[] = {
+		{"SSE", init_mb_mgr_sse, IMB_FEATURE_AESNI},
+		{"AVX", init_mb_mgr_avx, IMB_FEATURE_AVX},
+		{"AVX2", init_mb_mgr_avx2, IMB_FEATURE_AVX2},
+		{"AVX512", init_mb_mgr_avx512, IMB_FEATURE_AVX512_SKX},
+	};
+
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+		IMB_MGR *manager = alloc_mb_mgr(0);
+		size_t bytes;
+
+		CU_ASSERT_PTR_NOT_NULL_FATAL(manager);
+		if ((manager->features & kinds[i].feature) == kinds[i].feature) {
+			kinds[i].init(manager);
+			bytes = crypto_ipsec_mb_key_bytes(manager);
+			printf("%s: %zu of %zu bytes\n", kinds[i].name, bytes,
+				sizeof(struct gcm_key_data));
+			CHECK_ROW(kinds[i].name, stays_within(manager, bytes));
+			/* And no room is wasted: 16 bytes less is too little. */
+			CHECK_ROW(kinds[i].name, !stays_within(manager, bytes - 16));
+		} else {
+			printf("%s: not on this CPU, not proven\n", kinds[i].name);
+		}
+		free_mb_mgr(manager);
+	}
+	CU_ASSERT_TRUE(engine->key_blob_bytes(CRYPTO_AES256GCM16) <= sizeof(struct gcm_key_data));
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"self-test", test_self_test},
+		{"engine by name", test_find},
+		{"NIST CAVP", test_nist},
+		{"Wycheproof", test_wycheproof},
+		{"against OpenSSL", test_against_openssl},
+		{"burst and tags", test_burst_and_tags},
+		{"bytes of a key blob", test_key_bytes},
+		{NULL, NULL},
+	};
+	int ret;
+
+	engine = crypto_engine_find("auto");
+	thread = engine == NULL ? NULL : engine->thread_new();
+	if (thread == NULL) {
+		fprintf(stderr, "no engine for this CPU\n");
+		return EXIT_FAILURE;
+	}
+	ret = unit_run("crypto", cases);
+	engine->thread_free(thread);
+	return ret;
+}
