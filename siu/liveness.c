@@ -39,6 +39,7 @@ enum siu_liveness_news siu_liveness_hear(struct siu_liveness *live, const struct
 	const struct siu_hello *hello, uint64_t now_ns)
 {
 	bool same_run = live->has_peer && header->epoch == live->peer_epoch;
+	bool proven = echo_is_fresh(live, hello->echo);
 	bool was_up = live->up;
 	bool restarted;
 
@@ -55,9 +56,11 @@ enum siu_liveness_news siu_liveness_hear(struct siu_liveness *live, const struct
 	live->has_caller = true;
 	live->caller_epoch = header->epoch;
 	live->caller_nonce = hello->nonce;
-	if (!same_run || !live->up || (hello->flags & SIU_HELLO_UP) == 0)
+	if (!same_run || !live->up || (hello->flags & SIU_HELLO_UP) == 0) {
 		live->answer_due = true;
-	if (!echo_is_fresh(live, hello->echo))
+		live->answer_ns = proven ? now_ns : live->sent_ns + HELLO_MIN_GAP_NS;
+	}
+	if (!proven)
 		return SIU_LIVENESS_SAME;
 
 	restarted = live->has_peer && !same_run;
@@ -137,14 +140,14 @@ uint64_t siu_liveness_tick(struct siu_liveness *live, struct siu_outbox *out, ui
 			       (starting ? start_intervals_ns[live->step] : HELLO_INTERVAL_NS);
 		live->step++;
 	}
-	if (live->answer_due && now_ns >= live->sent_ns + HELLO_MIN_GAP_NS) {
+	if (live->answer_due && now_ns >= live->answer_ns) {
 		if (live->nonces[0] == 0)
 			nonce_renew(live);
 		hello_send(live, out, true, now_ns);
 	}
 	next = live->due_ns;
-	if (live->answer_due && live->sent_ns + HELLO_MIN_GAP_NS < next)
-		next = live->sent_ns + HELLO_MIN_GAP_NS;
+	if (live->answer_due && live->answer_ns < next)
+		next = live->answer_ns;
 	if (live->up && live->heard_ns + DOWN_AFTER_NS < next)
 		next = live->heard_ns + DOWN_AFTER_NS;
 	return next;

@@ -28,10 +28,11 @@ struct siu_liveness {
 	uint64_t caller_nonce;
 	/* Own nonces, newest first; 0: none. */
 	uint64_t nonces[SIU_NONCES];
-	uint64_t heard_ns; /* last proof of life */
-	uint64_t sent_ns;  /* last HELLO */
-	uint64_t due_ns;   /* next HELLO of the schedule */
-	unsigned step;     /* in the schedule of the start */
+	uint64_t heard_ns;  /* last proof of life */
+	uint64_t sent_ns;   /* last HELLO */
+	uint64_t answer_ns; /* with answer_due: not before that */
+	uint64_t due_ns;    /* next HELLO of the schedule */
+	unsigned step;      /* in the schedule of the start */
 };
 
 enum siu_liveness_news {

@@ -117,6 +117,13 @@ int siu_pending_add(
 	return 0;
 }
 
+void siu_pending_renew(struct siu_pending_table *table, struct siu_pending *entry)
+{
+	entry->reference = reference_new(table, entry);
+	entry->tries = 0;
+	entry->refusals = 0;
+}
+
 int siu_pending_replace(
 	struct siu_pending_table *table, struct siu_pending *entry, const struct siu_update *update)
 {
@@ -126,8 +133,7 @@ int siu_pending_replace(
 		return -ENOMEM;
 	free((void *)(uintptr_t)entry->update.rrp);
 	entry->update = fresh;
-	entry->reference = reference_new(table, entry);
-	entry->tries = 0;
+	siu_pending_renew(table, entry);
 	return 0;
 }
 

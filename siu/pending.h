@@ -25,6 +25,7 @@ struct siu_pending {
 	struct siu_flight *flight; /* the datagram it is in the air with, or NULL */
 	uint64_t due_ns;           /* on a lane: when it is sent again */
 	unsigned tries;            /* how often it was sent in vain */
+	unsigned refusals;         /* how often the answer was not final */
 	bool local;                /* asked for by siu_update(); else by a SYNC only */
 	bool in_sync;              /* the END of the SYNC waits for it */
 };
@@ -52,6 +53,8 @@ int siu_pending_add(struct siu_pending_table *table, const struct siu_update *up
 /* Other content, same home address and kind, and a new reference. -ENOMEM: nothing changed. */
 int siu_pending_replace(struct siu_pending_table *table, struct siu_pending *entry,
 	const struct siu_update *update) __attribute__((warn_unused_result));
+/* A new reference alone: what was sent before is no longer answered. */
+void siu_pending_renew(struct siu_pending_table *table, struct siu_pending *entry);
 void siu_pending_del(struct siu_pending_table *table, struct siu_pending *entry);
 
 /* From the list it is on, if any, to the end of another (NULL: to none). */

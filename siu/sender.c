@@ -77,14 +77,20 @@ static void make_ready(struct siu_sender *sender, struct siu_pending *entry)
 		siu_pending_move(entry, &sender->ready);
 }
 
-static void put_on_lane(struct siu_sender *sender, struct siu_pending *entry, uint64_t now_ns)
+static void put_on_lane(
+	struct siu_sender *sender, struct siu_pending *entry, unsigned lane, uint64_t now_ns)
 {
-	unsigned lane = entry->tries < SIU_LANES ? entry->tries : SIU_LANES - 1;
-
+	if (lane >= SIU_LANES)
+		lane = SIU_LANES - 1;
 	entry->flight = NULL;
 	entry->due_ns = now_ns + siu_backoff_ns(FIRST_NS, lane);
-	entry->tries++;
 	siu_pending_move(entry, &sender->lanes[lane]);
+}
+
+void siu_sender_again(struct siu_sender *sender, struct siu_pending *entry)
+{
+	leave_flight(entry, false);
+	make_ready(sender, entry);
 }
 
 int siu_sender_update(struct siu_sender *sender, const struct siu_update *update)
@@ -104,9 +110,8 @@ int siu_sender_update(struct siu_sender *sender, const struct siu_update *update
 		ret = siu_pending_add(&sender->table, update, &entry);
 	if (ret != 0)
 		return ret;
-	leave_flight(entry, false);
+	siu_sender_again(sender, entry);
 	siu_pending_set_local(&sender->table, entry);
-	make_ready(sender, entry);
 	sender->stats->updates++;
 	return 0;
 }
@@ -151,9 +156,11 @@ void siu_sender_acked(struct siu_sender *sender, uint64_t reference,
 	if (siu_result_is_final(ack->result)) {
 		siu_pending_del(&sender->table, entry);
 	} else {
-		if (ack->result == SIU_RESULT_RATE_LIMITED && entry->tries < RATE_LIMITED_LANE)
-			entry->tries = RATE_LIMITED_LANE;
-		put_on_lane(sender, entry, now_ns);
+		unsigned first = ack->result == SIU_RESULT_RATE_LIMITED ? RATE_LIMITED_LANE : 0;
+
+		put_on_lane(sender, entry, first + entry->refusals, now_ns);
+		entry->refusals++;
+		entry->tries = 0; /* the way there and back is open */
 	}
 	if (ack->result == SIU_RESULT_RESYNC_NEEDED)
 		siu_sync_want(sender);
@@ -258,7 +265,8 @@ static bool send_batch(struct siu_sender *sender, struct siu_flight *flight, uin
 		if (entry->tries > 0 || lasting)
 			sender->stats->retransmitted++;
 		if (lasting) {
-			put_on_lane(sender, entry, now_ns);
+			put_on_lane(sender, entry, entry->tries, now_ns);
+			entry->tries++;
 		} else {
 			entry->flight = flight;
 			siu_pending_move(entry, &flight->entries);

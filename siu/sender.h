@@ -50,6 +50,8 @@ int siu_sender_update(struct siu_sender *sender, const struct siu_update *update
 	__attribute__((warn_unused_result));
 void siu_sender_forget(struct siu_sender *sender, const struct ip_addr *home_address);
 
+/* Its content or reference is another one: out of the datagram it is in, to be sent anew. */
+void siu_sender_again(struct siu_sender *sender, struct siu_pending *entry);
 /* One entry of an ACK. */
 void siu_sender_acked(struct siu_sender *sender, uint64_t reference,
 	const struct siu_ack_entry *ack, uint64_t now_ns);

@@ -56,7 +56,8 @@ static void enter(struct siu_sync *sync, enum siu_sync_state state, uint64_t now
 }
 
 /* An ordinary update under way for the node stands for its binding: without its RRP the same
- * generation, sent first, would make it a duplicate. */
+ * generation, sent first, would make it a duplicate. It is sent again: what the gateway got before
+ * the BEGIN left no mark, so an answer to that must not count. */
 static void feed(struct siu_sender *sender)
 {
 	struct siu_sync *sync = &sender->sync;
@@ -80,6 +81,9 @@ static void feed(struct siu_sender *sender)
 			if (siu_pending_add(table, &update, &entry) != 0)
 				return;
 			siu_pending_move(entry, &sender->ready);
+		} else {
+			siu_pending_renew(table, entry);
+			siu_sender_again(sender, entry);
 		}
 		siu_pending_set_in_sync(table, entry, true);
 		sync->cursor = cursor;
