@@ -48,6 +48,8 @@ void routes_init(struct routes *r, struct netlink *nl, const struct mn_conf *con
 	/* Who may send to the home address is decided by the gateway, not by our routes. */
 	set_sysctl("ipv4", conf->tunnel_interface, "rp_filter", "0");
 	set_sysctl("ipv6", conf->tunnel_interface, "disable_ipv6", "1");
+	/* up also at home: without address and routes nothing goes there */
+	must(nl_link_set(nl, tun_ifindex, true, conf->tunnel_mtu), "bring up the tunnel");
 }
 
 void routes_away(struct routes *r)
@@ -59,7 +61,6 @@ void routes_away(struct routes *r)
 	if (r->away)
 		return;
 	r->away = true;
-	must(nl_link_set(r->nl, r->tun_ifindex, true, conf->tunnel_mtu), "bring up the tunnel");
 	must(nl_addr_add(r->nl, r->tun_ifindex, &conf->home_address, HOST_BITS, false),
 		"set the home address");
 	for (size_t i = 0; i < conf->n_tunnel_routes; i++) {
@@ -79,7 +80,6 @@ void routes_home(struct routes *r)
 	must(nl_rule_del(r->nl, conf->mark, RT_TABLE_MAIN, RULE_OUTER), "remove the rule for ESP");
 	must(nl_addr_del(r->nl, r->tun_ifindex, &conf->home_address, HOST_BITS),
 		"remove the home address");
-	must(nl_link_set(r->nl, r->tun_ifindex, false, 0), "take down the tunnel");
 }
 
 static bool covers_gateway(const struct mn_conf *conf)
