@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Making SAs and paths: what is refused, what is left behind on error, fingerprints, verdict texts.
+ */
+#include "tests/unit/esp/rig.h"
+
+#include <errno.h>
+
+/* Memory that fails at one allocation and counts what is out; on free, keys must be wiped. */
+struct failing {
+	unsigned calls, fail_at, out;
+	size_t key_bytes;
+	bool dirty;
+};
+
+static void *failing_alloc(void *arg, size_t bytes, size_t align)
+{
+	struct failing *state = arg;
+
+	CU_ASSERT_EQUAL(align, 64);
+	if (++state->calls == state->fail_at)
+		return NULL;
+	state->out++;
+	return sa_memory_heap.alloc(NULL, bytes, align);
+}
+
+static void failing_free(void *arg, void *memory, size_t bytes)
+{
+	struct failing *state = arg;
+
+	for (size_t i = 0; bytes == state->key_bytes && i < bytes; i++)
+		state->dirty |= ((const uint8_t *)memory)[i] != 0;
+	state->out--;
+	sa_memory_heap.free(NULL, memory, bytes);
+}
+
+static int make(const struct sa_memory *memory, struct counters *counters,
+	const struct sa_params *params, bool inbound)
+{
+	const struct crypto_engine *engine = crypto_engine_find("auto");
+	struct sa_out *out = NULL;
+	struct sa_in *in = NULL;
+	int ret;
+
+	if (inbound) {
+		ret = sa_in_new(memory, engine, counters, params, NULL, true, &in);
+		CU_ASSERT_EQUAL(ret == 0, in != NULL);
+		sa_in_free(memory, engine, in);
+	} else {
+		ret = sa_out_new(memory, engine, counters, params, NULL, 5, &out);
+		CU_ASSERT_EQUAL(ret == 0, out != NULL);
+		sa_out_free(memory, engine, out);
+	}
+	return ret;
+}
+
+static void test_params(void)
+{
+	static const struct {
+		const char *name;
+		uint32_t spi;
+		int alg;
+		uint32_t window;
+		const char *source, *destination;
+		bool inbound;
+		int want;
+	} rows[] = {
+		{"in", 256, 0, 64, NULL, "192.0.2.1", true, 0},
+		{"in, given source", 256, 1, 4096, "192.0.2.2", "192.0.2.1", true, 0},
+		{"reserved SPI", 255, 0, 64, NULL, "192.0.2.1", true, -EINVAL},
+		{"algorithm", 256, CRYPTO_ALG_COUNT, 64, NULL, NULL, true, -EINVAL},
+		{"algorithm below", 256, -1, 64, NULL, NULL, true, -EINVAL},
+		{"window below", 256, 0, 63, NULL, NULL, true, -EINVAL},
+		{"window above", 256, 0, 4097, NULL, NULL, true, -EINVAL},
+		{"no window", 256, 0, 0, NULL, NULL, true, -EINVAL},
+		{"families", 256, 0, 64, "2001:db8::1", "192.0.2.1", true, -EINVAL},
+		{"out", 256, 0, 0, NULL, NULL, false, 0},
+		{"out with a window", 256, 0, 64, NULL, NULL, false, -EINVAL},
+		{"out, reserved SPI", 0, 0, 0, NULL, NULL, false, -EINVAL},
+	};
+	struct counters *counters = rig_counters(rig_file(), 16);
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct sa_params params = {.spi = rows[i].spi,
+			.alg = (enum crypto_alg)rows[i].alg,
+			.replay_window = rows[i].window};
+
+		if (rows[i].source != NULL)
+			params.source = rig_addr(rows[i].source);
+		if (rows[i].destination != NULL)
+			params.destination = rig_addr(rows[i].destination);
+		CHECK_ROW(rows[i].name,
+			make(&sa_memory_heap, counters, &params, rows[i].inbound) == rows[i].want);
+	}
+	counters_close(counters);
+}
+
+static void test_nothing_left_behind(void)
+{
+	const struct crypto_engine *engine = crypto_engine_find("auto");
+
+	for (int inbound = 0; inbound < 2; inbound++) {
+		for (unsigned fail_at = 0; fail_at <= 3; fail_at++) {
+			struct failing state = {.fail_at = fail_at,
+				.key_bytes = engine->key_blob_bytes(CRYPTO_AES256GCM16)};
+			struct sa_memory memory = {failing_alloc, failing_free, &state};
+			struct counters *counters = rig_counters(rig_file(), 1);
+			struct sa_params params = rig_params(CRYPTO_AES256GCM16, true, 64);
+			static const uint8_t other[COUNTERS_ID_BYTES] = {1};
+			int want = fail_at == 1 || fail_at == 2 ? -ENOMEM : 0;
+
+			params.replay_window = inbound ? 64 : 0;
+			if (fail_at == 3) { /* no slot left */
+				CU_ASSERT_PTR_NOT_NULL(counters_take(counters, other, 0));
+				want = -ENOSPC;
+			}
+			CU_ASSERT_EQUAL(make(&memory, counters, &params, inbound), want);
+			CU_ASSERT_EQUAL(state.out, 0);
+			CU_ASSERT_FALSE(state.dirty);
+			/* A refused SA has taken no slot: there is still room for another. */
+			if (want == -ENOMEM)
+				CU_ASSERT_PTR_NOT_NULL(counters_take(counters, other, 0));
+			counters_close(counters);
+		}
+	}
+}
+
+static bool ids_equal(const uint8_t *a, const uint8_t *b)
+{
+	return memcmp(a, b, COUNTERS_ID_BYTES) == 0;
+}
+
+static void test_fingerprints(void)
+{
+	struct sa_params params = rig_params(CRYPTO_AES128GCM16, true, 64), other;
+	uint8_t slot[COUNTERS_ID_BYTES], key[COUNTERS_ID_BYTES], id[COUNTERS_ID_BYTES];
+
+	sa_slot_id(&params, true, slot);
+	sa_key_id(&params, key);
+	sa_slot_id(&params, true, id);
+	CU_ASSERT_TRUE(ids_equal(slot, id));
+	sa_slot_id(&params, false, id);
+	CU_ASSERT_FALSE(ids_equal(slot, id));
+	CU_ASSERT_FALSE(ids_equal(slot, key));
+
+	other = params; /* window and ESN do not make another SA */
+	other.replay_window = 4096;
+	sa_slot_id(&other, true, id);
+	CU_ASSERT_TRUE(ids_equal(slot, id));
+	other = params;
+	other.spi++;
+	sa_slot_id(&other, true, id);
+	CU_ASSERT_FALSE(ids_equal(slot, id));
+	sa_key_id(&other, id);
+	CU_ASSERT_TRUE(ids_equal(key, id));
+	other = params;
+	other.key[15] ^= 1;
+	sa_slot_id(&other, true, id);
+	CU_ASSERT_FALSE(ids_equal(slot, id));
+	sa_key_id(&other, id);
+	CU_ASSERT_FALSE(ids_equal(key, id));
+	other = params;
+	other.key[19] ^= 1; /* last byte of the salt */
+	sa_slot_id(&other, true, id);
+	CU_ASSERT_FALSE(ids_equal(slot, id));
+	sa_key_id(&other, id);
+	CU_ASSERT_TRUE(ids_equal(key, id)); /* the same key under another salt is found */
+	other = params;
+	other.key[20] ^= 1; /* behind key and salt of this algorithm */
+	sa_slot_id(&other, true, id);
+	CU_ASSERT_TRUE(ids_equal(slot, id));
+}
+
+static void test_path(void)
+{
+	static const struct {
+		const char *name, *local, *remote;
+		uint16_t port;
+		uint8_t flags;
+		bool want;
+	} rows[] = {
+		{"IPv4", "192.0.2.1", "198.51.100.7", 0, 0, true},
+		{"no remote", "192.0.2.1", NULL, 0, 0, false},
+		{"no remote, closed", "192.0.2.1", NULL, 0, PATH_CLOSED, true},
+		{"families", "192.0.2.1", "2001:db8::1", 0, 0, false},
+		{"IPv6", "2001:db8::2", "2001:db8::1", 0, 0, false},
+		{"multicast", "192.0.2.1", "224.0.0.5", 0, 0, false},
+		{"loopback", "192.0.2.1", "127.0.0.1", 0, 0, false},
+		{"own end unspecified", "0.0.0.0", "198.51.100.7", 0, 0, false},
+		{"UDP", "192.0.2.1", "198.51.100.7", 4500, 0, false},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct path_params params = {.flags = rows[i].flags, .mtu = 1400, .generation = 9};
+		struct path path;
+
+		params.local.addr = rig_addr(rows[i].local);
+		if (rows[i].remote != NULL)
+			params.remote.addr = rig_addr(rows[i].remote);
+		params.remote.port = rows[i].port;
+		CHECK_ROW(rows[i].name, path_init(&path, &params) == rows[i].want);
+		if (rows[i].want) {
+			CHECK_ROW(rows[i].name, path.mtu == 1400 && path.generation == 9);
+			CHECK_ROW(rows[i].name, path.first_tx_ns == 0 && path.rrp_tx_ns == 0);
+			CHECK_ROW(rows[i].name,
+				path.outer[0].len == (rows[i].flags & PATH_CLOSED ? 0 : 20));
+		}
+	}
+}
+
+static void test_selectors(void)
+{
+	struct path_params params = rig_path_params();
+	struct ip_addr coa = rig_addr("198.51.100.7"), former = rig_addr("203.0.113.9");
+	struct ip_addr other = rig_addr("203.0.113.8"), unset = {0};
+	struct path path;
+
+	params.former_coa = former;
+	params.grace_until_ns = 1000;
+	CU_ASSERT_TRUE(path_init(&path, &params));
+	CU_ASSERT_TRUE(path_selects(&path, &coa, 5000));
+	CU_ASSERT_TRUE(path_selects(&path, &former, 999));
+	CU_ASSERT_FALSE(path_selects(&path, &former, 1000));
+	CU_ASSERT_FALSE(path_selects(&path, &other, 0));
+	CU_ASSERT_FALSE(path_selects(&path, &unset, 0));
+}
+
+static void test_verdicts(void)
+{
+	for (int i = 0; i < VERDICT_COUNT; i++) {
+		const char *name = verdict_name((enum verdict)i);
+
+		CU_ASSERT_PTR_NOT_NULL_FATAL(name);
+		CU_ASSERT_TRUE(name[0] != 0 && strlen(verdict_text((enum verdict)i)) > 4);
+		CU_ASSERT_EQUAL(strspn(name, "abcdefghijklmnopqrstuvwxyz_"), strlen(name));
+		CU_ASSERT_STRING_NOT_EQUAL(name, "unknown");
+		for (int k = 0; k < i; k++)
+			CU_ASSERT_STRING_NOT_EQUAL(name, verdict_name((enum verdict)k));
+	}
+	CU_ASSERT_STRING_EQUAL(verdict_name(VERDICT_COUNT), "unknown");
+	CU_ASSERT_STRING_EQUAL(verdict_name((enum verdict) - 1), "unknown");
+	CU_ASSERT_STRING_EQUAL(verdict_name(VERDICT_BAD_ICV), "bad_icv");
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"parameters", test_params},
+		{"nothing left behind", test_nothing_left_behind},
+		{"fingerprints", test_fingerprints},
+		{"path", test_path},
+		{"selectors", test_selectors},
+		{"verdicts", test_verdicts},
+		{NULL, NULL},
+	};
+	int ret = unit_run("sa", cases);
+
+	unit_remove_folder();
+	return ret;
+}
