@@ -143,16 +143,18 @@ static void get_authentication(struct mn_conf *conf, struct conf_group *root)
 	conf_group_end(&group);
 }
 
-static void get_sa(
+/* False: it has no usable key. */
+static bool get_sa(
 	struct conf_group *root, const char *name, bool inbound, struct sa_params *params)
 {
 	struct conf_group group = conf_get_group(root, name, true);
 	const struct crypto_alg_info *info;
 	struct conf_secret key;
+	bool usable;
 	int alg;
 
 	if (group.setting == NULL)
-		return;
+		return false;
 	params->spi = (uint32_t)conf_get_int(&group, "spi", "", SPI_MIN, UINT32_MAX, 0, true);
 	alg = conf_get_choice(&group, "algorithm", crypto_alg_names(), -1);
 	params->alg = (enum crypto_alg)(alg < 0 ? 0 : alg);
@@ -160,12 +162,14 @@ static void get_sa(
 	key = conf_get_secret(&group, "key", (size_t)info->key_bytes + info->salt_bytes,
 		(size_t)info->key_bytes + info->salt_bytes);
 	memcpy(params->key, key.bytes, key.len < sizeof params->key ? key.len : sizeof params->key);
+	usable = key.len != 0;
 	secret_wipe(&key, sizeof key);
 	params->esn = conf_get_bool(&group, "esn", true);
 	if (inbound)
 		params->replay_window = (uint32_t)conf_get_int(&group, "replay_window", "packets",
 			REPLAY_WINDOW_MIN, REPLAY_WINDOW_MAX, 1024, false);
 	conf_group_end(&group);
+	return usable;
 }
 
 /* A key may stand in one SA and one direction only, or (key, IV) could repeat. */
@@ -173,8 +177,6 @@ static void check_keys(struct mn_conf *conf, struct conf_group *root)
 {
 	uint8_t in[COUNTERS_ID_BYTES], out[COUNTERS_ID_BYTES];
 
-	if (conf->inbound.spi == 0 || conf->outbound.spi == 0)
-		return;
 	sa_key_id(&conf->inbound, in);
 	sa_key_id(&conf->outbound, out);
 	if (memcmp(in, out, sizeof in) == 0)
@@ -185,6 +187,7 @@ static void check_keys(struct mn_conf *conf, struct conf_group *root)
 static void load_root(struct mn_conf *conf, struct conf_group *root)
 {
 	static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+	bool both;
 
 	get_text(root, "state_dir", NULL, conf->state_dir, sizeof conf->state_dir);
 	check_path(root, "state_dir", conf->state_dir);
@@ -196,8 +199,10 @@ static void load_root(struct mn_conf *conf, struct conf_group *root)
 	get_tunnel(conf, root);
 	get_registration(conf, root);
 	get_authentication(conf, root);
-	get_sa(root, "inbound", true, &conf->inbound);
-	get_sa(root, "outbound", false, &conf->outbound);
+	both = get_sa(root, "inbound", true, &conf->inbound);
+	both = get_sa(root, "outbound", false, &conf->outbound) && both;
+	if (both)
+		check_keys(conf, root);
 	conf->inbound.source = conf->gateway;
 	conf_group_end(root);
 }
@@ -214,10 +219,8 @@ bool mn_conf_load(const char *path, struct mn_conf *conf)
 		return false;
 	}
 	root = conf_root(file);
-	if (root.setting != NULL) {
+	if (root.setting != NULL)
 		load_root(conf, &root);
-		check_keys(conf, &root);
-	}
 	good = conf_report(file);
 	conf_close(file);
 	if (!good)
