@@ -22,7 +22,7 @@ RRQ, RRP = 1, 3
 SMALL = 400  # bytes: larger ESP packets carry no registration and are not opened
 BIN = 50 * MS  # of the goodput
 TCP_BACK = 0.8  # of the goodput before
-TCP_WINDOW = 100 * MS
+TCP_WINDOW = 50 * MS
 
 
 @dataclass

@@ -28,7 +28,7 @@ from lab import LabError, end_on_signals  # noqa: E402
 from siu_capture import read_siu  # noqa: E402
 from world import CORRESPONDENT, OUTSIDE, VISITED, World  # noqa: E402
 
-PING_S = 0.002
+PING_MS = 2
 SETTLE_S = 2.0  # before the first and after the last move
 GAP_MEDIAN_MS, GAP_MAX_MS, TCP_BACK_MS = 5, 25, 500  # the first two beyond a round trip
 
@@ -47,7 +47,7 @@ class AddressWatch:
         found = []
         for _, line in self.program.lines:
             match = line and re.match(
-                r"\[([^\]]+)\](Deleted )?\d+: (\S+)\s+inet ([0-9.]+)", line
+                r"\[([^\]]+)\] (Deleted )?\d+: (\S+)\s+inet ([0-9.]+)", line
             )
             if match:
                 at = datetime.datetime.fromisoformat(match.group(1)).timestamp()
@@ -66,13 +66,10 @@ def drive(world, places, stay_s, rate, watch):
     seconds = SETTLE_S * 2 + stay_s * len(places)
     server = lab.start("mn", ["iperf3", "-s", "-1", "--forceflush"])
     server.wait_line("Server listening")
-    pings = [
-        lab.start("corr", ["ping", "-n", "-q", "-i", PING_S, node.home_address]),
-        lab.start("mn", ["ping", "-n", "-q", "-i", PING_S, "-I", node.home_address, CORRESPONDENT]),
-    ]
+    pings = world.start_pings(PING_MS)
     bulk = lab.start(
         "corr",
-        ["iperf3", "-c", node.home_address, "-t", int(seconds) + 1, "-b", rate, "--forceflush"],
+        ["iperf3", "-c", node.home_address, "-t", int(seconds) + 1, "-b", rate, "-l", "8K", "--forceflush"],
     )
     time.sleep(SETTLE_S)
     moves, former = [], ""
@@ -292,7 +289,7 @@ def parse_options():
     parser.add_argument("--out", help="folder of demo.svg and demo.json (the build folder)")
     parser.add_argument("--moves", type=int, default=4, help="movements, the last one home (4)")
     parser.add_argument("--stay", type=float, default=4.0, help="s in each network (4)")
-    parser.add_argument("--rate", default="20M", help="of the bulk transfer, as iperf3 has it (20M)")
+    parser.add_argument("--rate", default="10M", help="of the bulk transfer, as iperf3 has it (10M)")
     parser.add_argument("--delay", type=float, default=20, help="one-way, ms (20)")
     parser.add_argument("--keep", action="store_true", help="copy captures to the output folder")
     parser.add_argument("--strict", action="store_true", help="a missed bar is an error, too")

@@ -204,7 +204,7 @@ def test_flows_and_figures():
     assert result.gap == 42 and result.round_trip == 40
     assert result.lost_unavoidable == 12 and result.lost_handover == 11
     assert result.lost_after == 0 and result.lost_up == 0
-    assert 240 <= result.tcp_back <= 280  # window of 100 ms that ends there
+    assert 200 <= result.tcp_back <= 240  # window of 50 ms that ends there
     del down.received[500]
     assert analysis.figures(MOVE, T + 1900 * MS, steps, down, up, goodput, 20 * MS).lost_after == 1
 

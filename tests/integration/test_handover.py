@@ -31,13 +31,7 @@ def roam(world, places):
         lab.capture("corr", "eth0", "corr", "icmp"),
         lab.capture("mn", "any", "node", "icmp"),
     ]
-    pings = [
-        lab.start("corr", ["ping", "-n", "-q", "-i", "0.005", world.node.home_address]),
-        lab.start(
-            "mn",
-            ["ping", "-n", "-q", "-i", "0.005", "-I", world.node.home_address, CORRESPONDENT],
-        ),
-    ]
+    pings = world.start_pings(5)
     time.sleep(0.3)
     moves, former = [], ""
     for place in places:

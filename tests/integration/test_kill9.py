@@ -6,7 +6,7 @@ import time
 import lab as laboratory
 import pcap
 import pytest
-from world import CORRESPONDENT, OUTSIDE, VISITED, World
+from world import OUTSIDE, VISITED, World
 
 BACK_S = 2.0  # from the ready line to traffic
 RECORDED = 60  # packets that are sent again
@@ -25,16 +25,11 @@ class Traffic:
     """Pings both ways each 2 ms, captured at the gateway's public wire and at the node."""
 
     def __init__(self, world):
-        lab, node = world.lab, world.node
+        lab = world.lab
         self.outside = lab.capture("net", "gwo1", "outside", "ip proto 50")
         self.node = lab.capture("mn", "rg-mn", "node", "icmp")
         self.corr = lab.capture("corr", "eth0", "corr", "icmp")
-        self.pings = [
-            lab.start("corr", ["ping", "-n", "-q", "-i", "0.002", node.home_address]),
-            lab.start(
-                "mn", ["ping", "-n", "-q", "-i", "0.002", "-I", node.home_address, CORRESPONDENT]
-            ),
-        ]
+        self.pings = world.start_pings(2)
 
     def stop(self):
         for ping in self.pings:
@@ -108,11 +103,14 @@ def test_kill_gateway(world, is_long):
     assert_never_twice(esp)
 
     recorded = [p for p in esp if p.dst == OUTSIDE]
-    before = world.drops()["replay"]
+    # With ESN what is far left of the window counts as of the next 2^32: the tag is wrong then.
+    before = world.drops()
     inside = world.lab.capture("lan", "gwi1", "replayed", f"host {world.node.home_address}")
     send_again(world, recorded[:RECORDED] + recorded[-RECORDED:])
     inside.stop()
-    assert world.drops()["replay"] - before == 2 * RECORDED
+    after = world.drops()
+    assert sum(after[k] - before[k] for k in ("replay", "bad_icv")) == 2 * RECORDED
+    assert after["replay"] - before["replay"] >= RECORDED
     assert not list(pcap.packets(inside.path))
 
 

@@ -158,6 +158,7 @@ class Site:
                 "roamgate-mn": "control/mn/roamgate-mn",
                 "roamctl": "control/ctl/roamctl",
                 "relay": "tests/demo/relay",
+                "pinger": "tests/demo/pinger",
             }[name],
         )
         if not os.path.exists(path):
@@ -557,6 +558,14 @@ class World(Site):
         self.start_gateway()
         self.start_home_agent()
         self.start_mobile()
+
+    def start_pings(self, interval_ms):
+        """Echo requests both ways; captures tell what became of them."""
+        pinger, node = self.program("pinger"), self.node.home_address
+        return [
+            self.lab.start("corr", [pinger, CORRESPONDENT, node, interval_ms]),
+            self.lab.start("mn", [pinger, node, CORRESPONDENT, interval_ms]),
+        ]
 
     def reaches(self, count=1, interval=0.2, deadline=1):
         """How many of count pings from the correspondent to the home address are answered."""
