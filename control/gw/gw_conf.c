@@ -28,37 +28,25 @@ static bool read_text(
 {
 	const char *text = conf_get_string(group, key, def);
 
-	out[0] = '\0';
-	if (text == NULL || !conf_has(group, key)) {
-		if (text != NULL)
-			snprintf(out, room, "%s", text);
-		return out[0] != '\0';
-	}
-	if (text[0] == '\0') {
-		conf_error(group, key, "%s is empty", key);
-		return false;
-	}
 	if (strlen(text) >= room) {
-		conf_error(group, key, "%s is longer than %zu characters", key, room - 1);
-		return false;
+		conf_error(group, key, "is longer than %zu characters", room - 1);
+		text = "";
 	}
 	snprintf(out, room, "%s", text);
-	return true;
+	return out[0] != '\0';
 }
 
 static void read_path(
 	struct conf_group *group, const char *key, const char *def, char *out, size_t room)
 {
 	if (read_text(group, key, def, out, room) && out[0] != '/')
-		conf_error(group, key, "%s must be an absolute path, it is \"%s\"", key, out);
+		conf_error(group, key, "\"%s\" is not an absolute path", out);
 }
 
 static void read_prefixes(
 	struct conf_group *group, const char *key, struct gw_prefixes *out, bool required)
 {
 	out->n = conf_get_prefixes(group, key, out->list, GW_PREFIXES_MAX, required);
-	if (required && out->n == 0 && conf_has(group, key))
-		conf_error(group, key, "%s needs at least one prefix", key);
 }
 
 /* "1,2,3": numbers up to CPU_MAX, each once. Sets bits in seen; false: an error was recorded. */
@@ -73,12 +61,13 @@ static bool check_cpus(struct conf_group *group, const char *key, const char *te
 								: CPU_MAX + 1;
 
 		if (cpu > CPU_MAX || (*end != ',' && *end != '\0')) {
-			conf_error(group, key,
-				"%s: \"%s\" is not a list of CPU numbers like \"1,2\"", key, text);
+			conf_error(group, key, "\"%s\" is not a list of CPU numbers like \"1,2\"",
+				text);
 			return false;
 		}
 		if (seen[cpu]) {
-			conf_error(group, key, "%s: CPU %lu is used twice", key, cpu);
+			conf_error(
+				group, key, "CPU %lu is used twice, control_cpu counts too", cpu);
 			return false;
 		}
 		seen[cpu] = true;
@@ -88,7 +77,7 @@ static bool check_cpus(struct conf_group *group, const char *key, const char *te
 			break;
 	}
 	if (n > max) {
-		conf_error(group, key, "%s: takes %zu CPU, \"%s\" has %zu", key, max, text, n);
+		conf_error(group, key, "takes %zu CPU, \"%s\" has %zu", max, text, n);
 		return false;
 	}
 	return true;
@@ -112,8 +101,7 @@ static void read_dpdk(struct gw_conf *conf, struct conf_group *root)
 	if (read_text(&group, "file_prefix", "roamgate", conf->file_prefix,
 		    sizeof conf->file_prefix) &&
 		!gw_name_ok(conf->file_prefix))
-		conf_error(&group, "file_prefix",
-			"file_prefix: letters, digits, '.', '_' and '-' only");
+		conf_error(&group, "file_prefix", "letters, digits, '.', '_' and '-' only");
 	snprintf(conf->crypto_engine, sizeof conf->crypto_engine, "%s",
 		engines[conf_get_choice(&group, "crypto_engine", engines, 0)]);
 	conf_group_end(&group);
@@ -145,21 +133,18 @@ static void read_addresses(struct conf_group *group, struct gw_port_conf *port)
 	const char *texts[GW_PORT_ADDRS_MAX];
 	size_t n = conf_get_strings(group, "addresses", texts, GW_PORT_ADDRS_MAX, true);
 
-	if (n == 0 && conf_has(group, "addresses"))
-		conf_error(group, "addresses", "addresses: at least one is needed");
 	for (size_t i = 0; i < n; i++) {
 		if (!parse_interface_addr(texts[i], &port->addrs[port->n_addrs],
 			    &port->prefix_lens[port->n_addrs])) {
 			conf_error(group, "addresses",
-				"addresses: \"%s\" is not an IPv4 address with prefix length, like "
+				"\"%s\" is not an IPv4 address with prefix length, like "
 				"\"192.0.2.1/24\"",
 				texts[i]);
 			continue;
 		}
 		for (uint32_t k = 0; k < port->n_addrs; k++) {
 			if (ip_addr_equal(&port->addrs[k], &port->addrs[port->n_addrs]))
-				conf_error(group, "addresses", "addresses: \"%s\" is there twice",
-					texts[i]);
+				conf_error(group, "addresses", "\"%s\" is there twice", texts[i]);
 		}
 		port->n_addrs++;
 	}
@@ -176,10 +161,17 @@ static void read_port(
 	read_text(&group, "device", NULL, port->device, sizeof port->device);
 	if (read_text(&group, "mirror", NULL, port->mirror, IFNAME_TEXT_MAX + 1) &&
 		!gw_name_ok(port->mirror))
-		conf_error(&group, "mirror", "mirror: \"%s\" cannot be an interface's name",
-			port->mirror);
+		conf_error(&group, "mirror", "\"%s\" cannot be an interface's name", port->mirror);
 	read_addresses(&group, port);
 	port->mtu = (uint16_t)conf_get_int(&group, "mtu", "bytes", 576, 9000, 1500, false);
+	if (which == DP_INSIDE) {
+		const struct gw_port_conf *other = &conf->ports[DP_OUTSIDE];
+
+		if (port->device[0] != '\0' && strcmp(port->device, other->device) == 0)
+			conf_error(&group, "device", "is the same as outside.device");
+		if (port->mirror[0] != '\0' && strcmp(port->mirror, other->mirror) == 0)
+			conf_error(&group, "mirror", "is the same as outside.mirror");
+	}
 	conf_group_end(&group);
 }
 
@@ -199,18 +191,13 @@ static void check_ports(struct gw_conf *conf, struct conf_group *root)
 {
 	const struct gw_port_conf *out = &conf->ports[DP_OUTSIDE], *in = &conf->ports[DP_INSIDE];
 
-	if (out->device[0] != '\0' && strcmp(out->device, in->device) == 0)
-		conf_error(root, "inside", "inside: device is the same as outside's");
-	if (out->mirror[0] != '\0' && strcmp(out->mirror, in->mirror) == 0)
-		conf_error(root, "inside", "inside: mirror is the same as outside's");
 	for (uint32_t i = 0; i < in->n_addrs; i++) {
 		char text[IP_TEXT_MAX];
 
 		for (uint32_t k = 0; k < out->n_addrs; k++) {
 			if (!subnet_has(out, &in->addrs[i]) && !subnet_has(in, &out->addrs[k]))
 				continue;
-			conf_error(root, "inside",
-				"inside: the subnet of %s overlaps with outside's",
+			conf_error(root, "inside", "the subnet of %s overlaps with outside's",
 				ip_addr_format(&in->addrs[i], text));
 			return;
 		}
@@ -222,8 +209,8 @@ static void read_routes(struct gw_conf *conf, struct conf_group *root)
 	size_t n = conf_get_list(root, "routes", false);
 
 	if (n > GW_ROUTES_MAX) {
-		conf_error(
-			root, "routes", "routes: %zu, at most %d are taken here", n, GW_ROUTES_MAX);
+		conf_error(root, "routes", "has %zu entries, at most %d are possible", n,
+			GW_ROUTES_MAX);
 		n = GW_ROUTES_MAX;
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -231,17 +218,17 @@ static void read_routes(struct gw_conf *conf, struct conf_group *root)
 		struct gw_route_conf *route = &conf->routes[conf->n_routes];
 		const char *to = conf_get_string(&group, "to", NULL);
 
-		if (to != NULL && conf_has(&group, "to") &&
+		if (to[0] != '\0' &&
 			(!ip_prefix_parse(to, &route->to) || route->to.addr.family != AF_INET))
 			conf_error(&group, "to",
-				"to: \"%s\" is not an IPv4 prefix like \"10.1.0.0/16\"", to);
+				"\"%s\" is not an IPv4 prefix like \"10.1.0.0/16\"", to);
 		route->via = conf_get_addr(&group, "via", true);
 		if (subnet_has(&conf->ports[DP_OUTSIDE], &route->via))
 			route->port = DP_OUTSIDE;
 		else if (subnet_has(&conf->ports[DP_INSIDE], &route->via))
 			route->port = DP_INSIDE;
 		else if (ip_addr_is_set(&route->via))
-			conf_error(&group, "via", "via: lies in no subnet of outside or inside");
+			conf_error(&group, "via", "lies in no subnet of outside or inside");
 		conf_group_end(&group);
 		conf->n_routes++;
 	}
@@ -258,7 +245,9 @@ static void read_siu(struct gw_conf *conf, struct conf_group *root)
 	for (uint32_t i = 0; i < conf->ports[DP_INSIDE].n_addrs; i++)
 		ours |= ip_addr_equal(&conf->siu_listen.addr, &conf->ports[DP_INSIDE].addrs[i]);
 	if (ip_addr_is_set(&conf->siu_listen.addr) && !ours)
-		conf_error(&group, "listen", "listen: must be one of inside's addresses");
+		conf_error(&group, "listen", "must be one of inside.addresses");
+	if (ip_addr_is_set(&conf->siu_listen.addr) && conf->siu_listen.port == 0)
+		conf_error(&group, "listen", "port 0 cannot be listened on");
 	conf_group_end(&group);
 }
 

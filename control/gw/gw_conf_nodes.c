@@ -16,13 +16,13 @@ static void read_name(struct conf_group *group, char out[NODE_NAME_MAX])
 {
 	const char *name = conf_get_string(group, "name", NULL);
 
-	if (name == NULL || !conf_has(group, "name"))
+	if (name[0] == '\0')
 		return;
 	if (gw_name_ok(name))
 		snprintf(out, NODE_NAME_MAX, "%s", name);
 	else
 		conf_error(group, "name",
-			"name: \"%s\" must have 1 to %d letters, digits, '.', '_' or '-'", name,
+			"\"%.64s\" must have 1 to %d letters, digits, '.', '_' or '-'", name,
 			NODE_NAME_MAX - 1);
 }
 
@@ -36,7 +36,7 @@ static void read_secrets(struct conf_group *group, struct gw_home_agent_conf *ha
 	ha->secrets[1].id = (uint16_t)conf_get_int(group, "next_key_id", "", 0, 65535, 0, true);
 	ha->secrets[1].secret = conf_get_secret(group, "next_secret", SIU_KEY_MIN, SIU_KEY_MAX);
 	if (conf_has(group, "next_key_id") && ha->secrets[1].id == ha->secrets[0].id)
-		conf_error(group, "next_key_id", "next_key_id: is the same as key_id");
+		conf_error(group, "next_key_id", "is the same as key_id");
 }
 
 static void read_home_agent(
@@ -47,38 +47,35 @@ static void read_home_agent(
 	ha->tunnel_source = conf_get_addr(group, "tunnel_source", true);
 	ha->prefixes.n = conf_get_prefixes(
 		group, "prefixes", ha->prefixes.list, GW_PREFIXES_MAX, true);
-	if (ha->prefixes.n == 0 && conf_has(group, "prefixes"))
-		conf_error(group, "prefixes", "prefixes: at least one is needed");
 	read_secrets(group, ha);
 	for (uint32_t i = 0; i < conf->n_home_agents; i++) {
 		const struct gw_home_agent_conf *other = &conf->home_agents[i];
 
 		if (ha->name[0] != '\0' && strcmp(ha->name, other->name) == 0)
-			conf_error(
-				group, "name", "name: home agent \"%s\" is there twice", ha->name);
+			conf_error(group, "name", "home agent \"%s\" is there twice", ha->name);
 		if (ip_addr_is_set(&ha->address.addr) &&
 			ip_addr_equal(&ha->address.addr, &other->address.addr))
-			conf_error(group, "address", "address: home agent \"%s\" has it too",
-				other->name);
+			conf_error(group, "address", "home agent \"%s\" has it too", other->name);
 		if (ip_addr_is_set(&ha->tunnel_source) &&
 			ip_addr_equal(&ha->tunnel_source, &other->tunnel_source))
-			conf_error(group, "tunnel_source",
-				"tunnel_source: home agent \"%s\" has it too", other->name);
+			conf_error(group, "tunnel_source", "home agent \"%s\" has it too",
+				other->name);
 	}
+	if (ip_addr_is_set(&ha->address.addr) &&
+		(ha->address.addr.family != AF_INET || !ip_addr_is_unicast(&ha->address.addr) ||
+			ha->address.port == 0))
+		conf_error(group, "address", "must be an IPv4 unicast address and a port");
 	if (ip_addr_is_set(&ha->tunnel_source) &&
 		!gw_prefixes_contain(&conf->inside, &ha->tunnel_source))
-		conf_error(
-			group, "tunnel_source", "tunnel_source: lies outside of inside_prefixes");
+		conf_error(group, "tunnel_source", "lies outside of inside_prefixes");
 }
 
 void gw_conf_read_home_agents(struct gw_conf *conf, struct conf_group *root)
 {
 	size_t n = conf_get_list(root, "home_agents", true);
 
-	if (n == 0 && conf_has(root, "home_agents"))
-		conf_error(root, "home_agents", "home_agents: at least one is needed");
 	if (n > GW_HOME_AGENTS_MAX) {
-		conf_error(root, "home_agents", "home_agents: %zu, at most %d are possible", n,
+		conf_error(root, "home_agents", "has %zu entries, at most %d are possible", n,
 			GW_HOME_AGENTS_MAX);
 		n = GW_HOME_AGENTS_MAX;
 	}
@@ -105,8 +102,7 @@ static void claim(struct keymap *map, const void *bytes, size_t len, uint32_t i,
 	uint32_t other;
 
 	if (keymap_get(map, bytes, len, &other))
-		conf_error(
-			group, key, "%s: node \"%s\" has the same", key, conf->nodes[other].name);
+		conf_error(group, key, "node \"%s\" has the same", conf->nodes[other].name);
 	else if (keymap_add(map, bytes, len, i) != 0)
 		conf_error(group, key, "out of memory");
 }
@@ -150,13 +146,13 @@ static int find_home_agent(const struct gw_conf *conf, struct conf_group *group)
 {
 	const char *name = conf_get_string(group, "home_agent", NULL);
 
-	if (name == NULL || !conf_has(group, "home_agent"))
+	if (name[0] == '\0')
 		return -1;
 	for (uint32_t i = 0; i < conf->n_home_agents; i++) {
 		if (strcmp(conf->home_agents[i].name, name) == 0)
 			return (int)i;
 	}
-	conf_error(group, "home_agent", "home_agent: \"%s\" is not in home_agents", name);
+	conf_error(group, "home_agent", "\"%s\" is not in home_agents", name);
 	return -1;
 }
 
@@ -170,13 +166,13 @@ static void read_home(struct gw_conf *conf, struct conf_group *group, struct gw_
 	if (!ip_addr_is_set(&node->home_address))
 		return;
 	if (node->home_address.family != AF_INET || !ip_addr_is_unicast(&node->home_address))
-		conf_error(group, "home_address", "home_address: must be an IPv4 unicast address");
+		conf_error(group, "home_address", "must be an IPv4 unicast address");
 	else if (!gw_prefixes_contain(&conf->inside, &node->home_address))
-		conf_error(group, "home_address", "home_address: lies outside of inside_prefixes");
+		conf_error(group, "home_address", "lies outside of inside_prefixes");
 	else if (ha >= 0 &&
 		 !gw_prefixes_contain(&conf->home_agents[ha].prefixes, &node->home_address))
 		conf_error(group, "home_address",
-			"home_address: lies outside of the prefixes of home agent \"%s\"",
+			"lies outside of the prefixes of home agent \"%s\"",
 			conf->home_agents[ha].name);
 	claim(uniques->home_addresses, &node->home_address, sizeof node->home_address, i, group,
 		"home_address", conf);
@@ -196,7 +192,7 @@ static void read_node(
 	if (ip_addr_is_set(&node->care_of) &&
 		gw_conf_coa_check(conf, &node->care_of) != SIU_RESULT_OK)
 		conf_error(group, "care_of",
-			"care_of: multicast, loopback, our own, inside or forbidden address");
+			"is a multicast, loopback, inside or forbidden address, or our own");
 	if (conf_get_bool(group, "strict_inner_source", true))
 		node->flags |= NODE_STRICT_INNER_SOURCE;
 	node->has_sas = has_in || has_out;
@@ -222,7 +218,7 @@ void gw_conf_read_nodes(struct gw_conf *conf, struct conf_group *root)
 	size_t n = conf_get_list(root, "mobile_nodes", false);
 
 	if (n > conf->max_nodes) {
-		conf_error(root, "mobile_nodes", "mobile_nodes: %zu, but max_nodes is %u", n,
+		conf_error(root, "mobile_nodes", "has %zu entries, but max_nodes is %u", n,
 			conf->max_nodes);
 		n = 0;
 	}

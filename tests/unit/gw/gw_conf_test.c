@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Broken configurations: each row changes one thing of a good file and names what must be said and
+ * the line it must be said of. What one key says alone (type, range, unknown) is tested for every
+ * key of the shipped file in tests/integration/test_config.py; here it is what keys say about each
+ * other, and a sample of the rest.
+ */
+#include "control/gw/gw_conf.h"
+
+#include "gw_fixture.h"
+#include "tests/unit/lib/unit.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define TEXT_MAX 8192
+
+static const char *dir;
+
+/* Loads text from a file; what is said on stderr goes to said. */
+static struct gw_conf *load(const char *text, char *said, size_t room)
+{
+	char path[256], errors[256];
+	struct gw_conf *conf;
+	int saved = dup(STDERR_FILENO), file;
+	ssize_t len;
+
+	snprintf(path, sizeof path, "%s/test.conf", dir);
+	snprintf(errors, sizeof errors, "%s/errors", dir);
+	fixture_write(dir, "test.conf", text, 0600);
+	file = open(errors, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	dup2(file, STDERR_FILENO);
+	conf = gw_conf_load(path);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	len = pread(file, said, room - 1, 0);
+	said[len < 0 ? 0 : len] = '\0';
+	close(file);
+	return conf;
+}
+
+static unsigned line_of(const char *text, const char *place)
+{
+	unsigned line = 1;
+
+	for (const char *at = text; at < place; at++)
+		line += *at == '\n';
+	return line;
+}
+
+/* good with the first occurrence of old replaced; DIR in fresh stands for the folder. */
+static const char *edit(
+	const char *good, const char *old, const char *fresh, char *out, const char **place)
+{
+	const char *at = strstr(good, old);
+	const char *mark = strstr(fresh, "DIR");
+	int n;
+
+	if (at == NULL)
+		return NULL;
+	if (mark == NULL)
+		n = snprintf(
+			out, TEXT_MAX, "%.*s%s%s", (int)(at - good), good, fresh, at + strlen(old));
+	else
+		n = snprintf(out, TEXT_MAX, "%.*s%.*s%s%s%s", (int)(at - good), good,
+			(int)(mark - fresh), fresh, dir, mark + 3, at + strlen(old));
+	*place = out + (at - good);
+	return n > 0 && n < TEXT_MAX ? out : NULL;
+}
+
+static void test_good(void)
+{
+	char text[TEXT_MAX], said[4096];
+	struct gw_conf *conf;
+
+	fixture_conf_text(dir, text, sizeof text);
+	conf = load(text, said, sizeof said);
+	CU_ASSERT_STRING_EQUAL(said, "");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(conf);
+	CU_ASSERT_EQUAL(conf->n_nodes, 2);
+	CU_ASSERT_EQUAL(conf->n_home_agents, 2);
+	CU_ASSERT_EQUAL(conf->grace_ms, 2000);
+	CU_ASSERT_EQUAL(conf->max_nodes, 1000);
+	CU_ASSERT_EQUAL(conf->ports[DP_OUTSIDE].mtu, 1500);
+	CU_ASSERT_EQUAL(conf->ports[DP_INSIDE].prefix_lens[0], 24);
+	CU_ASSERT_EQUAL(conf->routes[0].port, DP_OUTSIDE);
+	CU_ASSERT_EQUAL(conf->home_agents[0].secrets[0].secret.len, 16);
+	CU_ASSERT_EQUAL(conf->home_agents[0].secrets[1].secret.len, 0);
+	CU_ASSERT(conf->nodes[0].has_sas);
+	CU_ASSERT(!conf->nodes[1].has_sas);
+	CU_ASSERT_EQUAL(conf->nodes[0].in.spi, 0x1001);
+	CU_ASSERT_EQUAL(conf->nodes[0].in.key[0], 0x10);
+	CU_ASSERT_EQUAL(conf->nodes[0].in.key[19], 0x23);
+	CU_ASSERT_EQUAL(conf->nodes[0].in.replay_window, 1024);
+	CU_ASSERT(!ip_addr_is_set(&conf->nodes[0].in.source));
+	CU_ASSERT(ip_addr_equal(&conf->nodes[0].in.destination, &conf->ports[DP_OUTSIDE].addrs[0]));
+	CU_ASSERT(conf->nodes[0].out.esn);
+	gw_conf_wipe(conf);
+	for (size_t i = 0; i < sizeof conf->nodes[0].in.key; i++)
+		CU_ASSERT(conf->nodes[0].in.key[i] == 0 && conf->nodes[0].out.key[i] == 0);
+	CU_ASSERT_EQUAL(conf->home_agents[0].secrets[0].secret.bytes[15], 0);
+	gw_conf_free(conf);
+}
+
+static const struct fault {
+	const char *name, *old, *fresh, *message;
+	unsigned below; /* the line is that many below the change */
+} faults[] = {
+	{"no state_dir", "state_dir =", "# state_dir =", "state_dir: is missing", 0},
+	{"relative state_dir", "state_dir = \"", "state_dir = \"x", "not an absolute path", 0},
+	{"unknown key", "grace_ms = 2000;", "grace_ns = 2000;", "grace_ns: unknown key", 0},
+	{"type", "grace_ms = 2000;", "grace_ms = \"2000\";", "grace_ms", 0},
+	{"range", "grace_ms = 2000;", "grace_ms = 10001;", "grace_ms", 0},
+	{"log level", "grace_ms = 2000;", "log_level = \"loud\";", "log_level", 0},
+	{"no inside prefix", "inside_prefixes = [ \"10.1.0.0/16\", \"10.2.0.0/16\" ];",
+		"inside_prefixes = [ ];", "inside_prefixes: must have at least one entry", 0},
+	{"CPU twice", "worker_cpus = \"1\"", "worker_cpus = \"1,1\"", "CPU 1 is used twice", 0},
+	{"CPU of control", "worker_cpus = \"1\"", "worker_cpus = \"0\"", "CPU 0 is used twice", 0},
+	{"two for control", "control_cpu = \"0\"", "control_cpu = \"0,2\"", "takes 1 CPU", 0},
+	{"no CPU list", "worker_cpus = \"1\"", "worker_cpus = \"1-3\"", "not a list of CPU numbers",
+		0},
+	{"no outside", "outside = {", "outsides = {", "outside", 0},
+	{"same device", "device = \"net_tap1\"", "device = \"net_tap0\"",
+		"inside.device: is the same as outside.device", 0},
+	{"same mirror", "mirror = \"rg-in\"", "mirror = \"rg-out\"",
+		"inside.mirror: is the same as outside.mirror", 0},
+	{"long mirror", "mirror = \"rg-in\"", "mirror = \"a-name-too-long1\"", "longer than 15", 0},
+	{"slash in mirror", "mirror = \"rg-in\"", "mirror = \"rg/in\"", "interface's name", 0},
+	{"no prefix length", "\"192.0.2.1/24\"", "\"192.0.2.1\"", "with prefix length", 0},
+	{"length 33", "\"192.0.2.1/24\"", "\"192.0.2.1/33\"", "with prefix length", 0},
+	{"IPv6 port", "\"192.0.2.1/24\"", "\"2001:db8::1/64\"", "with prefix length", 0},
+	{"address twice", "[ \"192.0.2.1/24\" ]", "[ \"192.0.2.1/24\", \"192.0.2.1/24\" ]",
+		"there twice", 0},
+	{"subnets overlap", "\"10.2.0.254/24\"", "\"192.0.2.254/24\"", "overlaps with outside's",
+		0},
+	{"route to nowhere", "via = \"192.0.2.254\"", "via = \"203.0.113.1\"",
+		"routes[0].via: lies in no subnet", 0},
+	{"route to a host bit", "to = \"0.0.0.0/0\"", "to = \"10.0.0.1/8\"", "routes[0].to", 0},
+	{"listen elsewhere", "listen = \"10.2.0.254:4340\"", "listen = \"192.0.2.1:4340\"",
+		"siu.listen: must be one of inside.addresses", 0},
+	{"port 0", "listen = \"10.2.0.254:4340\"", "listen = \"10.2.0.254:0\"", "siu.listen", 0},
+	{"home agent twice", "name = \"ha2\"", "name = \"ha1\"",
+		"home agent \"ha1\" is there twice", 0},
+	{"SIU address twice", "\"10.2.0.2:4340\"", "\"10.2.0.1:4340\"",
+		"home agent \"ha1\" has it too", 0},
+	{"SIU address multicast", "\"10.2.0.2:4340\"", "\"224.0.0.2:4340\"", "unicast", 0},
+	{"source twice", "\"10.1.1.1\"", "\"10.1.0.1\"", "home agent \"ha1\" has it too", 0},
+	{"source outside", "\"10.1.1.1\"", "\"203.0.113.9\"", "lies outside of inside_prefixes", 0},
+	{"key id", "key_id = 1;", "key_id = 65536;", "key_id", 0},
+	{"no secret", "secret_file =", "secrets_file =", "secret: is missing", 0},
+	{"secret twice", "key_id = 1; secret_file", "key_id = 1; secret = \"00\"; secret_file",
+		"stands beside", 0},
+	{"short secret", "siu.key", "short.key", "has 8 bytes", 0},
+	{"open secret", "siu.key", "open.key", "open.key", 0},
+	{"secret is none", "siu.key", "text.key", "hex", 0},
+	{"next key id", "key_id = 1;",
+		"key_id = 1; next_key_id = 1; next_secret_file = \"DIR/1.key\";",
+		"next_key_id: is the same as key_id", 0},
+	{"next key without secret", "key_id = 1;", "key_id = 1; next_key_id = 2;",
+		"next_secret: is missing", 0},
+	{"node name", "name = \"node1\"", "name = \"node 1\"", "mobile_nodes[0].name", 0},
+	{"name twice", "name = \"node2\"", "name = \"node1\"",
+		"mobile_nodes[1].name: node \"node1\" has the same", 0},
+	{"home address twice", "\"10.1.0.11\"", "\"10.1.0.10\"",
+		"mobile_nodes[1].home_address: node \"node1\" has the same", 0},
+	{"home agent unknown", "home_agent = \"ha1\"", "home_agent = \"ha3\"",
+		"home_agent: \"ha3\" is not in home_agents", 0},
+	{"another's home address", "\"10.1.0.11\"", "\"10.1.1.11\"",
+		"lies outside of the prefixes of home agent \"ha1\"", 0},
+	{"home address outside", "\"10.1.0.11\"", "\"203.0.113.11\"", "outside of inside_prefixes",
+		0},
+	{"CoA inside", "name = \"node2\";", "name = \"node2\"; care_of = \"10.2.0.7\";",
+		"mobile_nodes[1].care_of", 0},
+	{"CoA forbidden", "name = \"node2\";", "name = \"node2\"; care_of = \"198.18.0.7\";",
+		"mobile_nodes[1].care_of", 0},
+	{"CoA ours", "name = \"node2\";", "name = \"node2\"; care_of = \"192.0.2.1\";",
+		"mobile_nodes[1].care_of", 0},
+	{"reserved SPI", "spi = 0x1001;", "spi = 255;", "inbound.spi", 0},
+	{"algorithm", "\"aes128gcm16\"", "\"3des\"", "inbound.algorithm", 0},
+	{"key of the wrong size", "\"aes128gcm16\"", "\"aes256gcm16\"", "has 20 bytes; give 36", 0},
+	{"window", "spi = 0x1001;", "spi = 0x1001; replay_window = 63;", "inbound.replay_window",
+		0},
+	{"window outbound", "spi = 0x2001;", "spi = 0x2001; replay_window = 64;",
+		"outbound.replay_window: unknown key", 0},
+	{"source", "spi = 0x1001;", "spi = 0x1001; source = \"all\";", "inbound.source", 0},
+	{"same key both ways", "2.key", "1.key", "outbound.key_file: node \"node1\" has the same",
+		0},
+	{"no outbound", "outbound = {", "outbounds = {", "mobile_nodes[0].outbound: is missing", 0},
+	{"SPI twice", "home_agent = \"ha1\"; }",
+		"home_agent = \"ha1\";\n inbound = { spi = 0x1001; algorithm = \"aes128gcm16\"; "
+		"key_file = \"DIR/3.key\"; };\n outbound = { spi = 3000; algorithm = "
+		"\"aes128gcm16\"; key_file = \"DIR/4.key\"; }; }",
+		"mobile_nodes[1].inbound.spi: node \"node1\" has the same", 1},
+	{"key twice", "home_agent = \"ha1\"; }",
+		"home_agent = \"ha1\";\n inbound = { spi = 0x1002; algorithm = \"aes128gcm16\"; "
+		"key_file = \"DIR/2.key\"; };\n outbound = { spi = 3000; algorithm = "
+		"\"aes128gcm16\"; key_file = \"DIR/4.key\"; }; }",
+		"mobile_nodes[1].inbound.key_file: node \"node1\" has the same", 1},
+	{"too many nodes", "grace_ms = 2000;", "max_nodes = 1;", "but max_nodes is 1", 0},
+	{"syntax", "grace_ms = 2000;", "grace_ms 2000;", "syntax error", 0},
+};
+
+static void test_faults(void)
+{
+	char good[TEXT_MAX], bad[TEXT_MAX], said[8192], place[64];
+
+	fixture_conf_text(dir, good, sizeof good);
+	fixture_write(dir, "short.key", "0011223344556677\n", 0600);
+	fixture_write(dir, "open.key", "000102030405060708090a0b0c0d0e0f\n", 0644);
+	fixture_write(dir, "text.key", "not a key at all, but long enough to be\n", 0600);
+	fixture_write(dir, "3.key", "505152535455565758595a5b5c5d5e5f60616263\n", 0600);
+	fixture_write(dir, "4.key", "707172737475767778797a7b7c7d7e7f80818283\n", 0600);
+	for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+		const struct fault *fault = &faults[i];
+		const char *at = NULL;
+		const char *text = edit(good, fault->old, fault->fresh, bad, &at);
+		struct gw_conf *conf;
+		unsigned line;
+
+		CHECK_ROW(fault->name, text != NULL);
+		if (text == NULL)
+			continue;
+		line = line_of(bad, at) + fault->below;
+		conf = load(bad, said, sizeof said);
+		CHECK_ROW(fault->name, conf == NULL);
+		gw_conf_free(conf);
+		CHECK_ROW(fault->name, strstr(said, fault->message) != NULL);
+		/* A missing key has the line of its group, which is further up, or none. */
+		snprintf(place, sizeof place, "/test.conf:%u: ", line);
+		if (strstr(fault->message, "missing") == NULL &&
+			strcmp(fault->name, "no outside") != 0 &&
+			strcmp(fault->name, "too many nodes") != 0 &&
+			strcmp(fault->name, "subnets overlap") != 0)
+			CHECK_ROW(fault->name, strstr(said, place) != NULL);
+		if (strstr(said, fault->message) == NULL || strstr(said, "/test.conf") == NULL)
+			printf("[%s] said: %s", fault->name, said);
+		/* A key must never be shown. */
+		CHECK_ROW(fault->name, strstr(said, "10111213") == NULL);
+	}
+}
+
+static void test_all_errors_at_once(void)
+{
+	char good[TEXT_MAX], one[TEXT_MAX], two[TEXT_MAX], said[8192];
+	const char *at;
+
+	fixture_conf_text(dir, good, sizeof good);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(edit(good, "move_rate = 5;", "move_rate = 0;", one, &at));
+	CU_ASSERT_PTR_NOT_NULL_FATAL(edit(one, "spi = 0x2001;", "spi = 1;", two, &at));
+	CU_ASSERT_PTR_NULL(load(two, said, sizeof said));
+	CU_ASSERT_PTR_NOT_NULL(strstr(said, "move_rate"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(said, "outbound.spi"));
+}
+
+/* The shipped file is the contract: it must be good once its key files exist. */
+static void test_shipped(void)
+{
+	static const char *const names[] = {"siu-ha1.key", "node1-in.key", "node1-out.key"};
+	char text[3 * TEXT_MAX], changed[4 * TEXT_MAX], said[4096];
+	FILE *file = fopen(SOURCE_ROOT "/config/roamgate.conf", "r");
+	struct gw_conf *conf;
+	size_t len, out = 0;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+	len = fread(text, 1, sizeof text - 1, file);
+	fclose(file);
+	text[len] = '\0';
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		char key[64];
+
+		snprintf(key, sizeof key, "%02zx0102030405060708090a0b0c0d0e0f10111213\n", i);
+		fixture_write(dir, names[i], key, 0600);
+	}
+	for (const char *at = text; *at != '\0' && out < sizeof changed - 256;) {
+		if (strncmp(at, "/etc/roamgate", 13) == 0) {
+			out += (size_t)snprintf(changed + out, 256, "%s", dir);
+			at += 13;
+		} else {
+			changed[out++] = *at++;
+		}
+	}
+	changed[out] = '\0';
+	conf = load(changed, said, sizeof said);
+	CU_ASSERT_STRING_EQUAL(said, "");
+	CU_ASSERT_PTR_NOT_NULL(conf);
+	gw_conf_free(conf);
+}
+
+static void test_missing_file(void)
+{
+	CU_ASSERT_PTR_NULL(gw_conf_load("/nonexistent/roamgate.conf"));
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"good", test_good},
+		{"faults", test_faults},
+		{"all errors at once", test_all_errors_at_once},
+		{"the shipped file", test_shipped},
+		{"no file", test_missing_file},
+		{NULL, NULL},
+	};
+	int code;
+
+	dir = fixture_folder();
+	code = unit_run("gw/gw_conf", cases);
+	fixture_remove_folder();
+	return code;
+}

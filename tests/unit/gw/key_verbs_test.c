@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What may become an SA, and that no (key, IV) can come twice by way of the verbs. */
+#include "control/gw/key_verbs.h"
+
+#include "dataplane_double.h"
+#include "gw_fixture.h"
+#include "tests/unit/lib/unit.h"
+
+#include "lib/clock.h"
+
+#include <errno.h>
+
+static struct fixture fx;
+
+static struct sa_params params(uint32_t spi, uint8_t key)
+{
+	struct sa_params sa = {
+		.spi = spi, .alg = CRYPTO_AES128GCM16, .esn = true, .replay_window = 64};
+
+	memset(sa.key, key, 20);
+	return sa;
+}
+
+static int add(const char *node, bool inbound, uint32_t spi, uint8_t key)
+{
+	const struct sa_params sa = params(spi, key);
+	const char *why = NULL;
+	int rc = key_add(fx.keys, fixture_node(&fx, node), inbound, &sa, 0, &why);
+
+	if (rc != 0)
+		CU_ASSERT_PTR_NOT_NULL(why);
+	return rc;
+}
+
+static int del(const char *node, bool inbound, uint32_t spi)
+{
+	const char *why = NULL;
+
+	return key_del(fx.keys, fixture_node(&fx, node), inbound, spi, &why);
+}
+
+static void begin(void)
+{
+	fixture_open(&fx, false);
+	fixture_add_nodes(&fx);
+}
+
+static void test_add(void)
+{
+	begin();
+	CU_ASSERT_EQUAL(add("node1", true, 0, 1), -EINVAL);
+	CU_ASSERT_EQUAL(add("node1", true, 255, 1), -EINVAL);
+	CU_ASSERT_EQUAL(add("node1", true, 256, 1), 0);
+	CU_ASSERT_EQUAL(add("node2", true, 256, 2), -EEXIST);        /* SPI in use */
+	CU_ASSERT_EQUAL(add("node2", true, 257, 1), -EKEYREJECTED);  /* key in another SA */
+	CU_ASSERT_EQUAL(add("node1", false, 300, 1), -EKEYREJECTED); /* in the other direction */
+	CU_ASSERT_EQUAL(add("node1", false, 256, 2), 0); /* an outbound SPI is the node's number */
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SA_ADD), 2);
+	fixture_close(&fx);
+}
+
+static void test_windows_and_room(void)
+{
+	struct sa_params sa = params(1000, 1);
+	const char *why;
+
+	begin();
+	sa.replay_window = 63;
+	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "node1"), true, &sa, 0, &why), -EINVAL);
+	sa.replay_window = 4097;
+	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "node1"), true, &sa, 0, &why), -EINVAL);
+	for (unsigned i = 0; i < NODE_INBOUND_MAX; i++)
+		CU_ASSERT_EQUAL(add("node1", true, 1000 + i, (uint8_t)(1 + i)), 0);
+	CU_ASSERT_EQUAL(add("node1", true, 1100, 50), -ENOSPC);
+	CU_ASSERT_EQUAL(add("node1", false, 2000, 60), 0);
+	CU_ASSERT_EQUAL(add("node1", false, 2001, 61), 0);
+	CU_ASSERT_EQUAL(add("node1", false, 2002, 62), -ENOSPC);
+	/* What was refused left nothing behind. */
+	CU_ASSERT_EQUAL(add("node2", true, 1100, 50), 0);
+	fixture_close(&fx);
+}
+
+static void test_refused_by_packet_path(void)
+{
+	begin();
+	dp_double.sa_add_fails = -ENOMEM;
+	CU_ASSERT_EQUAL(add("node1", true, 1000, 1), -ENOMEM);
+	dp_double.sa_add_fails = 0;
+	CU_ASSERT_EQUAL(add("node2", true, 1000, 1), 0);
+	fixture_close(&fx);
+}
+
+static void test_deleted_key_stays_away(void)
+{
+	begin();
+	CU_ASSERT_EQUAL(add("node1", true, 1000, 1), 0);
+	CU_ASSERT_EQUAL(add("node1", false, 2000, 2), 0);
+	CU_ASSERT_EQUAL(del("node1", true, 1001), -ENOENT);
+	CU_ASSERT_EQUAL(del("node1", true, 1000), 0);
+	CU_ASSERT_EQUAL(del("node1", false, 2000), 0);
+	CU_ASSERT(
+		double_call(DOUBLE_SA_DEL, 0) != NULL && double_call(DOUBLE_SA_DEL, 0)->drop_slot);
+	CU_ASSERT_EQUAL(add("node1", true, 1000, 1), -EKEYREJECTED);
+	CU_ASSERT_EQUAL(add("node1", false, 2000, 2), -EKEYREJECTED);
+	CU_ASSERT_EQUAL(add("node1", true, 1000, 3), 0); /* the SPI may come back */
+	fixture_close(&fx);
+}
+
+static uint32_t epoch_of_last_add(void)
+{
+	const struct double_call *call = double_call(
+		DOUBLE_SA_ADD, double_count(DOUBLE_SA_ADD) - 1);
+
+	return call == NULL ? 0 : call->iv_epoch;
+}
+
+/* A node that is removed keeps its counter slots; its key in the same epoch would repeat IVs. */
+static void test_fresh_epoch_after_removal(void)
+{
+	uint32_t boot;
+
+	begin();
+	boot = state_boot_epoch(fx.state);
+	CU_ASSERT_EQUAL(add("node1", false, 2000, 2), 0);
+	CU_ASSERT_EQUAL(epoch_of_last_add(), boot);
+	CU_ASSERT_EQUAL(add("other1", false, 2000, 3), 0);
+	CU_ASSERT_EQUAL(epoch_of_last_add(), boot);
+	CU_ASSERT_EQUAL(key_del_node(fx.keys, fixture_node(&fx, "node1"), false), 0);
+	CU_ASSERT_EQUAL(add("node2", false, 2000, 2), 0);
+	CU_ASSERT(epoch_of_last_add() > boot);
+	fixture_close(&fx);
+}
+
+static void test_node_deleted_for_good(void)
+{
+	begin();
+	CU_ASSERT_EQUAL(add("node1", true, 1000, 1), 0);
+	CU_ASSERT_EQUAL(key_del_node(fx.keys, fixture_node(&fx, "node1"), true), 0);
+	CU_ASSERT_PTR_NULL(fixture_node(&fx, "node1"));
+	CU_ASSERT_EQUAL(add("node2", true, 1000, 1), -EKEYREJECTED);
+	CU_ASSERT_EQUAL(add("node2", true, 1000, 2), 0);
+	fixture_close(&fx);
+}
+
+static void test_alloc_spi(void)
+{
+	uint32_t first, spi = 1;
+
+	begin();
+	first = key_alloc_spi(fx.keys);
+	CU_ASSERT(first >= SA_SPI_MIN);
+	for (unsigned i = 1; i < KEY_SPI_RESERVED_MAX; i++) {
+		spi = key_alloc_spi(fx.keys);
+		if (spi < SA_SPI_MIN || spi == first)
+			CU_FAIL("reserved or given out twice");
+	}
+	CU_ASSERT_EQUAL(key_alloc_spi(fx.keys), 0); /* all are reserved */
+	CU_ASSERT_EQUAL(add("node1", true, first, 1), 0);
+	CU_ASSERT(key_alloc_spi(fx.keys) != 0); /* that one is used, its place is free */
+	fixture_close(&fx);
+}
+
+static void test_lifetime(void)
+{
+	const struct sa_params sa = params(1000, 1);
+	const struct key_event *event;
+	const char *why;
+	uint64_t now_ns = 100 * NS_PER_S, lifetime_s = 30;
+
+	begin();
+	clock_set_test(now_ns, NS_PER_S);
+	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "node1"), true, &sa, 10, &why), 0);
+	key_verbs_tick(fx.keys, now_ns + 9 * NS_PER_S);
+	CU_ASSERT_PTR_NOT_NULL(key_query(fixture_node(&fx, "node1"), true, 1000));
+	CU_ASSERT_EQUAL(key_update(fx.keys, fixture_node(&fx, "node1"), true, 1000, &lifetime_s,
+				false, &why),
+		0);
+	key_verbs_tick(fx.keys, now_ns + 29 * NS_PER_S);
+	CU_ASSERT_PTR_NOT_NULL(key_query(fixture_node(&fx, "node1"), true, 1000));
+	CU_ASSERT_EQUAL(fx.key_events, 0);
+	for (unsigned i = 0; i < 3; i++) /* the walk over the nodes begins anew */
+		key_verbs_tick(fx.keys, now_ns + 31 * NS_PER_S);
+	CU_ASSERT_PTR_NULL(key_query(fixture_node(&fx, "node1"), true, 1000));
+	CU_ASSERT_EQUAL(fx.key_events, 1);
+	event = key_event_at(fx.keys, 1);
+	CU_ASSERT(event != NULL && event->kind == KEY_EVENT_HARD && event->spi == 1000);
+	CU_ASSERT_PTR_NULL(key_event_at(fx.keys, 2));
+	clock_set_test(0, 0);
+	fixture_close(&fx);
+}
+
+static void test_make_current(void)
+{
+	struct tunnel *node;
+	const char *why;
+
+	begin();
+	node = fixture_node(&fx, "node1");
+	CU_ASSERT_EQUAL(add("node1", false, 2000, 1), 0);
+	CU_ASSERT_EQUAL(key_update(fx.keys, node, false, 2000, NULL, true, &why), -EINVAL);
+	CU_ASSERT_EQUAL(add("node1", false, 2001, 2), 0);
+	CU_ASSERT_EQUAL(key_update(fx.keys, node, false, 2001, NULL, true, &why), 0);
+	CU_ASSERT_EQUAL(atomic_load(&node->node->sa_out)->spi, 2001);
+	fixture_close(&fx);
+}
+
+static void test_numbers_run_low(void)
+{
+	struct sa_params sa = params(2000, 1);
+	const char *why;
+	struct tunnel *node;
+
+	begin();
+	node = fixture_node(&fx, "node1");
+	sa.esn = false;
+	CU_ASSERT_EQUAL(key_add(fx.keys, node, false, &sa, 0, &why), 0);
+	atomic_store(&atomic_load(&node->node->sa_out)->slot->seq, UINT32_MAX / 100 * 89);
+	for (unsigned i = 0; i < 4; i++)
+		key_verbs_tick(fx.keys, NS_PER_S);
+	CU_ASSERT_EQUAL(fx.key_events, 0);
+	atomic_store(&atomic_load(&node->node->sa_out)->slot->seq, UINT32_MAX / 100 * 91);
+	for (unsigned i = 0; i < 4; i++)
+		key_verbs_tick(fx.keys, NS_PER_S);
+	CU_ASSERT_EQUAL(fx.key_events, 1); /* once */
+	CU_ASSERT_EQUAL(key_event_at(fx.keys, 1)->kind, KEY_EVENT_SOFT);
+	CU_ASSERT_PTR_NOT_NULL(key_query(node, false, 2000));
+	fixture_close(&fx);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"add", test_add},
+		{"windows and room", test_windows_and_room},
+		{"refused by the packet path", test_refused_by_packet_path},
+		{"a deleted key stays away", test_deleted_key_stays_away},
+		{"fresh epoch after a removal", test_fresh_epoch_after_removal},
+		{"node deleted for good", test_node_deleted_for_good},
+		{"alloc-spi", test_alloc_spi},
+		{"lifetime", test_lifetime},
+		{"make current", test_make_current},
+		{"sequence numbers run low", test_numbers_run_low},
+		{NULL, NULL},
+	};
+
+	return unit_run("gw/key_verbs", cases);
+}
