@@ -11,12 +11,13 @@
  * The gateway says by RRQ_SEEN that a request comes through it, usually just before. If it did not
  * yet, and if it could make a difference, the request is held for rrq_seen_wait_ms.
  *
- * Bounds: requests that are held and RRQ_SEENs that are remembered lie in rings of fixed size;
+ * Bounds: requests that are held and RRQ_SEENs that are remembered lie in rings (waiting.c);
  * denials and repeated replies are rationed for each node, since both can be drawn by replaying old
  * requests; requests that name no configured node cost no more than their decoding.
  */
 #include "control/ha/agent.h"
 
+#include "control/ha/waiting.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 
@@ -29,14 +30,10 @@
 #include <unistd.h>
 
 #define MODULE "registration"
-#define RECEIVE_BURST 64 /* datagrams a wake-up */
-#define HELD_MAX 64      /* requests waiting for their RRQ_SEEN; a power of two */
-#define SEEN_MAX 256     /* RRQ_SEENs remembered; a power of two */
-#define SEEN_VALID_NS (2 * NS_PER_S)
+#define RECEIVE_BURST 64                     /* datagrams a wake-up */
 #define ANSWER_INTERVAL_NS (200 * NS_PER_MS) /* denials and repetitions: 5 a second and node */
 #define ANSWER_BURST 10
 #define TICK_NS NS_PER_S
-#define PATH_UNKNOWN (-2) /* beside gateway indices and HA_DIRECT */
 
 struct request {
 	struct ha_registration reg;
@@ -45,31 +42,13 @@ struct request {
 	uint64_t at_ns; /* when it arrived */
 };
 
-struct held {
-	uint8_t payload[HA_RRQ_MAX];
-	size_t len;
-	struct ip_endpoint from;
-	uint64_t at_ns;
-	bool waiting;
-};
-
-struct seen {
-	struct ip_addr home_address;
-	uint64_t identification;
-	int gateway;
-	uint64_t at_ns;
-};
-
 struct ha_agent {
 	struct ha_parts parts;
 	int fd;
 	struct loop_timer *tick, *release;
-	struct held held[HELD_MAX]; /* ring in the order of arrival */
-	uint32_t held_first, held_end;
-	struct seen seen[SEEN_MAX]; /* ring, the oldest is overwritten */
-	uint32_t seen_end;
+	struct ha_waiting waiting;
 	uint64_t *next_answer_ns; /* a node: earliest time at which its ration is whole again */
-	bool links_changed;
+	bool links_changed, home_link_changed;
 };
 
 static void count(struct ha_agent *agent, enum ha_counter counter)
@@ -245,19 +224,6 @@ static void answer(struct ha_agent *agent, const struct request *request, int ga
 
 /* --- step 32: through a gateway or not? --- */
 
-static int seen_at(const struct ha_agent *agent, const struct mip4_rrq *rrq, uint64_t now)
-{
-	for (uint32_t i = 0; i < SEEN_MAX; i++) {
-		const struct seen *seen = &agent->seen[i];
-
-		if (seen->identification == rrq->identification &&
-			ip_addr_equal(&seen->home_address, &rrq->hoa) &&
-			now - seen->at_ns <= SEEN_VALID_NS)
-			return seen->gateway;
-	}
-	return PATH_UNKNOWN;
-}
-
 static int path_by_configuration(const struct request *request)
 {
 	int gateway = request->binding->node->gateway;
@@ -269,9 +235,9 @@ static int find_path(const struct ha_agent *agent, const struct request *request
 {
 	const struct ha_conf *conf = agent->parts.conf;
 	const struct ip_addr *source = &request->from.addr;
-	int gateway = seen_at(agent, &request->reg.rrq, now);
+	int gateway = ha_waiting_gateway(&agent->waiting, &request->reg.rrq, now);
 
-	if (gateway != PATH_UNKNOWN)
+	if (gateway != HA_NOT_SEEN)
 		return gateway;
 	if (ip_addr_equal(source, &request->reg.rrq.hoa) || ha_conf_is_inside(conf, source))
 		return HA_DIRECT;
@@ -279,39 +245,20 @@ static int find_path(const struct ha_agent *agent, const struct request *request
 	/* Nothing to wait for if there is no other gateway that could speak up. */
 	if (conf->rrq_seen_wait_ms == 0 || (conf->n_gateways == 1 && gateway == 0))
 		return gateway;
-	return PATH_UNKNOWN;
+	return HA_NOT_SEEN;
 }
 
-static struct held *held_at(struct ha_agent *agent, uint32_t position)
+static uint64_t wait_ns(const struct ha_agent *agent)
 {
-	return &agent->held[position % HELD_MAX];
+	return agent->parts.conf->rrq_seen_wait_ms * NS_PER_MS;
 }
 
 static void arm_release(struct ha_agent *agent)
 {
-	uint64_t wait_ns = agent->parts.conf->rrq_seen_wait_ms * NS_PER_MS;
+	const struct ha_held *held = ha_waiting_first(&agent->waiting);
 
-	while (agent->held_first != agent->held_end && !held_at(agent, agent->held_first)->waiting)
-		agent->held_first++;
-	if (agent->held_first != agent->held_end)
-		loop_timer_arm(agent->release, held_at(agent, agent->held_first)->at_ns + wait_ns);
-}
-
-/* False: no room, it must be answered now. */
-static bool hold(struct ha_agent *agent, const struct request *request, size_t len)
-{
-	struct held *held = held_at(agent, agent->held_end);
-
-	if (agent->held_end - agent->held_first == HELD_MAX)
-		return false;
-	memcpy(held->payload, request->reg.payload, len);
-	held->len = len;
-	held->from = request->from;
-	held->at_ns = request->at_ns;
-	held->waiting = true;
-	agent->held_end++;
-	arm_release(agent);
-	return true;
+	if (held != NULL)
+		loop_timer_arm(agent->release, held->at_ns + wait_ns(agent));
 }
 
 /* Steps 29 and 30. Judged again after a wait, since others may have been accepted meanwhile. */
@@ -343,22 +290,25 @@ static void take_request(
 	if (!judge(agent, &request, payload, len))
 		return;
 	gateway = find_path(agent, &request, request.at_ns);
-	if (gateway == PATH_UNKNOWN && hold(agent, &request, len))
+	if (gateway == HA_NOT_SEEN &&
+		ha_waiting_hold(&agent->waiting, &request.reg, len, from, request.at_ns)) {
+		arm_release(agent);
 		return;
-	if (gateway == PATH_UNKNOWN)
+	}
+	if (gateway == HA_NOT_SEEN)
 		gateway = path_by_configuration(&request);
 	answer(agent, &request, gateway);
 }
 
-/* The wait is over; gateway: which one spoke up, or PATH_UNKNOWN. */
-static void release(struct ha_agent *agent, struct held *held, int gateway)
+/* The wait is over; gateway: which one spoke up, or HA_NOT_SEEN. */
+static void release(struct ha_agent *agent, const struct ha_held *held, int gateway)
 {
 	struct request request = {.from = held->from, .at_ns = held->at_ns};
 
-	held->waiting = false;
+	ha_waiting_release(&agent->waiting, held);
 	if (!judge(agent, &request, held->payload, held->len))
 		return;
-	if (gateway == PATH_UNKNOWN)
+	if (gateway == HA_NOT_SEEN)
 		gateway = path_by_configuration(&request);
 	answer(agent, &request, gateway);
 }
@@ -367,37 +317,22 @@ static void on_release(void *arg)
 {
 	struct ha_agent *agent = arg;
 	uint64_t now = clock_mono_ns();
-	uint64_t wait_ns = agent->parts.conf->rrq_seen_wait_ms * NS_PER_MS;
+	const struct ha_held *held;
 
-	for (; agent->held_first != agent->held_end; agent->held_first++) {
-		struct held *held = held_at(agent, agent->held_first);
-
-		if (held->waiting && held->at_ns + wait_ns > now)
-			break;
-		if (held->waiting)
-			release(agent, held, PATH_UNKNOWN);
-	}
+	while ((held = ha_waiting_first(&agent->waiting)) != NULL &&
+		held->at_ns + wait_ns(agent) <= now)
+		release(agent, held, HA_NOT_SEEN);
 	arm_release(agent);
 }
 
 static void on_rrq_seen(void *arg, int gateway, const struct siu_rrq_seen *seen)
 {
 	struct ha_agent *agent = arg;
+	const struct ha_held *held;
 
-	agent->seen[agent->seen_end++ % SEEN_MAX] = (struct seen){
-		.home_address = seen->home_address,
-		.identification = seen->identification,
-		.gateway = gateway,
-		.at_ns = clock_mono_ns()};
-	for (uint32_t i = agent->held_first; i != agent->held_end; i++) {
-		struct held *held = held_at(agent, i);
-		struct ha_registration reg;
-
-		if (held->waiting && ha_registration_read(&reg, held->payload, held->len) &&
-			reg.rrq.identification == seen->identification &&
-			ip_addr_equal(&reg.rrq.hoa, &seen->home_address))
-			release(agent, held, gateway);
-	}
+	ha_waiting_remember(&agent->waiting, gateway, seen, clock_mono_ns());
+	while ((held = ha_waiting_match(&agent->waiting, seen)) != NULL)
+		release(agent, held, gateway);
 }
 
 /* --- lifetimes --- */
@@ -422,19 +357,22 @@ static void on_tick(void *arg)
 		if (is_over(binding, now))
 			ha_notify_expire(agent->parts.notify, binding);
 	}
-	if (agent->links_changed) {
-		agent->links_changed = false;
+	if (agent->links_changed)
 		ha_tunnel_restore(agent->parts.tunnel);
+	if (agent->home_link_changed)
 		ha_home_link_restore(agent->parts.home_link);
-	}
+	agent->links_changed = agent->home_link_changed = false;
 	ha_home_link_tick(agent->parts.home_link);
 	loop_timer_arm_in(agent->tick, TICK_NS);
 }
 
-void ha_agent_links_changed(struct ha_agent *agent)
+void ha_agent_link_changed(struct ha_agent *agent, int ifindex)
 {
-	if (agent != NULL)
-		agent->links_changed = true;
+	if (agent == NULL)
+		return;
+	agent->links_changed = true;
+	if (ha_home_link_is_on(agent->parts.home_link, ifindex))
+		agent->home_link_changed = true;
 }
 
 /* --- open and close --- */

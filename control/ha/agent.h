@@ -35,6 +35,7 @@ int ha_agent_open(const struct ha_parts *parts, struct ha_agent **out, char *why
 	__attribute__((warn_unused_result));
 void ha_agent_close(struct ha_agent *agent); /* NULL is allowed */
 
-/* An interface or an address came back: routes are set again within a second. NULL is allowed. */
-void ha_agent_links_changed(struct ha_agent *agent);
+/* An interface came up or got an address: what lay on it is set again within a second. NULL is
+ * allowed. */
+void ha_agent_link_changed(struct ha_agent *agent, int ifindex);
 #endif

@@ -160,13 +160,6 @@ void ha_home_link_tick(struct ha_home_link *link)
 	}
 }
 
-void ha_home_link_restore(struct ha_home_link *link)
-{
-	for (size_t i = 0; i < link->conf->n_nodes; i++)
-		if (link->away[i].intercepted)
-			install(link, i);
-}
-
 /* --- open and close --- */
 
 static int read_interface(struct ha_home_link *link, char *why, size_t why_size)
@@ -200,6 +193,25 @@ static void set_interface(const char *name)
 	snprintf(path, sizeof path, "net/ipv4/conf/%s/rp_filter", name);
 	if (sysctl_write(path, "2") != 0)
 		log_warn(MODULE, "cannot set %s=2; packets of returning nodes may be lost", path);
+}
+
+bool ha_home_link_is_on(const struct ha_home_link *link, int ifindex)
+{
+	return (int)if_nametoindex(link->conf->home_interface) == ifindex;
+}
+
+void ha_home_link_restore(struct ha_home_link *link)
+{
+	char why[128];
+
+	if (read_interface(link, why, sizeof why) != 0) {
+		log_warn(MODULE, "%s", why);
+		return;
+	}
+	set_interface(link->conf->home_interface);
+	for (size_t i = 0; i < link->conf->n_nodes; i++)
+		if (link->away[i].intercepted)
+			install(link, i);
 }
 
 int ha_home_link_open(struct netlink *nl, const struct ha_conf *conf, int tun_ifindex,

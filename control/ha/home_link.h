@@ -11,6 +11,7 @@
 #include "control/ha/ha_conf.h"
 #include "lib/netlink.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct ha_home_link;
@@ -28,6 +29,7 @@ void ha_home_link_release(struct ha_home_link *link, size_t node);
 
 /* Once a second: repeats announcements (RFC 5944 section 4.6). */
 void ha_home_link_tick(struct ha_home_link *link);
-/* An interface came back: the kernel forgot what lay on it. */
+bool ha_home_link_is_on(const struct ha_home_link *link, int ifindex);
+/* The interface came back, perhaps as another one: the kernel forgot what lay on it. */
 void ha_home_link_restore(struct ha_home_link *link);
 #endif

@@ -47,7 +47,7 @@ static void on_link(void *arg, const struct nl_link_event *event)
 	struct program *program = arg;
 
 	if (event->present && event->up)
-		ha_agent_links_changed(program->agent);
+		ha_agent_link_changed(program->agent, event->ifindex);
 }
 
 static void on_addr(void *arg, const struct nl_addr_event *event)
@@ -55,7 +55,7 @@ static void on_addr(void *arg, const struct nl_addr_event *event)
 	struct program *program = arg;
 
 	if (event->added)
-		ha_agent_links_changed(program->agent);
+		ha_agent_link_changed(program->agent, event->ifindex);
 }
 
 static int start_state(struct program *program)

@@ -35,7 +35,6 @@ struct link { /* to one gateway */
 	int index;
 	struct siu *siu;
 	struct loop_timer *timer;
-	uint64_t events[SIU_EVENT_ENDPOINT_CHANGED + 1];
 };
 
 struct ha_notify {
@@ -367,7 +366,6 @@ static void take_event(void *arg, const struct siu_event *event)
 
 	if (event->kind < SIU_EVENT_SA_EXPIRED || event->kind > SIU_EVENT_ENDPOINT_CHANGED)
 		return;
-	link->events[event->kind]++;
 	log_remote(MODULE, "event=%s gateway=%s home_address=%s observed=%s", KINDS[event->kind],
 		gateway_name(link), ip_addr_format(&event->home_address, home),
 		ip_endpoint_format(&event->observed, observed));

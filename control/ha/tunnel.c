@@ -286,7 +286,8 @@ static int route_gateway(struct ha_tunnel *tunnel, size_t i)
 	return err == 0 ? nl_route_replace(tunnel->nl, &route) : err;
 }
 
-static int open_gateway(struct ha_tunnel *tunnel, size_t i, char *why, size_t why_size)
+/* The gateway's network as it is now: interface, its setting, rule and routes. */
+static int reach_gateway(struct ha_tunnel *tunnel, size_t i, char *why, size_t why_size)
 {
 	const struct ha_conf_gateway *gateway = &tunnel->conf->gateways[i];
 	char name[IF_NAMESIZE], text[IP_TEXT_MAX];
@@ -304,14 +305,22 @@ static int open_gateway(struct ha_tunnel *tunnel, size_t i, char *why, size_t wh
 	/* Registrations and reverse tunnels come from there with care-of addresses as source, to
 	 * which no route need exist. The kernel takes the larger of "all" and the interface. */
 	set_host("net/ipv4/conf/%s/rp_filter", name, "0", true);
-	err = rawsock_open(IPPROTO_RAW, MARK_BASE + (uint32_t)i);
-	if (err >= 0) {
-		tunnel->gateway_fds[i] = err;
-		err = route_gateway(tunnel, i);
-	}
+	err = route_gateway(tunnel, i);
 	if (err < 0)
 		snprintf(why, why_size, "path to gateway %s: %s", gateway->name, strerror(-err));
 	return err;
+}
+
+static int open_gateway(struct ha_tunnel *tunnel, size_t i, char *why, size_t why_size)
+{
+	int fd = rawsock_open(IPPROTO_RAW, MARK_BASE + (uint32_t)i);
+
+	if (fd < 0) {
+		snprintf(why, why_size, "raw socket: %s; run it as root", strerror(-fd));
+		return fd;
+	}
+	tunnel->gateway_fds[i] = fd;
+	return reach_gateway(tunnel, i, why, why_size);
 }
 
 static int open_tun(struct ha_tunnel *tunnel, char *why, size_t why_size)
@@ -422,11 +431,9 @@ int ha_tunnel_ifindex(const struct ha_tunnel *tunnel)
 
 void ha_tunnel_restore(struct ha_tunnel *tunnel)
 {
-	for (size_t i = 0; i < tunnel->conf->n_gateways; i++) {
-		int err = route_gateway(tunnel, i);
+	char why[160];
 
-		if (err != 0)
-			log_warn(MODULE, "path to gateway %s: %s", tunnel->conf->gateways[i].name,
-				strerror(-err));
-	}
+	for (size_t i = 0; i < tunnel->conf->n_gateways; i++)
+		if (reach_gateway(tunnel, i, why, sizeof why) != 0)
+			log_warn(MODULE, "%s", why);
 }

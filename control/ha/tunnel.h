@@ -29,7 +29,7 @@ int ha_tunnel_open(struct loop *loop, struct netlink *nl, const struct ha_conf *
 void ha_tunnel_close(struct ha_tunnel *tunnel); /* NULL is allowed */
 
 int ha_tunnel_ifindex(const struct ha_tunnel *tunnel);
-/* An interface came back: the kernel forgot the routes over it. */
+/* An interface came back, perhaps as another one: the kernel forgot the routes over it. */
 void ha_tunnel_restore(struct ha_tunnel *tunnel);
 
 /* The outer header for inner (RFC 2003 section 3.1). The inner TTL was counted down by the kernel

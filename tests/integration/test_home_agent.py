@@ -4,6 +4,7 @@ node, and a gateway played by the test.
 
     mn (10.1.0.10, 10.1.0.5) home0 ---- home0 ha in0 ---- eth0 in (10.2.0.254, .253, .5, .77)
 """
+import json
 import os
 import socket
 import struct
@@ -213,8 +214,6 @@ class House:
     # --- control socket -----------------------------------------------------------------------
 
     def show(self, verb):
-        import json
-
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(2)
             sock.connect(self.lab.path("ha.sock"))
@@ -235,12 +234,13 @@ def house(build):
 
 
 def reply_fields(reply):
-    """code, lifetime, identification, whether the authenticator is good: by mip.py's own code."""
+    """code, lifetime, identification"""
     code, lifetime = reply[1], struct.unpack_from(">H", reply, 2)[0]
     return code, lifetime, struct.unpack_from(">Q", reply, 12)[0]
 
 
 def check_reply(house, reply, code, number, lifetime):
+    """Byte for byte what mip.py makes of it, so the authenticator too."""
     assert reply == mip.reply(HOME, AGENT, number, SPI, house.key, lifetime, code)
 
 
@@ -333,7 +333,7 @@ def test_through_the_gateway(house):
 
 
 def test_tunnel_goes_to_the_gateway_only(house):
-    """Whatever routes there are to the care-of address, and when the gateway's is gone."""
+    """Whatever routes there are to the care-of address, and if there is none to the gateway."""
     house.start()
     gateway = house.connect_gateway()
     house.move(gateway, COA_A)
@@ -350,6 +350,14 @@ def test_tunnel_goes_to_the_gateway_only(house):
     house.lab.run("ha", "ip", "route", "del", "default", "via", GATEWAY, "table", table[0])
     assert house.destination() is None
     assert not take(house.home, lambda p: p.dst == COA_A, 0.2), "in clear by the main table"
+
+
+def test_home_link_comes_back(house):
+    house.start()
+    check_reply(house, house.ask_direct(INSIDE_COA, house.rrq(INSIDE_COA)), 0, house.number, 300)
+    assert house.arp() == house.mac_home_agent
+    house.lab.ip("ha", "link set home0 down", "link set home0 up")
+    wait_until(lambda: house.arp() == house.mac_home_agent, 5, "proxy ARP")
 
 
 def test_three_copies_one_update(house):
