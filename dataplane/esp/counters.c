@@ -8,7 +8,8 @@
  * In memory beside it: a hash table from id to slot and a stack of free slots for each class, both
  * rebuilt when the file is opened.
  *
- * After kill -9 the file is as the last store left it, so the order of stores is the order of
+ * After kill -9 the file is as the last store left it (signal fences keep the compiler from
+ * reordering; the kernel sees stores in order), so the order of stores is the order of
  * safety: a slot is filled before it gets its id, a page is headed before it is counted.
  * After power loss (another boot id, not marked clean) pages may be old, new or blank, each on its
  * own; a slot's first 64 bytes lie in one disk sector and are never torn.
@@ -339,7 +340,7 @@ static struct counter_slot *slot_new(struct counters *counters, const uint8_t id
 	slot = at_granule(counters, free_slots->items[--free_slots->n]);
 	slot_fill(slot, class_words[class], window, from);
 	/* Filled before it gets its id: whoever finds the id finds a whole slot. */
-	atomic_thread_fence(memory_order_release);
+	atomic_signal_fence(memory_order_release);
 	memcpy(slot->id, id, COUNTERS_ID_BYTES);
 	return slot;
 }
@@ -353,7 +354,7 @@ static struct counter_slot *slot_resize(
 
 	if (slot->n_words == class_words[class_of_window(window)]) {
 		window_shut(slot);
-		atomic_thread_fence(memory_order_release); /* shut before it counts as wider */
+		atomic_signal_fence(memory_order_release); /* shut before it counts as wider */
 		slot->window = window;
 		return slot;
 	}
