@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <x86intrin.h>
 
-#define BENCH_SAMPLES_MAX 65536
+#define BENCH_SAMPLES_MAX (1 << 21)
 
 struct bench_samples {
 	double *value; /* owned; BENCH_SAMPLES_MAX places */
