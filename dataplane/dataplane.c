@@ -15,6 +15,7 @@
 #include <rte_lcore.h>
 #include <rte_malloc.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,17 +23,30 @@
 #define INJECT_MBUFS 2047    /* twice the ring to the worker, less one: what a mempool holds best */
 #define REGISTRATION_BURST 3 /* copies of the first request on a new link, at least */
 
+/* SAs and key blobs come in a few sizes: a slab each, made when a size is first asked for. */
+static struct slab *sa_slab(struct dataplane *dp, size_t bytes)
+{
+	for (unsigned i = 0; i < RTE_DIM(dp->sa_slabs); i++) {
+		if (dp->sa_slabs[i].bytes == 0)
+			slab_init(&dp->sa_slabs[i], bytes);
+		if (dp->sa_slabs[i].bytes == slab_bytes(bytes))
+			return &dp->sa_slabs[i];
+	}
+	return NULL;
+}
+
 static void *sa_alloc(void *arg, size_t bytes, size_t align)
 {
-	(void)arg;
-	return rte_zmalloc("sa", bytes, (unsigned)align);
+	struct slab *slab = sa_slab(arg, bytes);
+
+	assert(align <= RTE_CACHE_LINE_SIZE);
+	(void)align;
+	return slab == NULL ? NULL : slab_alloc(slab);
 }
 
 static void sa_free(void *arg, void *memory, size_t bytes)
 {
-	(void)arg;
-	(void)bytes;
-	rte_free(memory);
+	slab_free(sa_slab(arg, bytes), memory);
 }
 
 static void take_config(struct dataplane *dp, const struct dp_config *config)
@@ -42,7 +56,7 @@ static void take_config(struct dataplane *dp, const struct dp_config *config)
 
 	dp->counters = config->counters;
 	dp->max_nodes = config->max_nodes;
-	dp->sa_memory = (struct sa_memory){.alloc = sa_alloc, .free = sa_free};
+	dp->sa_memory = (struct sa_memory){.alloc = sa_alloc, .free = sa_free, .arg = dp};
 	dp->registration_interval_ns = NS_PER_S / config->registration_rate;
 	dp->registration_burst_ns = burst * dp->registration_interval_ns;
 	for (uint32_t i = 0; i < config->n_home_agents; i++)
@@ -155,6 +169,8 @@ void dataplane_close(struct dataplane *dp)
 	rcu_free(&dp->rcu);
 	slab_fini(&dp->paths);
 	slab_fini(&dp->nodes);
+	for (unsigned i = 0; i < RTE_DIM(dp->sa_slabs); i++)
+		slab_fini(&dp->sa_slabs[i]);
 	rte_free((void *)(uintptr_t)dp->by_handle);
 	for (unsigned i = 0; i < DP_PORTS; i++)
 		port_close(&dp->ports[i]);

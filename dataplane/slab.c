@@ -6,7 +6,6 @@
  */
 #include "dataplane/slab.h"
 
-#include <rte_common.h>
 #include <rte_malloc.h>
 
 #include <stdint.h>
@@ -37,7 +36,7 @@ struct slab_chunk {
 
 void slab_init(struct slab *slab, size_t bytes)
 {
-	*slab = (struct slab){.bytes = RTE_ALIGN_CEIL(bytes, RTE_CACHE_LINE_SIZE)};
+	*slab = (struct slab){.bytes = slab_bytes(bytes)};
 }
 
 void slab_fini(struct slab *slab)

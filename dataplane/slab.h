@@ -9,6 +9,8 @@
  *           DPDK only in slab_fini(). Under AddressSanitizer a freed object is poisoned, so that a
  *           free before its grace period shows.
  */
+#include <rte_common.h>
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +19,12 @@ struct slab {
 	struct slab_free *free;
 	struct slab_chunk *chunks;
 };
+
+/* What an object of that size takes. */
+static inline size_t slab_bytes(size_t bytes)
+{
+	return RTE_ALIGN_CEIL(bytes, (size_t)RTE_CACHE_LINE_SIZE);
+}
 
 void slab_init(struct slab *slab, size_t bytes);
 void slab_fini(struct slab *slab);

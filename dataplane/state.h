@@ -21,6 +21,8 @@
  * most SWAP_RETIRES of them. */
 #define RETIRE_MAX 4096
 #define SWAP_RETIRES 3
+/* struct sa_in, struct sa_out, and the key blobs of each algorithm. */
+#define SA_SIZES (2 + CRYPTO_ALG_COUNT)
 
 struct node_entry {                    /* a node and what only control needs beside it */
 	struct node node;              /* first */
@@ -57,6 +59,7 @@ struct dataplane {
 	/* control only */
 	bool running;
 	struct slab paths, nodes;
+	struct slab sa_slabs[SA_SIZES];
 	struct node_entry *grace_first, *grace_last; /* by deadline */
 	uint64_t iv_exhausted_seen; /* sum of that verdict when epochs were last renewed */
 };

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: each row is an inner packet that a node sends through its SA; it passes, is
+ * punted as a registration, or breaks the rule that its verdict names. The node is at CoA A, came
+ * from B less than the grace time ago.
+ */
+#include "tests/unit/dataplane/rig.h"
+#include "tests/unit/lib/unit.h"
+
+#include "dataplane/inner.h"
+#include "dataplane/now.h"
+#include "lib/ipv4.h"
+#include "lib/mip4.h"
+#include "lib/wire.h"
+
+#define A "198.51.100.7"
+#define B "203.0.113.7"
+#define NEW "203.0.113.77"
+#define HOA "10.1.0.10"
+#define OTHER_HOA "10.1.0.11"
+#define HA "10.1.0.1"
+#define OTHER_HA "10.1.0.2"
+#define CORR "10.2.0.5"
+#define RRQ_AT (IPV4_HDR_BYTES + UDP_HDR_BYTES)
+
+static struct rig rig;
+static struct node *node;
+static uint64_t now;
+
+enum { REGISTRATION = VERDICT_COUNT }; /* as an outcome: OK, and to be punted */
+
+typedef size_t maker_fn(uint8_t *ip);
+
+/* --- ordinary packets
+ * ------------------------------------------------------------------------------ */
+
+static size_t from(uint8_t *ip, const char *src)
+{
+	return rig_udp(ip, src, 1000, CORR, 2000, 32);
+}
+static size_t from_home(uint8_t *ip)
+{
+	return from(ip, HOA);
+}
+static size_t from_coa(uint8_t *ip)
+{
+	return from(ip, A);
+}
+static size_t from_former(uint8_t *ip)
+{
+	return from(ip, B);
+}
+static size_t from_new(uint8_t *ip)
+{
+	return from(ip, NEW);
+}
+static size_t from_other_home(uint8_t *ip)
+{
+	return from(ip, OTHER_HOA);
+}
+static size_t from_home_fragment(uint8_t *ip)
+{
+	size_t len = from(ip, HOA);
+
+	wire_store_u16(ip + 6, IPV4_FLAG_MF | 5);
+	rig_checksum(ip);
+	return len;
+}
+static size_t from_us(uint8_t *ip)
+{
+	return from(ip, "10.2.0.254");
+}
+static size_t with_options(uint8_t *ip)
+{
+	size_t len = rig_udp(ip, HOA, 1000, CORR, 2000, 32);
+
+	ip[0] = 0x46; /* the UDP header's first word stands in for an option */
+	rig_checksum(ip);
+	return len;
+}
+static size_t options_beyond_the_end(uint8_t *ip)
+{
+	size_t len = rig_udp(ip, HOA, 1000, CORR, 2000, 4);
+
+	ip[0] = 0x4f;
+	return len;
+}
+
+/* --- reverse tunnel
+ * --------------------------------------------------------------------------------- */
+
+static size_t tunnel(uint8_t *ip, const char *src, const char *dst, const char *inner_src)
+{
+	uint8_t inner[RIG_FRAME_MAX];
+
+	return rig_ipip(ip, src, dst, inner, from(inner, inner_src));
+}
+static size_t tunnel_good(uint8_t *ip)
+{
+	return tunnel(ip, A, HA, HOA);
+}
+static size_t tunnel_former(uint8_t *ip)
+{
+	return tunnel(ip, B, HA, HOA);
+}
+static size_t tunnel_new(uint8_t *ip)
+{
+	return tunnel(ip, NEW, HA, HOA);
+}
+static size_t tunnel_elsewhere(uint8_t *ip)
+{
+	return tunnel(ip, A, CORR, HOA);
+}
+static size_t tunnel_other_agent(uint8_t *ip)
+{
+	return tunnel(ip, A, OTHER_HA, HOA);
+}
+static size_t tunnel_of_another(uint8_t *ip)
+{
+	return tunnel(ip, A, HA, OTHER_HOA);
+}
+static size_t tunnel_of_the_coa(uint8_t *ip)
+{
+	return tunnel(ip, A, HA, A);
+}
+static size_t tunnel_from_home(uint8_t *ip)
+{
+	return tunnel(ip, HOA, HA, OTHER_HOA);
+}
+static size_t tunnel_users_own(uint8_t *ip)
+{
+	return tunnel(ip, HOA, CORR, "172.16.0.1");
+}
+static size_t tunnel_fragment(uint8_t *ip)
+{
+	size_t len = tunnel_good(ip);
+
+	wire_store_u16(ip + 6, IPV4_FLAG_MF);
+	rig_checksum(ip);
+	return len;
+}
+static size_t tunnel_empty(uint8_t *ip)
+{
+	uint8_t inner[19] = {0x45};
+
+	return rig_ipip(ip, A, HA, inner, sizeof inner);
+}
+
+/* --- registrations
+ * ---------------------------------------------------------------------------------- */
+
+static size_t rrq_from_new(uint8_t *ip)
+{
+	return rig_rrq(ip, NEW, HA, HOA, NEW);
+}
+static size_t rrq_from_coa(uint8_t *ip)
+{
+	return rig_rrq(ip, A, HA, HOA, A);
+}
+static size_t rrq_from_home(uint8_t *ip)
+{
+	return rig_rrq(ip, HOA, HA, HOA, HOA);
+}
+static size_t rrq_source_not_coa(uint8_t *ip)
+{
+	return rig_rrq(ip, HOA, HA, HOA, NEW);
+}
+static size_t rrq_other_source(uint8_t *ip)
+{
+	return rig_rrq(ip, A, HA, HOA, NEW);
+}
+static size_t rrq_for_another(uint8_t *ip)
+{
+	return rig_rrq(ip, NEW, HA, OTHER_HOA, NEW);
+}
+static size_t rrq_to_other_agent(uint8_t *ip)
+{
+	return rig_rrq(ip, NEW, OTHER_HA, HOA, NEW);
+}
+static size_t rrq_to_a_host(uint8_t *ip)
+{
+	return rig_rrq(ip, HOA, CORR, HOA, HOA);
+}
+static size_t rrq_typed(uint8_t *ip, uint8_t type)
+{
+	size_t len = rrq_from_new(ip);
+
+	ip[RRQ_AT] = type;
+	return len;
+}
+static size_t rrq_is_reply(uint8_t *ip)
+{
+	return rrq_typed(ip, MIP4_TYPE_RRP);
+}
+static size_t rrq_is_tunnel_data(uint8_t *ip)
+{
+	return rrq_typed(ip, 4); /* RFC 3519 */
+}
+static size_t rrq_cut(uint8_t *ip, size_t rrq_bytes)
+{
+	rrq_from_new(ip);
+	wire_store_u16(ip + 2, (uint16_t)(RRQ_AT + rrq_bytes));
+	wire_store_u16(ip + 24, (uint16_t)(UDP_HDR_BYTES + rrq_bytes));
+	rig_checksum(ip);
+	return RRQ_AT + rrq_bytes;
+}
+static size_t rrq_short(uint8_t *ip)
+{
+	return rrq_cut(ip, 23);
+}
+static size_t rrq_bare(uint8_t *ip)
+{
+	return rrq_cut(ip, 24);
+}
+static size_t rrq_udp_len_beyond(uint8_t *ip)
+{
+	size_t len = rrq_cut(ip, 24);
+
+	wire_store_u16(ip + 24, UDP_HDR_BYTES + 25);
+	return len;
+}
+static size_t rrq_first_fragment(uint8_t *ip)
+{
+	size_t len = rrq_from_coa(ip);
+
+	wire_store_u16(ip + 6, IPV4_FLAG_MF);
+	rig_checksum(ip);
+	return len;
+}
+static size_t udp_434_rubbish(uint8_t *ip)
+{
+	return rig_udp(ip, HOA, 434, HA, 434, 64);
+}
+static size_t tcp_434(uint8_t *ip)
+{
+	size_t len = rig_udp(ip, HOA, 434, HA, 434, 64);
+
+	ip[9] = 6;
+	rig_checksum(ip);
+	return len;
+}
+
+static const struct {
+	const char *name;
+	maker_fn *make;
+	int strict, lax; /* outcome with and without NODE_STRICT_INNER_SOURCE */
+} rows[] = {
+	{"home address", from_home, VERDICT_OK, VERDICT_OK},
+	{"care-of address", from_coa, VERDICT_OK, VERDICT_OK},
+	{"former one in grace", from_former, VERDICT_OK, VERDICT_OK},
+	{"a new address", from_new, VERDICT_INNER_SOURCE, VERDICT_OK},
+	{"another node's home address", from_other_home, VERDICT_INNER_SOURCE, VERDICT_OK},
+	{"a later fragment", from_home_fragment, VERDICT_OK, VERDICT_OK},
+	{"our own address", from_us, VERDICT_BAD_ADDRESS, VERDICT_BAD_ADDRESS},
+	{"options", with_options, VERDICT_OK, VERDICT_OK},
+	{"options beyond the end", options_beyond_the_end, VERDICT_BAD_HEADER, VERDICT_BAD_HEADER},
+
+	{"reverse tunnel", tunnel_good, VERDICT_OK, VERDICT_OK},
+	{"reverse tunnel from the former CoA", tunnel_former, VERDICT_OK, VERDICT_OK},
+	{"reverse tunnel from a new address", tunnel_new, VERDICT_INNER_SOURCE, VERDICT_OK},
+	{"tunnel to a host", tunnel_elsewhere, VERDICT_INNER_SOURCE, VERDICT_INNER_SOURCE},
+	{"tunnel to another agent", tunnel_other_agent, VERDICT_INNER_SOURCE, VERDICT_INNER_SOURCE},
+	{"tunnelled source of another", tunnel_of_another, VERDICT_INNER_SOURCE,
+		VERDICT_INNER_SOURCE},
+	{"tunnelled source is the CoA", tunnel_of_the_coa, VERDICT_INNER_SOURCE,
+		VERDICT_INNER_SOURCE},
+	{"tunnel from home address to agent", tunnel_from_home, VERDICT_INNER_SOURCE,
+		VERDICT_INNER_SOURCE},
+	{"the user's own tunnel", tunnel_users_own, VERDICT_OK, VERDICT_OK},
+	{"fragment of the reverse tunnel", tunnel_fragment, VERDICT_FRAGMENT, VERDICT_FRAGMENT},
+	{"reverse tunnel with 19 bytes", tunnel_empty, VERDICT_BAD_HEADER, VERDICT_BAD_HEADER},
+
+	{"request from a new address", rrq_from_new, REGISTRATION, REGISTRATION},
+	{"request from the CoA", rrq_from_coa, REGISTRATION, REGISTRATION},
+	{"request from the home address", rrq_from_home, REGISTRATION, REGISTRATION},
+	{"source is not the CoA asked for", rrq_source_not_coa, VERDICT_REGISTRATION,
+		VERDICT_REGISTRATION},
+	{"source is the old CoA", rrq_other_source, VERDICT_REGISTRATION, VERDICT_REGISTRATION},
+	{"request for another", rrq_for_another, VERDICT_REGISTRATION, VERDICT_REGISTRATION},
+	{"request to another agent", rrq_to_other_agent, VERDICT_REGISTRATION,
+		VERDICT_REGISTRATION},
+	{"request to a host", rrq_to_a_host, VERDICT_REGISTRATION, VERDICT_REGISTRATION},
+	{"a reply", rrq_is_reply, VERDICT_REGISTRATION, VERDICT_REGISTRATION},
+	{"tunnel data", rrq_is_tunnel_data, VERDICT_REGISTRATION, VERDICT_REGISTRATION},
+	{"23 bytes", rrq_short, VERDICT_REGISTRATION, VERDICT_REGISTRATION},
+	{"24 bytes", rrq_bare, REGISTRATION, REGISTRATION},
+	{"UDP length beyond the packet", rrq_udp_len_beyond, VERDICT_REGISTRATION,
+		VERDICT_REGISTRATION},
+	{"first fragment", rrq_first_fragment, VERDICT_REGISTRATION, VERDICT_REGISTRATION},
+	{"rubbish on 434", udp_434_rubbish, VERDICT_REGISTRATION, VERDICT_REGISTRATION},
+	{"TCP 434", tcp_434, VERDICT_OK, VERDICT_OK},
+};
+
+static int outcome(maker_fn *make)
+{
+	uint8_t ip[RIG_FRAME_MAX];
+	struct esp_pkt pkt = {.data = ip, .len = (uint32_t)make(ip)};
+	bool registration;
+	enum verdict verdict;
+
+	atomic_store(&node->registration_at_ns, 0);
+	verdict = inner_check(rig.dp, node, &pkt, now, &registration);
+	return verdict == VERDICT_OK && registration ? (int)REGISTRATION : (int)verdict;
+}
+
+static void test_rows(void)
+{
+	for (size_t i = 0; i < RTE_DIM(rows); i++) {
+		node->flags = NODE_STRICT_INNER_SOURCE;
+		CHECK_ROW(rows[i].name, outcome(rows[i].make) == rows[i].strict);
+		node->flags = 0;
+		CHECK_ROW(rows[i].name, outcome(rows[i].make) == rows[i].lax);
+	}
+	node->flags = NODE_STRICT_INNER_SOURCE;
+}
+
+static void test_after_grace(void)
+{
+	now += 2 * NS_PER_S;
+	CU_ASSERT(outcome(from_former) == VERDICT_INNER_SOURCE);
+	CU_ASSERT(outcome(tunnel_former) == VERDICT_INNER_SOURCE);
+	CU_ASSERT(outcome(from_coa) == VERDICT_OK);
+	now -= 2 * NS_PER_S;
+}
+
+/* Nothing is written outside the packet, and the TTL goes with its checksum. */
+static void test_ttl(void)
+{
+	static const struct {
+		uint8_t ttl;
+		int want;
+	} ttls[] = {{0, VERDICT_TTL}, {1, VERDICT_TTL}, {2, VERDICT_OK}, {255, VERDICT_OK}};
+
+	for (size_t i = 0; i < RTE_DIM(ttls); i++) {
+		for (uint32_t id = 0; id < 65536; id += 251) { /* many checksums */
+			uint8_t ip[RIG_FRAME_MAX];
+			struct esp_pkt pkt = {.data = ip, .len = (uint32_t)from_home(ip)};
+			struct ipv4_view view;
+			bool registration;
+			int got;
+
+			wire_store_u16(ip + 4, (uint16_t)id);
+			ip[8] = ttls[i].ttl;
+			rig_checksum(ip);
+			got = (int)inner_check(rig.dp, node, &pkt, now, &registration);
+			CU_ASSERT(got == ttls[i].want);
+			CU_ASSERT(got != VERDICT_OK ||
+				  (ipv4_parse(ip, pkt.len, &view) && view.ttl == ttls[i].ttl - 1));
+		}
+	}
+}
+
+/* The punted packet is the datagram as sent, with who and from where. */
+static void test_punted_registration(void)
+{
+	uint8_t inner[RIG_FRAME_MAX], ip[RIG_FRAME_MAX];
+	size_t len = rrq_from_new(inner);
+	struct punt punt;
+	struct ip_addr from_addr = rig_addr("192.0.2.200");
+
+	atomic_store(&node->registration_at_ns, 0);
+	rig_push(&rig, DP_OUTSIDE, ip, rig_seal(&rig, ip, 1, "192.0.2.200", inner, len));
+	rig_turn(&rig);
+	CU_ASSERT_FATAL(dataplane_punt_burst(rig.dp, &punt, 1) == 1);
+	CU_ASSERT(punt.reason == PUNT_REGISTRATION);
+	CU_ASSERT(punt.port == DP_OUTSIDE);
+	CU_ASSERT(punt.node == 1);
+	CU_ASSERT(ip_addr_equal(&punt.observed.addr, &from_addr) && punt.observed.port == 0);
+	CU_ASSERT(punt.rx_ns != 0 && punt.rx_ns == atomic_load(&node->last_rx_ns));
+	CU_ASSERT(punt.len == len);
+	inner[8]--; /* it was forwarded: TTL */
+	rig_checksum(inner);
+	CU_ASSERT(memcmp(punt.data, inner, len) == 0);
+	dataplane_punt_done(rig.dp, &punt);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"rules", test_rows},
+		{"after the grace time", test_after_grace},
+		{"TTL", test_ttl},
+		{"punted registration", test_punted_registration},
+		{NULL, NULL},
+	};
+	struct path_params moved;
+	int ret;
+
+	rig_open(&rig, 1, 512);
+	now = clock_mono_ns();
+	node = rig_node_add(&rig, 1, B);
+	moved = rig_path(A, B, now + 2 * NS_PER_S);
+	if (dataplane_node_set_path(rig.dp, node, &moved) != 0)
+		abort();
+	ret = unit_run("dataplane: inner", cases);
+	rig_close(&rig);
+	return ret;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: SAs and nodes are entered into the tables by hand, queries are rows. The tables
+ * need EAL for their memory, which the rig starts; no packet is sent.
+ */
+#include "tests/unit/dataplane/rig.h"
+#include "tests/unit/lib/unit.h"
+
+#include "dataplane/ip4.h"
+#include "dataplane/table.h"
+
+#include <errno.h>
+
+static struct rig rig;
+
+static be32_t v4(const char *text)
+{
+	struct ip_addr addr = rig_addr(text);
+
+	return ip_addr_to_v4(&addr);
+}
+
+static struct sa_in sa(uint32_t spi, const char *destination, const char *source)
+{
+	struct ip_addr none = {.family = 0};
+
+	return (struct sa_in){
+		.spi = spi,
+		.destination = rig_addr(destination),
+		.wildcard_source = source == NULL,
+		.source = source == NULL ? none : rig_addr(source),
+	};
+}
+
+enum { ANY, FROM_A, FROM_B, OTHER_DST, OTHER_SPI, ONLY_GIVEN, SAS };
+
+static void test_lookup(void)
+{
+	static const struct {
+		const char *name;
+		uint32_t spi;
+		const char *src, *dst;
+		int want; /* -1: none */
+	} rows[] = {
+		{"wildcard takes any source", 0x1001, "198.51.100.99", "192.0.2.1", ANY},
+		{"given source wins over the wildcard", 0x1001, "198.51.100.7", "192.0.2.1",
+			FROM_A},
+		{"each given source has its own", 0x1001, "203.0.113.7", "192.0.2.1", FROM_B},
+		{"the source of another destination", 0x1001, "198.51.100.7", "192.0.2.2",
+			OTHER_DST},
+		{"another SPI", 0x1002, "198.51.100.7", "192.0.2.1", OTHER_SPI},
+		{"given source matches", 0x1003, "198.51.100.7", "192.0.2.1", ONLY_GIVEN},
+		{"given source without wildcard refuses others", 0x1003, "198.51.100.8",
+			"192.0.2.1", -1},
+		{"unknown SPI", 0x1004, "198.51.100.7", "192.0.2.1", -1},
+		{"unknown destination", 0x1001, "198.51.100.7", "192.0.2.3", -1},
+		{"SPI in the wrong byte order", 0x01100000, "198.51.100.7", "192.0.2.1", -1},
+	};
+	struct sa_in sas[SAS] = {
+		[ANY] = sa(0x1001, "192.0.2.1", NULL),
+		[FROM_A] = sa(0x1001, "192.0.2.1", "198.51.100.7"),
+		[FROM_B] = sa(0x1001, "192.0.2.1", "203.0.113.7"),
+		[OTHER_DST] = sa(0x1001, "192.0.2.2", NULL),
+		[OTHER_SPI] = sa(0x1002, "192.0.2.1", NULL),
+		[ONLY_GIVEN] = sa(0x1003, "192.0.2.1", "198.51.100.7"),
+	};
+	struct sad_query queries[RTE_DIM(rows)];
+	struct sa_in *found[RTE_DIM(rows)];
+
+	for (unsigned i = 0; i < SAS; i++)
+		CU_ASSERT(sad_in_add(&rig.dp->sad, &sas[i]) == 0);
+	for (unsigned i = 0; i < RTE_DIM(rows); i++)
+		queries[i] = (struct sad_query){rows[i].spi, v4(rows[i].src), v4(rows[i].dst)};
+	sad_lookup_in_burst(&rig.dp->sad, queries, found, RTE_DIM(rows));
+	for (unsigned i = 0; i < RTE_DIM(rows); i++)
+		CHECK_ROW(rows[i].name, found[i] == (rows[i].want < 0 ? NULL : &sas[rows[i].want]));
+
+	for (unsigned i = 0; i < SAS; i++) {
+		struct sa_params same = {.spi = sas[i].spi,
+			.destination = sas[i].destination,
+			.source = sas[i].source};
+
+		CU_ASSERT(sad_in_taken(&rig.dp->sad, &same));
+		CU_ASSERT(sad_in_add(&rig.dp->sad, &sas[i]) == -EEXIST);
+	}
+	/* Without its given sources the wildcard serves them again. */
+	sad_in_del(&rig.dp->sad, &sas[FROM_A]);
+	sad_lookup_in_burst(&rig.dp->sad, queries, found, RTE_DIM(rows));
+	CU_ASSERT(found[1] == &sas[ANY]);
+	CU_ASSERT(found[2] == &sas[FROM_B]);
+	for (unsigned i = 0; i < SAS; i++)
+		if (i != FROM_A)
+			sad_in_del(&rig.dp->sad, &sas[i]);
+	sad_lookup_in_burst(&rig.dp->sad, queries, found, RTE_DIM(rows));
+	for (unsigned i = 0; i < RTE_DIM(rows); i++)
+		CHECK_ROW(rows[i].name, found[i] == NULL);
+	CU_ASSERT(atomic_load(&rig.dp->sad.n_given) == 0);
+}
+
+static void test_homes(void)
+{
+	struct node nodes[3] = {{.home_address = rig_addr("10.1.0.10")},
+		{.home_address = rig_addr("10.1.0.11")}, {.home_address = rig_addr("10.1.0.10")}};
+	be32_t homes[3] = {v4("10.1.0.11"), v4("10.1.0.12"), v4("10.1.0.10")};
+	struct node *found[3];
+
+	CU_ASSERT(sad_home_add(&rig.dp->sad, &nodes[0]) == 0);
+	CU_ASSERT(sad_home_add(&rig.dp->sad, &nodes[1]) == 0);
+	CU_ASSERT(sad_home_add(&rig.dp->sad, &nodes[2]) == -EEXIST);
+	sad_lookup_home_burst(&rig.dp->sad, homes, found, 3);
+	CU_ASSERT(found[0] == &nodes[1]);
+	CU_ASSERT(found[1] == NULL);
+	CU_ASSERT(found[2] == &nodes[0]);
+	sad_home_del(&rig.dp->sad, &nodes[0]);
+	sad_home_del(&rig.dp->sad, &nodes[1]);
+	sad_lookup_home_burst(&rig.dp->sad, homes, found, 3);
+	CU_ASSERT(found[0] == NULL && found[2] == NULL);
+}
+
+/* Deleted keys give their places back only after a grace period, and then really do. */
+static void test_places_come_back(void)
+{
+	struct sa_in in = sa(1, "192.0.2.1", NULL);
+	unsigned added = 0;
+
+	for (unsigned round = 0; round < 100; round++) {
+		for (unsigned i = 0; i < 100; i++) {
+			in.spi = 0x10000 + i;
+			added += sad_in_add(&rig.dp->sad, &in) == 0;
+			sad_in_del(&rig.dp->sad, &in);
+		}
+		rcu_quiescent(&rig.dp->rcu, 0);
+	}
+	CU_ASSERT(added == 10000);
+}
+
+/* Families share the tables without colliding: an IPv4 address is mapped, not embedded. */
+static void test_families(void)
+{
+	struct ip_addr four = rig_addr("1.2.3.4"), six = rig_addr("102:304::"),
+		       mapped = rig_addr("::ffff:1.2.3.4");
+	uint8_t a[TABLE_ADDR_BYTES], b[TABLE_ADDR_BYTES], c[TABLE_ADDR_BYTES];
+
+	table_key_addr(a, &four);
+	table_key_addr(b, &six);
+	table_key_addr(c, &mapped);
+	CU_ASSERT(memcmp(a, b, sizeof a) != 0);
+	CU_ASSERT(memcmp(a, c, sizeof a) == 0);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"inbound lookup", test_lookup},
+		{"home addresses", test_homes},
+		{"places come back", test_places_come_back},
+		{"families", test_families},
+		{NULL, NULL},
+	};
+	int ret;
+
+	rig_open(&rig, 1, 512);
+	rcu_online(&rig.dp->rcu, 0);
+	ret = unit_run("dataplane: sad", cases);
+	rig_close(&rig);
+	return ret;
+}
