@@ -54,13 +54,33 @@ static void agent_rrq_seen(void *arg, const struct siu_rrq_seen *seen)
 	n_seen++;
 }
 
-static struct siu *agent_new(unsigned i)
+static struct siu_update bindings[4]; /* what the home agents have, for a SYNC */
+static unsigned n_bindings;
+
+static uint64_t agent_next_binding(void *arg, uint64_t cursor, struct siu_update *update)
+{
+	if (arg != &agents[0] || cursor >= n_bindings)
+		return 0;
+	*update = bindings[cursor];
+	return cursor + 1;
+}
+
+static struct siu *agent_new(unsigned i, uint32_t boot_epoch)
 {
 	static const uint8_t secret[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 	const struct siu_callbacks callbacks = {
-		.send = agent_send, .ack = agent_ack, .rrq_seen = agent_rrq_seen};
+		.send = agent_send,
+		.ack = agent_ack,
+		.rrq_seen = agent_rrq_seen,
+		.next_binding = agent_next_binding,
+	};
 	struct siu_config config = {
-		.role = SIU_HOME_AGENT, .local_id = 1 + i, .boot_epoch = 7, .max_pending = 16};
+
+		.role = SIU_HOME_AGENT,
+		.local_id = 1 + i,
+		.boot_epoch = boot_epoch,
+		.max_pending = 16,
+	};
 
 	siu_derive_keys(secret, sizeof secret, 1, &config.keys_out[0], &config.keys_in[0]);
 	return siu_new(&config, &callbacks, &agents[i]);
@@ -118,12 +138,12 @@ static void begin_with(bool disk)
 	open.tunnels = fx.tunnels;
 	open.handovers = fx.handovers;
 	open.state = fx.state;
-	n_acks = n_seen = taken = 0;
+	n_acks = n_seen = taken = n_bindings = 0;
 	if (siu_handler_open(&open, &handler, why, sizeof why) != 0)
 		abort();
 	dp_double.stamp_replies = true;
 	for (unsigned i = 0; i < 2; i++)
-		agents[i] = agent_new(i);
+		agents[i] = agent_new(i, 7);
 	run_ms(120); /* HELLOs: up */
 	forget_calls();
 	n_acks = 0;
@@ -610,6 +630,36 @@ static void test_expiry(void)
 	end();
 }
 
+/* A home agent that starts again says what it has; what it does not have is closed. */
+static void test_sync_sweeps(void)
+{
+	struct siu_update second = update_to(4, NULL, COA_B);
+	struct siu_update other = update_to(9, NULL, COA_A);
+	struct siu_handler_stats stats;
+
+	begin();
+	second.home_address = addr_of("10.1.0.11");
+	other.home_address = addr_of("10.1.1.10");
+	CU_ASSERT_EQUAL(move_to(3, NULL, COA_A), SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(send_update(&second), SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(send_from(1, &other), SIU_RESULT_OK);
+	bindings[0] = second; /* node1 is gone; node2 as it was */
+	n_bindings = 1;
+	siu_free(agents[0]);
+	agents[0] = agent_new(0, 8);
+	for (unsigned i = 0; i < 20; i++) {
+		run_ms(100);
+		forget_calls();
+		wait_for_disk(fixture_node(&fx, "node2")->written);
+	}
+	siu_handler_get_stats(handler, &stats);
+	CU_ASSERT_EQUAL(stats.swept, 1);
+	CU_ASSERT(path_of("node1")->flags & PATH_CLOSED);
+	CU_ASSERT(path_is_at("node2", COA_B));
+	CU_ASSERT(path_is_at("other1", COA_A)); /* another home agent's is not touched */
+	end();
+}
+
 static void test_unknown_source(void)
 {
 	const struct ip_addr stranger = addr_of("10.2.0.3");
@@ -668,6 +718,7 @@ int main(void)
 		{"deregistration, reply lost", test_deregister_reply_lost},
 		{"care-of address taken over", test_coa_taken_over},
 		{"lifetime", test_expiry},
+		{"SYNC sweeps", test_sync_sweeps},
 		{"unknown source", test_unknown_source},
 		{"times of a handover", test_handover_times},
 		{NULL, NULL},

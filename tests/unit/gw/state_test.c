@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Positions and epochs over a restart; the thread that commits. */
+#include "control/gw/state.h"
+
+#include "gw_fixture.h"
+#include "tests/unit/lib/unit.h"
+
+static char dir[256];
+
+static struct state *open_state(void)
+{
+	struct state *state = NULL;
+	char why[256] = "";
+
+	CU_ASSERT_EQUAL(state_open(dir, 16, AFTER_POWER_LOSS_STRICT, &state, why, sizeof why), 0);
+	CU_ASSERT_STRING_EQUAL(why, "");
+	return state;
+}
+
+static struct position some_position(uint64_t generation)
+{
+	return (struct position){
+		.generation = generation,
+		.coa = addr_of("198.51.100.7"),
+		.former_coa = addr_of("203.0.113.7"),
+		.remote = {.addr = addr_of("198.51.100.7"), .port = 4500},
+		.ends_real_ns = 1234567890123,
+		.closed = generation % 2 == 0,
+	};
+}
+
+static void wait_durable(const struct state *state, uint64_t number)
+{
+	for (unsigned i = 0; i < 5000 && state_durable(state) < number; i++)
+		usleep(1000);
+}
+
+static void test_restart(void)
+{
+	const struct ip_addr home = addr_of("10.1.0.10"), other = addr_of("10.1.0.11");
+	struct position position = some_position(5), back = {0};
+	struct state *state = open_state();
+	uint32_t epoch = state_boot_epoch(state);
+	uint64_t number;
+
+	CU_ASSERT(state_load(state, &home, &back) < 0);
+	CU_ASSERT_EQUAL(state_start(state), 0);
+	CU_ASSERT(state_write(state, &other, &position) != 0);
+	position.generation = 6;
+	number = state_write(state, &home, &position);
+	CU_ASSERT(number != 0);
+	wait_durable(state, number);
+	CU_ASSERT(state_durable(state) >= number);
+	state_close(state);
+
+	state = open_state();
+	CU_ASSERT(state_boot_epoch(state) > epoch);
+	CU_ASSERT_EQUAL(state_load(state, &home, &back), 0);
+	CU_ASSERT_EQUAL(back.generation, 6);
+	CU_ASSERT_EQUAL(back.closed, position.closed);
+	CU_ASSERT_EQUAL(back.ends_real_ns, position.ends_real_ns);
+	CU_ASSERT(ip_addr_equal(&back.coa, &position.coa));
+	CU_ASSERT(ip_addr_equal(&back.former_coa, &position.former_coa));
+	CU_ASSERT(ip_endpoint_equal(&back.remote, &position.remote));
+	state_close(state);
+}
+
+/* What was queued when the end came is written before the end. */
+static void test_close_writes(void)
+{
+	const struct ip_addr home = addr_of("10.1.0.12");
+	struct position position = some_position(9), back = {0};
+	struct state *state = open_state();
+
+	CU_ASSERT_EQUAL(state_start(state), 0);
+	CU_ASSERT(state_write(state, &home, &position) != 0);
+	state_close(state);
+	state = open_state();
+	CU_ASSERT_EQUAL(state_load(state, &home, &back), 0);
+	CU_ASSERT_EQUAL(back.generation, 9);
+	state_close(state);
+}
+
+static void test_queue_is_bounded(void)
+{
+	const struct ip_addr home = addr_of("10.1.0.13");
+	struct position position = some_position(1);
+	struct state *state = open_state();
+	uint64_t last = 0;
+
+	CU_ASSERT_EQUAL(state_room(state), STATE_QUEUE_MAX);
+	for (unsigned i = 0; i < STATE_QUEUE_MAX; i++) {
+		uint64_t number = state_write(state, &home, &position);
+
+		if (number <= last)
+			CU_FAIL("numbers must rise");
+		last = number;
+	}
+	CU_ASSERT_EQUAL(state_room(state), 0);
+	CU_ASSERT_EQUAL(state_write(state, &home, &position), 0);
+	CU_ASSERT(state_durable(state) < last);
+	CU_ASSERT_EQUAL(state_start(state), 0);
+	wait_durable(state, last);
+	CU_ASSERT_EQUAL(state_durable(state), last);
+	CU_ASSERT_EQUAL(state_room(state), STATE_QUEUE_MAX);
+	state_close(state);
+}
+
+static void test_epochs_rise(void)
+{
+	struct state *state = open_state();
+	uint32_t boot = state_boot_epoch(state), one = 0, two = 0;
+
+	CU_ASSERT_EQUAL(state_take_epoch(state, 1, &one), 0);
+	CU_ASSERT_EQUAL(state_take_epoch(state, 2, &two), 0);
+	CU_ASSERT(one >= boot + 1);
+	CU_ASSERT(two >= one + 2);
+	state_close(state);
+}
+
+static void test_cannot_open(void)
+{
+	struct state *state = open_state(), *second = NULL;
+	char why[256] = "";
+
+	CU_ASSERT(state_open(dir, 16, AFTER_POWER_LOSS_STRICT, &second, why, sizeof why) < 0);
+	CU_ASSERT(why[0] != '\0'); /* a line for the operator */
+	state_close(state);
+	CU_ASSERT(state_open("/proc/nowhere", 16, AFTER_POWER_LOSS_STRICT, &second, why,
+			  sizeof why) < 0);
+	CU_ASSERT_PTR_NULL(second);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"restart", test_restart},
+		{"close writes", test_close_writes},
+		{"the queue is bounded", test_queue_is_bounded},
+		{"epochs rise", test_epochs_rise},
+		{"cannot open", test_cannot_open},
+		{NULL, NULL},
+	};
+	int code;
+
+	snprintf(dir, sizeof dir, "%s/state", fixture_folder());
+	code = unit_run("gw/state", cases);
+	fixture_remove_folder();
+	return code;
+}
