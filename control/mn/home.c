@@ -27,7 +27,16 @@ void home_init(struct home *home, struct loop *loop, const struct ip_addr *home_
 		.home_agent = *home_agent,
 		.reply = reply,
 		.arg = arg,
-		.fd = -1};
+		.fd = -1,
+		.arp_fd = -1};
+}
+
+void home_fini(struct home *home)
+{
+	home_leave(home);
+	if (home->arp_fd >= 0)
+		close(home->arp_fd);
+	home->arp_fd = -1;
 }
 
 static void on_readable(void *arg, int fd, uint32_t epoll_events)
@@ -87,7 +96,7 @@ int home_send(struct home *home, const uint8_t *rrq, size_t len)
 	return send(home->fd, rrq, len, 0) < 0 ? -errno : 0;
 }
 
-int home_announce(const struct home *home)
+int home_announce(struct home *home)
 {
 	struct sockaddr_ll to = {.sll_family = AF_PACKET,
 		.sll_protocol = htons(ETH_P_ARP),
@@ -101,16 +110,16 @@ int home_announce(const struct home *home)
 		.arp_pln = 4,
 		.arp_op = htons(ARPOP_REQUEST), /* RFC 5944 4.6: sender and target are the same */
 	};
-	int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int err = 0;
 
-	if (fd < 0)
+	if (home->arp_fd < 0) /* protocol 0: it receives nothing */
+		home->arp_fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (home->arp_fd < 0)
 		return -errno;
 	memcpy(arp.arp_sha, home->mac, sizeof arp.arp_sha);
 	memcpy(arp.arp_spa, home->home_address.bytes, sizeof arp.arp_spa);
 	memcpy(arp.arp_tpa, home->home_address.bytes, sizeof arp.arp_tpa);
-	if (sendto(fd, &arp, sizeof arp, 0, (const struct sockaddr *)&to, sizeof to) < 0)
-		err = -errno;
-	close(fd);
-	return err;
+	return sendto(home->arp_fd, &arp, sizeof arp, 0, (const struct sockaddr *)&to, sizeof to) <
+			       0
+		       ? -errno
+		       : 0;
 }

@@ -20,16 +20,18 @@ struct home {
 	struct ip_addr home_address, home_agent;
 	home_reply_fn *reply;
 	void *arg;
-	int fd; /* -1: not at home */
+	int fd;     /* -1: not at home */
+	int arp_fd; /* -1: not open; kept, since closing a packet socket takes ms */
 	int ifindex;
 	uint8_t mac[6];
 };
 
 void home_init(struct home *home, struct loop *loop, const struct ip_addr *home_address,
 	const struct ip_addr *home_agent, home_reply_fn *reply, void *arg);
+void home_fini(struct home *home);
 /* 0 or -errno; ifindex and mac: of the interface on the home link. */
 int home_enter(struct home *home, int ifindex, const uint8_t mac[6]);
 void home_leave(struct home *home);
 int home_send(struct home *home, const uint8_t *rrq, size_t len); /* 0 or -errno */
-int home_announce(const struct home *home);                       /* gratuitous ARP; 0 or -errno */
+int home_announce(struct home *home);                             /* gratuitous ARP; 0 or -errno */
 #endif

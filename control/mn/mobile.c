@@ -416,7 +416,7 @@ int mobile_open(struct mobile *m, struct loop *loop, struct mn_conf *conf, struc
 		.counters = counters,
 		.tun_fd = -1,
 		.advert.fd = -1,
-		.home.fd = -1,
+		.home = {.fd = -1, .arp_fd = -1},
 		.event_ns = clock_mono_ns()};
 	init_parts(m);
 	m->registration_timer = loop_timer_new(loop, pump, m);
@@ -442,7 +442,7 @@ void mobile_close(struct mobile *m)
 		routes_home(&m->routes);
 	netlink_close(m->nl);
 	advert_close(&m->advert);
-	home_leave(&m->home);
+	home_fini(&m->home);
 	tunnel_close(m->tunnel);
 	if (m->tun_fd >= 0)
 		close(m->tun_fd);
