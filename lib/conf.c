@@ -75,6 +75,7 @@ void conf_error(struct conf_group *group, const char *key, const char *format, .
 	const config_setting_t *place = key != NULL ? find(group, key) : NULL;
 	char what[512];
 	char text[768];
+	unsigned line = 0;
 	va_list args;
 
 	va_start(args, format);
@@ -88,8 +89,11 @@ void conf_error(struct conf_group *group, const char *key, const char *format, .
 			what);
 	if (place == NULL)
 		place = group->setting;
-	conf_add_error(group->conf, place != NULL ? config_setting_source_file(place) : NULL,
-		place != NULL ? config_setting_source_line(place) : 0, text);
+	/* What is missing in the file as a whole has no line: the first one stands for it. */
+	if (place != NULL)
+		line = config_setting_is_root(place) ? 1 : config_setting_source_line(place);
+	conf_add_error(
+		group->conf, place != NULL ? config_setting_source_file(place) : NULL, line, text);
 }
 
 bool conf_report(const struct conf *conf)
