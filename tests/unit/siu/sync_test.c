@@ -4,6 +4,8 @@
  * order, with restarts in the middle: in the end both sides hold the same. siu/README.md section 6.
  */
 #include "siu/sync.h"
+
+#include "siu/auth.h"
 #include "tests/unit/lib/unit.h"
 #include "tests/unit/siu/sim.h"
 
@@ -252,6 +254,124 @@ static void test_refusals(void)
 	sim_free(sim);
 }
 
+static void inject_step(
+	struct sim *sim, bool to_gw, uint64_t sequence, const struct siu_sync_message *message)
+{
+	struct siu_key ha_to_gw, gw_to_ha;
+	uint8_t datagram[SIU_DATAGRAM_MAX];
+	struct wire_out w = wire_into(datagram, sizeof datagram);
+	struct siu_header header = {.version = 1,
+		.type = SIU_SYNC,
+		.key_id = 1,
+		.epoch = to_gw ? 1 : 100,
+		.sequence = sequence,
+		.peer_epoch = to_gw ? 100 : 1,
+		.count = 1};
+
+	wire_put_room(&w, SIU_HEADER_BYTES);
+	CU_ASSERT_TRUE(siu_sync_encode(&w, message));
+	header.length = (uint16_t)(wire_written(&w) + SIU_TAG_BYTES);
+	siu_header_encode(datagram, &header);
+	sim_keys(&ha_to_gw, &gw_to_ha);
+	CU_ASSERT_EQUAL(siu_auth_seal(to_gw ? &ha_to_gw : &gw_to_ha, datagram, header.length), 0);
+	sim_inject(sim, to_gw, datagram, header.length);
+}
+
+/* What the gateway makes of each step, one after the other; id 1 was begun and ended before. */
+static void test_steps_at_the_gateway(void)
+{
+	static const struct {
+		const char *name;
+		struct siu_sync_message message;
+		unsigned begins, ends; /* so far */
+		int answer, result;    /* step of the answer, -1: none */
+	} rows[] = {
+		{"repeated END", {1, SIU_SYNC_END, 0}, 1, 1, SIU_SYNC_END_ACK, 0},
+		{"repeated BEGIN", {1, SIU_SYNC_BEGIN, 0}, 1, 1, SIU_SYNC_BEGIN_ACK, 0},
+		{"END without BEGIN", {2, SIU_SYNC_END, 0}, 1, 1, SIU_SYNC_END_ACK, 138},
+		{"BEGIN", {3, SIU_SYNC_BEGIN, 0}, 2, 1, SIU_SYNC_BEGIN_ACK, 0},
+		{"BEGIN again", {3, SIU_SYNC_BEGIN, 0}, 2, 1, SIU_SYNC_BEGIN_ACK, 0},
+		{"older BEGIN", {2, SIU_SYNC_BEGIN, 0}, 2, 1, -1, 0},
+		{"older END", {1, SIU_SYNC_END, 0}, 2, 1, SIU_SYNC_END_ACK, 138},
+		{"newer BEGIN instead", {4, SIU_SYNC_BEGIN, 0}, 3, 1, SIU_SYNC_BEGIN_ACK, 0},
+		{"END of the one before", {3, SIU_SYNC_END, 0}, 3, 1, SIU_SYNC_END_ACK, 138},
+		{"END", {4, SIU_SYNC_END, 0}, 3, 2, SIU_SYNC_END_ACK, 0},
+		{"END again", {4, SIU_SYNC_END, 0}, 3, 2, SIU_SYNC_END_ACK, 0},
+		{"an answer", {5, SIU_SYNC_BEGIN_ACK, 0}, 3, 2, -1, 0},
+		{"an unknown step", {5, 9, 0}, 3, 2, -1, 0},
+		{"id 0", {0, SIU_SYNC_BEGIN, 0}, 3, 2, -1, 0},
+		{"END of id 0", {0, SIU_SYNC_END, 0}, 3, 2, SIU_SYNC_END_ACK, 138},
+	};
+	struct sim *sim = unlike(11);
+
+	CU_ASSERT_TRUE(sim_settle(sim));
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		unsigned before = sim->n_to_ha[SIU_SYNC];
+		const uint8_t *body = sim->last_to_ha[SIU_SYNC].bytes + SIU_HEADER_BYTES;
+
+		inject_step(sim, true, 500 + i, &rows[i].message);
+		siu_tick(sim->gw, sim->now_ns);
+		CHECK_ROW(rows[i].name, sim->sync_begins == rows[i].begins);
+		CHECK_ROW(rows[i].name, sim->sync_ends == rows[i].ends);
+		CHECK_ROW(rows[i].name,
+			sim->n_to_ha[SIU_SYNC] == before + (rows[i].answer >= 0 ? 1 : 0));
+		if (rows[i].answer < 0)
+			continue;
+		CHECK_ROW(rows[i].name, wire_load_u32(body + 4) == rows[i].message.id);
+		CHECK_ROW(rows[i].name, body[8] == rows[i].answer);
+		CHECK_ROW(rows[i].name, wire_load_u16(body + 10) == rows[i].result);
+	}
+	sim_free(sim);
+}
+
+/* What the home agent makes of answers: only the present one of the present step counts. */
+static void test_answers_at_the_home_agent(void)
+{
+	static const struct {
+		const char *name;
+		struct siu_sync_message answer;
+		bool moves_on;
+	} rows[] = {
+		{"as it should be", {1, SIU_SYNC_BEGIN_ACK, 0}, true},
+		{"other id", {2, SIU_SYNC_BEGIN_ACK, 0}, false},
+		{"other step", {1, SIU_SYNC_END_ACK, 0}, false},
+		{"a step of its own", {1, SIU_SYNC_BEGIN, 0}, false},
+		{"refused", {1, SIU_SYNC_BEGIN_ACK, SIU_RESULT_RESYNC_NEEDED}, false},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct sim *sim = unlike(12);
+
+		while (sim->n_to_gw[SIU_SYNC] == 0)
+			sim_run(sim, 10 * NS_PER_US);
+		sim->cut = true;
+		inject_step(sim, false, 500, &rows[i].answer);
+		siu_tick(sim->ha, sim->now_ns);
+		CHECK_ROW(rows[i].name, (sim->n_to_gw[SIU_UPDATE] > 0) == rows[i].moves_on);
+		sim->cut = false;
+		CHECK_ROW(rows[i].name, sim_settle(sim));
+		CHECK_ROW(rows[i].name, sim_agrees(sim));
+		sim_free(sim);
+	}
+}
+
+/* The gateway does not know the SYNC any more that is ended: another one. */
+static void test_end_refused(void)
+{
+	const struct siu_sync_message newer = {2, SIU_SYNC_BEGIN, 0};
+	struct sim *sim = unlike(13);
+
+	sim->ack_delay_ns = 5 * NS_PER_MS;
+	while (!sim->in_sync)
+		sim_run(sim, 10 * NS_PER_US);
+	inject_step(sim, true, 500, &newer);
+	CU_ASSERT_TRUE(sim_settle(sim));
+	CU_ASSERT_TRUE(sim->sync_begins == 2 && sim->sync_ends == 1 && sim_agrees(sim));
+	/* BEGIN 1, END 1, BEGIN 2, END 2 at least. */
+	CU_ASSERT_TRUE(sim_stats(sim->ha).syncs == 1 && sim->n_to_gw[SIU_SYNC] >= 4);
+	sim_free(sim);
+}
+
 /* A fifth of all datagrams lost, the rest in any order, restarts and moves on top. */
 static void test_storm(void)
 {
@@ -295,6 +415,9 @@ int main(void)
 		{"restarts in the middle", test_restarts_in_the_middle},
 		{"interrupted", test_interrupted},
 		{"refusals", test_refusals},
+		{"steps at the gateway", test_steps_at_the_gateway},
+		{"answers at the home agent", test_answers_at_the_home_agent},
+		{"END refused", test_end_refused},
 		{"20 % loss, reordering, restarts", test_storm},
 		{NULL, NULL},
 	};
