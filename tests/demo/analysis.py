@@ -62,7 +62,7 @@ class Steps:
 
 
 def registration(inner, kind):
-    """(home address, CoA or "", code or lifetime, Identification) of an RRQ or RRP in a datagram."""
+    """(home address, CoA or "", code or lifetime, Identification) of an RRQ or RRP."""
     packet = pcap.parse_ip(inner)
     if not packet or packet.proto != pcap.UDP or len(packet.payload) < 8 + 20:
         return None
@@ -150,7 +150,9 @@ def check_away(move, end, outside, siu):
         return steps
     steps.swap = to_new[0]
     if steps.swap < steps.siu:
-        early = sum(1 for d in outside.down if d[1] == move.care_of and move.lost <= d[0] < steps.siu)
+        early = sum(
+            1 for d in outside.down if d[1] == move.care_of and move.lost <= d[0] < steps.siu
+        )
         say(f"{early} packets went to the new address before the SIU")
     for at, dst, _ in outside.rrp:
         if move.new <= at < end and dst != move.care_of:
@@ -364,21 +366,28 @@ class Figures:
     tcp_before: float = 0.0  # bit/s
 
 
-def figures(move, until, steps, down, up, goodput, one_way):
-    """until: when the link that the move led to is lost; one_way: ns of the visited link."""
+def cut(flow, lost, one_way):
+    """What was sent later than this may have been on the wire when the link was lost."""
+    delays = flow.delays(lost - 1000 * MS, lost - one_way)
+    return lost - max([one_way, *delays]) - 2 * MS
+
+
+def figures(move, until, steps, down, up, goodput, one_way, one_way_before):
+    """until: when the link that the move led to is lost; one_way: ns of that link."""
     done = steps.rrp or steps.ack or move.new
-    safe = until - one_way - 2 * MS  # what is sent later may be on the wire when the link is cut
+    safe = cut(down, until, one_way)
+    safe_up = cut(up, until, one_way)
     arrived = down.first_after(move.new)
     delays = down.delays(done, safe) or [0]
-    delays_up = up.delays(done, safe) or [0]
+    delays_up = up.delays(done, safe_up) or [0]
     result = Figures(
         unavoidable=(move.new - move.lost) / MS,
         gap=(arrived - move.new) / MS if arrived else float("inf"),
         round_trip=(statistics.median(delays) + statistics.median(delays_up)) / MS,
-        lost_unavoidable=down.lost(move.lost - one_way - 2 * MS, move.new),
+        lost_unavoidable=down.lost(cut(down, move.lost, one_way_before), move.new),
         lost_handover=down.lost(move.new, done),
         lost_after=down.lost(done, safe),
-        lost_up=up.lost(steps.rrq or done, safe),
+        lost_up=up.lost(steps.rrq or done, safe_up),
     )
     result.tcp_before = goodput.between(move.lost - 1000 * MS, move.lost)
     if result.tcp_before:

@@ -69,7 +69,10 @@ def drive(world, places, stay_s, rate, watch):
     pings = world.start_pings(PING_MS)
     bulk = lab.start(
         "corr",
-        ["iperf3", "-c", node.home_address, "-t", int(seconds) + 1, "-b", rate, "-l", "8K", "--forceflush"],
+        [
+            "iperf3", "-c", node.home_address, "-t", int(seconds) + 1, "-b", rate, "-l", "8K",
+            "--forceflush",
+        ],
     )
     time.sleep(SETTLE_S)
     moves, former = [], ""
@@ -193,7 +196,7 @@ def draw(path, moves, steps, down, goodput, begin, end):
     ]
     curve = [(at / second, rate / 1e6) for at, rate in goodput.bins(begin, end)]
     rows = [
-        ("one-way delay to the node, lost packets in red", max([d for _, d in delays] + [50]), "ms"),
+        ("one-way delay to the node, lost in red", max([d for _, d in delays] + [50]), "ms"),
         ("TCP goodput", max([r for _, r in curve] + [1]), "Mbit/s"),
     ]
     for number, (label, top, unit) in enumerate(rows):
@@ -229,7 +232,9 @@ def evaluate(world, captures, moves, end, one_way):
     goodput = analysis.Goodput(progress)
     until = [m.lost for m in moves[1:]] + [end]
     figures = [
-        analysis.figures(m, u, s, down, up, goodput, one_way if m.care_of else 0)
+        analysis.figures(
+            m, u, s, down, up, goodput, one_way if m.care_of else 0, one_way if m.former else 0
+        )
         for m, u, s in zip(moves, until, steps)
     ]
     faults = [f"move {i}: {f}" for i, s in enumerate(steps, 1) for f in s.faults]
@@ -289,7 +294,7 @@ def parse_options():
     parser.add_argument("--out", help="folder of demo.svg and demo.json (the build folder)")
     parser.add_argument("--moves", type=int, default=4, help="movements, the last one home (4)")
     parser.add_argument("--stay", type=float, default=4.0, help="s in each network (4)")
-    parser.add_argument("--rate", default="10M", help="of the bulk transfer, as iperf3 has it (10M)")
+    parser.add_argument("--rate", default="10M", help="of the bulk transfer, for iperf3 (10M)")
     parser.add_argument("--delay", type=float, default=20, help="one-way, ms (20)")
     parser.add_argument("--keep", action="store_true", help="copy captures to the output folder")
     parser.add_argument("--strict", action="store_true", help="a missed bar is an error, too")

@@ -39,7 +39,8 @@ def run(*argv, data=None, check=True):
     """A short command; its output, or LabError with what it said."""
     done = subprocess.run(argv, input=data, capture_output=True, text=True, timeout=60)
     if check and done.returncode != 0:
-        raise LabError(f"{' '.join(argv)}: {done.returncode}: {done.stdout}{done.stderr}{data or ''}")
+        said = done.stdout + done.stderr + (data or "")
+        raise LabError(f"{' '.join(argv)}: {done.returncode}: {said}")
     return done.stdout
 
 

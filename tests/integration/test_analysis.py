@@ -199,14 +199,15 @@ def test_flows_and_figures():
     steps = analysis.Steps(rrq=T + 20 * MS, rrp=T + 21 * MS)
     progress = [(T + n * 10 * MS, 10000) for n in range(-200, 200) if not -2 <= n < 20]
     goodput = analysis.Goodput(progress)
-    result = analysis.figures(MOVE, T + 1900 * MS, steps, down, up, goodput, 20 * MS)
+    result = analysis.figures(MOVE, T + 1900 * MS, steps, down, up, goodput, 20 * MS, 20 * MS)
     assert result.unavoidable == 5
     assert result.gap == 42 and result.round_trip == 40
     assert result.lost_unavoidable == 12 and result.lost_handover == 11
     assert result.lost_after == 0 and result.lost_up == 0
     assert 200 <= result.tcp_back <= 240  # window of 50 ms that ends there
     del down.received[500]
-    assert analysis.figures(MOVE, T + 1900 * MS, steps, down, up, goodput, 20 * MS).lost_after == 1
+    result = analysis.figures(MOVE, T + 1900 * MS, steps, down, up, goodput, 20 * MS, 20 * MS)
+    assert result.lost_after == 1
 
 
 def test_reordered_and_repeated():

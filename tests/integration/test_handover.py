@@ -75,8 +75,8 @@ def test_roaming(world, reverse_tunnel):
     goodput = analysis.Goodput([])
     until = [m.lost for m in moves[1:]] + [end]
     for move, step, then in zip(moves, steps, until):
-        one_way = 20 * analysis.MS if move.care_of else 0
-        figures = analysis.figures(move, then, step, down, up, goodput, one_way)
+        delays = [20 * analysis.MS if coa else 0 for coa in (move.care_of, move.former)]
+        figures = analysis.figures(move, then, step, down, up, goodput, *delays)
         assert figures.lost_after == 0, (move.place, figures)
         assert down.first_after(move.new) and figures.gap < 1000
     assert world.reaches(3) == 3

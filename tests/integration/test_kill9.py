@@ -57,14 +57,13 @@ def answered_after(traffic, world, at_ns, seconds):
 
 def restart(world, name):
     """kill -9 and start again; the time of the ready line in ns."""
-    program = {"roamgate": world.gateway, "roamgate-ha": world.home_agent, "roamgate-mn": world.mobile}
-    program[name].kill()
-    start = {
-        "roamgate": world.start_gateway,
-        "roamgate-ha": world.start_home_agent,
-        "roamgate-mn": world.start_mobile,
-    }
-    again = start[name]()
+    program, start = {
+        "roamgate": (world.gateway, world.start_gateway),
+        "roamgate-ha": (world.home_agent, world.start_home_agent),
+        "roamgate-mn": (world.mobile, world.start_mobile),
+    }[name]
+    program.kill()
+    again = start()
     return int(again.wait_line(rf"^{name}: ready")[0] * 1e9)
 
 

@@ -130,7 +130,8 @@ def test_uplink(border, number, size):
     text = (bytes(range(256)) * 6)[:size]
     with Counted(border):
         (packet,) = uplink(border, peer.seal(peer.data(text)), count=1)
-    assert packet.raw == bytes(peer.data(text, ttl=63))  # TTL lower by one, with a right checksum, all else untouched
+    # TTL lower by one, with a right checksum, all else untouched
+    assert packet.raw == bytes(peer.data(text, ttl=63))
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -283,7 +284,9 @@ def test_pad_length_beyond_the_packet(border, peer):
         refused(border, pcap.ip(peer.care_of, OUTSIDE, pcap.ESP, low + b"padding1" + sealed))
 
 
-@pytest.mark.parametrize("next_header, verdict", [(59, "dummy"), (6, "bad_padding"), (41, "bad_padding")])
+@pytest.mark.parametrize(
+    "next_header, verdict", [(59, "dummy"), (6, "bad_padding"), (41, "bad_padding")]
+)
 def test_next_header(border, peer, next_header, verdict):
     peer.sequence += 1
     payload = peer.node.up.seal(

@@ -380,7 +380,7 @@ class World(Site):
     """The whole scenario of the drawing above, with any of the three programs running."""
 
     def __init__(self, build, delay_ms=20, relay=(), inside_relay=()):
-        """relay, inside_relay: more options of the relays before the node and before the home agent."""
+        """relay, inside_relay: options of the relays before the node and the home agent."""
         super().__init__(build)
         lab = self.lab
         self.node = self.nodes[0]
@@ -415,7 +415,11 @@ class World(Site):
             f"addr add {CORRESPONDENT}/24 dev eth0",
             f"route add 10.1.0.0/16 via {HOME_AGENT_INSIDE}",
         )
-        lab.ip("ha", f"addr add {HOME_AGENT_INSIDE}/24 dev in0", f"addr add {HOME_AGENT}/24 dev home0")
+        lab.ip(
+            "ha",
+            f"addr add {HOME_AGENT_INSIDE}/24 dev in0",
+            f"addr add {HOME_AGENT}/24 dev home0",
+        )
         lab.ip("net", f"addr add {OUTSIDE_ROUTER}/24 dev gwo1")
         self.relays = {}
         for name, namespace in (("A", "ra"), ("B", "rb")):
