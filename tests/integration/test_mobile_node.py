@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import struct
 import time
 
 import lab as laboratory
@@ -255,6 +256,35 @@ def test_home(away):
     away.move("B")
     away.wait_registration("registered")
     assert away.ping(3) == 3
+
+
+def advertise(site, source, sequence, to="224.0.0.1"):
+    """A foreign agent's advertisement with R bit and care-of address (RFC 5944 section 2.1)."""
+    body = struct.pack(">BBHBBH", 9, 16, 0, 1, 2, 30) + socket.inet_aton(source) + bytes(4)
+    body += struct.pack(">BBHHH", 16, 10, sequence, 600, 0x9000) + socket.inet_aton(source)
+    body = body[:2] + struct.pack(">H", pcap.checksum(body)) + body[4:]
+    datagram = pcap.ip(source, to, pcap.ICMP, body, ttl=1)
+    wire = site.lab.packet_socket("net", "va1")
+    mac = b"\x01\x00\x5e\x00\x00\x01" if to == "224.0.0.1" else site.lab.mac("mn", "va0")
+    wire.send(pcap.ethernet(mac, site.lab.mac("net", "va1"), datagram))
+    wire.close()
+
+
+def test_agent_advertisements(away):
+    """Another agent on the link: registers anew, with the node's own address, not the agent's."""
+    gateway = away.gateway
+    time.sleep(1.1)  # a registration younger than a second is not repeated
+    before = len(gateway.requests)
+    advertise(away, "198.51.100.2", 300)
+    advertise(away, "198.51.100.2", 301)
+    advertise(away, "198.51.100.3", 7, to=A)  # unicast is not taken
+    time.sleep(0.2)
+    assert len(gateway.requests) == before
+    advertise(away, "198.51.100.3", 7)
+    gateway.wait(lambda: len(gateway.requests) > before, 2, "a new registration")
+    assert {r.care_of for r in gateway.requests} == {A}
+    assert gateway.requests[-1].number > gateway.requests[before - 1].number
+    away.wait_registration("registered")
 
 
 def test_starts_at_home(site):
