@@ -41,7 +41,7 @@ static inline int unit_run(const char *suite_name, const struct unit_case *cases
 /* A check inside a table: the message names the row. */
 #define CHECK_ROW(row, condition)                                                          \
 	do {                                                                               \
-		char text_[256];                                                           \
+		char text_[1024];                                                          \
 		snprintf(text_, sizeof text_, "[%s] %s", row, #condition);                 \
 		CU_assertImplementation((condition) ? CU_TRUE : CU_FALSE, __LINE__, text_, \
 			__FILE__, "", CU_FALSE);                                           \
