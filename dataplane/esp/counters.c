@@ -1,114 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How this works: the file is a header page and then slot pages, each cut into slots of one size
- * (its class); what a page holds is said in the page itself, so that no slot has to be trusted to
+ * (its kind); what a page holds is said in the page itself, so that no slot has to be trusted to
  * find the next. A slot whose id is all zero is free. The whole capacity is mapped once, sparse:
- * pages come into being when a class runs out of free slots, nothing ever moves.
+ * pages come into being when a kind runs out of free slots, nothing ever moves.
  *
- * In memory beside it: a hash table from id to slot and a stack of free slots for each class, both
- * rebuilt when the file is opened.
+ * In memory beside it: a hash table from id to slot and a stack of free slots for each kind, both
+ * rebuilt when the file is opened (counters_file.c).
  *
  * After kill -9 the file is as the last store left it (signal fences keep the compiler from
- * reordering; the kernel sees stores in order), so the order of stores is the order of
- * safety: a slot is filled before it gets its id, a page is headed before it is counted.
- * After power loss (another boot id, not marked clean) pages may be old, new or blank, each on its
- * own; a slot's first 64 bytes lie in one disk sector and are never torn.
+ * reordering; the kernel sees stores in order), so the order of stores is the order of safety: a
+ * slot is filled before it gets its id, a page is headed before it is counted.
  */
-#include "dataplane/esp/counters.h"
-
+#include "dataplane/esp/counters_layout.h"
 #include "lib/wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define PAGE_BYTES 4096u
-#define GRANULE_BYTES 64u /* slots are whole cache lines */
-#define FILE_VERSION 1
 #define PAGES_AHEAD 16u /* allocated on disk at a time */
-#define BOOT_ID_BYTES 40
-#define BOOT_ID_PATH "/proc/sys/kernel/random/boot_id"
 
-static const char file_magic[8] = "RGCOUNT";
-static const char page_magic[8] = "RGSLOTS";
+/* Outbound SAs, then windows up to 129, 385, 897, 1921, 3969 and 4096. */
+const uint32_t counters_kind_words[N_KINDS] = {0, 4, 8, 16, 32, 64, 128};
 
-struct file_header { /* host order: the file does not leave the machine */
-	char magic[8];
-	uint32_t version;
-	uint32_t clean; /* 1: closed in order, live values are on disk */
-	char boot_id[BOOT_ID_BYTES];
-	_Atomic(uint32_t) n_pages; /* slot pages that were headed */
-};
-
-struct page_header {
-	char magic[8];
-	uint32_t n_words; /* of each slot in the page */
-	uint8_t reserved[GRANULE_BYTES - 12];
-};
-static_assert(sizeof(struct page_header) == GRANULE_BYTES, "first granule of a page");
-
-/* n_words of outbound SAs, then of windows up to 128 (and 64), 384, 896, 1920, 3968, 4096. */
-static const uint32_t class_words[] = {0, 4, 8, 16, 32, 64, 128};
-#define N_CLASSES (sizeof class_words / sizeof class_words[0])
-
-struct stack { /* of granule numbers */
-	uint32_t *items;
-	uint32_t n, room;
-};
-
-struct counters {
-	pthread_mutex_t lock; /* guards all but the slots' own atomics */
-	int fd;
-	uint8_t *map;
-	size_t map_bytes;
-	struct file_header *header;
-	uint32_t pages_max;
-	uint32_t pages_allocated; /* on disk, so that a store cannot fail for want of space */
-	uint32_t capacity;        /* slots */
-	uint32_t n_slots;         /* with an id */
-	uint32_t *table;          /* granule numbers by id, 0: empty; open addressing */
-	uint32_t table_mask;
-	uint32_t sync_at; /* where the next counters_sync() goes on in the table */
-	struct stack free_slots[N_CLASSES];
-	struct stack blank_pages; /* counted, but their header was lost with the power */
-};
-
-static char boot_id_for_test[BOOT_ID_BYTES];
-
-void counters_set_boot_id_test(const char *boot_id)
-{
-	snprintf(boot_id_for_test, sizeof boot_id_for_test, "%s", boot_id == NULL ? "" : boot_id);
-}
-
-static int boot_id_read(char boot_id[BOOT_ID_BYTES])
-{
-	ssize_t len;
-	int fd;
-
-	memset(boot_id, 0, BOOT_ID_BYTES);
-	if (boot_id_for_test[0] != 0) {
-		memcpy(boot_id, boot_id_for_test, BOOT_ID_BYTES);
-		return 0;
-	}
-	fd = open(BOOT_ID_PATH, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	len = read(fd, boot_id, BOOT_ID_BYTES - 1);
-	close(fd);
-	return len > 0 ? 0 : -EIO;
-}
-
-/* --- sizes and places ---------------------------------------------------------------------------
- */
+/* Sizes and places. */
 
 /* Every number of the window lies in one of this many words, and one word is spare, so that the
  * common move of the right edge clears only what is outside (replay.c). */
@@ -117,69 +34,37 @@ static uint32_t words_needed(uint32_t window)
 	return (window + REPLAY_WORD_BITS - 2) / REPLAY_WORD_BITS + 2;
 }
 
-static size_t class_of_window(uint32_t window)
+size_t counters_kind_of_window(uint32_t window)
 {
-	size_t class = window == 0 ? 0 : 1;
+	size_t kind = window == 0 ? 0 : 1;
 
-	while (window != 0 && class_words[class] < words_needed(window))
-		class ++;
-	return class;
+	while (window != 0 && counters_kind_words[kind] < words_needed(window))
+		kind++;
+	return kind;
 }
 
-static size_t class_of_words(uint32_t n_words)
+size_t counters_kind_of_words(uint32_t n_words)
 {
-	size_t class = 0;
+	size_t kind = 0;
 
-	while (class < N_CLASSES && class_words[class] != n_words)
-		class ++;
-	return class;
+	while (kind < N_KINDS && counters_kind_words[kind] != n_words)
+		kind++;
+	return kind;
 }
 
-static uint32_t slot_granules(size_t class)
+uint32_t counters_slot_granules(size_t kind)
 {
-	size_t bytes = sizeof(struct counter_slot) + class_words[class] * sizeof(uint64_t);
+	size_t bytes = sizeof(struct counter_slot) + counters_kind_words[kind] * sizeof(uint64_t);
 
 	return (uint32_t)((bytes + GRANULE_BYTES - 1) / GRANULE_BYTES);
 }
 
-static uint32_t slots_per_page(size_t class)
+uint32_t counters_slots_per_page(size_t kind)
 {
-	return (PAGE_BYTES / GRANULE_BYTES - 1) / slot_granules(class);
+	return (PAGE_BYTES / GRANULE_BYTES - 1) / counters_slot_granules(kind);
 }
 
-/* A class gets a page only when it has no free slot, so this many pages are always enough. */
-static uint32_t pages_for(uint32_t capacity)
-{
-	uint32_t pages = 0;
-
-	for (size_t class = 0; class < N_CLASSES; class ++)
-		pages += capacity / slots_per_page(class) + 1;
-	return pages;
-}
-
-static void *at_granule(const struct counters *counters, uint32_t granule)
-{
-	return counters->map + (size_t)granule * GRANULE_BYTES;
-}
-
-static uint32_t granule_of(const struct counters *counters, const struct counter_slot *slot)
-{
-	return (uint32_t)((size_t)((const uint8_t *)slot - counters->map) / GRANULE_BYTES);
-}
-
-static uint32_t page_granule(uint32_t page) /* page 0 is the first behind the file header */
-{
-	return (page + 1) * (PAGE_BYTES / GRANULE_BYTES);
-}
-
-static bool id_is_zero(const uint8_t id[COUNTERS_ID_BYTES])
-{
-	static const uint8_t zero[COUNTERS_ID_BYTES];
-
-	return memcmp(id, zero, COUNTERS_ID_BYTES) == 0;
-}
-
-static bool push(struct stack *stack, uint32_t item)
+bool counters_push(struct stack *stack, uint32_t item)
 {
 	if (stack->n == stack->room) {
 		uint32_t room = stack->room == 0 ? 64 : stack->room * 2;
@@ -194,8 +79,7 @@ static bool push(struct stack *stack, uint32_t item)
 	return true;
 }
 
-/* --- table from id to slot ----------------------------------------------------------------------
- */
+/* Table from id to slot. */
 
 static uint32_t home_of(const struct counters *counters, const uint8_t id[COUNTERS_ID_BYTES])
 {
@@ -203,7 +87,7 @@ static uint32_t home_of(const struct counters *counters, const uint8_t id[COUNTE
 }
 
 /* Position of id, or of the empty place where it belongs. The table is never full. */
-static uint32_t table_find(const struct counters *counters, const uint8_t id[COUNTERS_ID_BYTES])
+uint32_t counters_table_find(const struct counters *counters, const uint8_t id[COUNTERS_ID_BYTES])
 {
 	uint32_t at = home_of(counters, id);
 
@@ -238,11 +122,10 @@ static void table_remove(struct counters *counters, uint32_t at)
 	}
 }
 
-/* --- slots --------------------------------------------------------------------------------------
- */
+/* Slots. */
 
 /* Everything up to the right edge counts as seen; what is right of it stays open. */
-static void window_shut(struct counter_slot *slot)
+void counters_window_shut(struct counter_slot *slot)
 {
 	uint64_t edge = atomic_load_explicit(&slot->seq, memory_order_relaxed);
 	uint32_t edge_word = (uint32_t)(edge / REPLAY_WORD_BITS) & (slot->n_words - 1);
@@ -270,22 +153,22 @@ static void slot_fill(struct counter_slot *slot, uint32_t n_words, uint32_t wind
 	atomic_store_explicit(&slot->seq, atomic_load_explicit(&from->seq, memory_order_relaxed),
 		memory_order_relaxed);
 	if (n_words != 0)
-		window_shut(slot);
+		counters_window_shut(slot);
 }
 
 static void slot_release(struct counters *counters, struct counter_slot *slot)
 {
 	memset(slot->id, 0, sizeof slot->id);
 	/* Without memory for the stack the slot is found again when the file is opened next. */
-	(void)push(
-		&counters->free_slots[class_of_words(slot->n_words)], granule_of(counters, slot));
+	(void)counters_push(&counters->free_slots[counters_kind_of_words(slot->n_words)],
+		granule_of(counters, slot));
 }
 
-static bool push_page_slots(struct counters *counters, uint32_t page, size_t class)
+static bool push_page_slots(struct counters *counters, uint32_t page, size_t kind)
 {
-	for (uint32_t i = slots_per_page(class); i-- > 0;) {
-		if (!push(&counters->free_slots[class],
-			    page_granule(page) + 1 + i * slot_granules(class)))
+	for (uint32_t i = counters_slots_per_page(kind); i-- > 0;) {
+		if (!counters_push(&counters->free_slots[kind],
+			    page_granule(page) + 1 + i * counters_slot_granules(kind)))
 			return false;
 	}
 	return true;
@@ -307,8 +190,8 @@ static bool page_allocate(struct counters *counters, uint32_t page)
 	return true;
 }
 
-/* Gives the class a page more. */
-static bool page_add(struct counters *counters, size_t class)
+/* Gives slots of this kind a page more. */
+static bool page_add(struct counters *counters, size_t kind)
 {
 	uint32_t n_pages = atomic_load_explicit(&counters->header->n_pages, memory_order_relaxed);
 	bool reuse = counters->blank_pages.n != 0;
@@ -318,27 +201,27 @@ static bool page_add(struct counters *counters, size_t class)
 	if (page >= counters->pages_max || !page_allocate(counters, page))
 		return false;
 	memset(header, 0, PAGE_BYTES);
-	header->n_words = class_words[class];
-	memcpy(header->magic, page_magic, sizeof page_magic);
+	header->n_words = counters_kind_words[kind];
+	memcpy(header->magic, PAGE_MAGIC, sizeof header->magic);
 	if (reuse)
 		counters->blank_pages.n--;
 	else
 		atomic_store_explicit(
 			&counters->header->n_pages, n_pages + 1, memory_order_release);
-	return push_page_slots(counters, page, class);
+	return push_page_slots(counters, page, kind);
 }
 
 static struct counter_slot *slot_new(struct counters *counters, const uint8_t id[COUNTERS_ID_BYTES],
 	uint32_t window, const struct counter_slot *from)
 {
-	size_t class = class_of_window(window);
-	struct stack *free_slots = &counters->free_slots[class];
+	size_t kind = counters_kind_of_window(window);
+	struct stack *free_slots = &counters->free_slots[kind];
 	struct counter_slot *slot;
 
-	if (free_slots->n == 0 && !page_add(counters, class))
+	if (free_slots->n == 0 && !page_add(counters, kind))
 		return NULL;
 	slot = at_granule(counters, free_slots->items[--free_slots->n]);
-	slot_fill(slot, class_words[class], window, from);
+	slot_fill(slot, counters_kind_words[kind], window, from);
 	/* Filled before it gets its id: whoever finds the id finds a whole slot. */
 	atomic_signal_fence(memory_order_release);
 	memcpy(slot->id, id, COUNTERS_ID_BYTES);
@@ -352,8 +235,8 @@ static struct counter_slot *slot_resize(
 {
 	struct counter_slot *fresh;
 
-	if (slot->n_words == class_words[class_of_window(window)]) {
-		window_shut(slot);
+	if (slot->n_words == counters_kind_words[counters_kind_of_window(window)]) {
+		counters_window_shut(slot);
 		atomic_signal_fence(memory_order_release); /* shut before it counts as wider */
 		slot->window = window;
 		return slot;
@@ -376,7 +259,7 @@ struct counter_slot *counters_take(
 	if (id_is_zero(id) || window > REPLAY_WINDOW_MAX)
 		return NULL;
 	pthread_mutex_lock(&counters->lock);
-	at = table_find(counters, id);
+	at = counters_table_find(counters, id);
 	if (counters->table[at] != 0) {
 		slot = at_granule(counters, counters->table[at]);
 		if (slot->window != window)
@@ -395,16 +278,15 @@ struct counter_slot *counters_take(
 void counters_drop(struct counters *counters, struct counter_slot *slot)
 {
 	pthread_mutex_lock(&counters->lock);
-	table_remove(counters, table_find(counters, slot->id));
+	table_remove(counters, counters_table_find(counters, slot->id));
 	slot_release(counters, slot);
 	counters->n_slots--;
 	pthread_mutex_unlock(&counters->lock);
 }
 
-/* --- durability ---------------------------------------------------------------------------------
- */
+/* Durability. */
 
-static int flush(const struct counters *counters)
+int counters_flush(const struct counters *counters)
 {
 	size_t pages = atomic_load_explicit(&counters->header->n_pages, memory_order_relaxed);
 
@@ -439,262 +321,5 @@ int counters_sync(struct counters *counters, uint32_t max_slots)
 		raised |= ceiling_raise(at_granule(counters, granule));
 	}
 	pthread_mutex_unlock(&counters->lock);
-	return raised ? flush(counters) : 0;
-}
-
-/* --- open and close -----------------------------------------------------------------------------
- */
-
-static void after_power_loss(struct counter_slot *slot, enum after_power_loss policy)
-{
-	uint64_t ceiling = atomic_load_explicit(&slot->ceiling, memory_order_relaxed);
-	bool inbound = slot->n_words != 0;
-
-	if (inbound && policy == AFTER_POWER_LOSS_OPEN)
-		return;
-	if (ceiling > atomic_load_explicit(&slot->seq, memory_order_relaxed))
-		atomic_store_explicit(&slot->seq, ceiling, memory_order_relaxed);
-	if (inbound)
-		window_shut(slot);
-}
-
-static bool slot_valid(const struct counter_slot *slot, size_t class)
-{
-	return slot->n_words == class_words[class] && slot->window <= REPLAY_WINDOW_MAX &&
-	       class_of_window(slot->window) == class;
-}
-
-/* Two slots of one id: a resize was cut short. No packet came between, so either is right unless
- * one is behind. */
-static bool slot_register(struct counters *counters, struct counter_slot *slot)
-{
-	uint32_t at = table_find(counters, slot->id);
-	struct counter_slot *other;
-
-	if (counters->table[at] == 0) {
-		counters->table[at] = granule_of(counters, slot);
-		counters->n_slots++;
-		return true;
-	}
-	other = at_granule(counters, counters->table[at]);
-	if (atomic_load_explicit(&slot->seq, memory_order_relaxed) >
-		atomic_load_explicit(&other->seq, memory_order_relaxed)) {
-		counters->table[at] = granule_of(counters, slot);
-		slot = other;
-	}
-	memset(slot->id, 0, sizeof slot->id);
-	return push(
-		&counters->free_slots[class_of_words(slot->n_words)], granule_of(counters, slot));
-}
-
-static int page_load(struct counters *counters, uint32_t page)
-{
-	const struct page_header *header = at_granule(counters, page_granule(page));
-	size_t class = class_of_words(header->n_words);
-
-	if (memcmp(header->magic, page_magic, sizeof page_magic) != 0 || class == N_CLASSES)
-		return push(&counters->blank_pages, page) ? 0 : -ENOMEM;
-	for (uint32_t i = 0; i < slots_per_page(class); i++) {
-		uint32_t granule = page_granule(page) + 1 + i * slot_granules(class);
-		struct counter_slot *slot = at_granule(counters, granule);
-		bool kept;
-
-		if (id_is_zero(slot->id))
-			kept = push(&counters->free_slots[class], granule);
-		else if (!slot_valid(slot, class))
-			return -EINVAL;
-		else
-			kept = slot_register(counters, slot);
-		if (!kept)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-static int table_new(struct counters *counters, uint32_t capacity)
-{
-	/* What the file holds already counts, even if the capacity is smaller now. */
-	uint64_t most = (uint64_t)capacity +
-			(uint64_t)counters->header->n_pages * slots_per_page(0);
-	uint64_t places = 64;
-
-	while (places < 2 * most)
-		places *= 2;
-	if (places > UINT32_MAX)
-		return -EINVAL;
-	counters->capacity = capacity;
-	counters->table_mask = (uint32_t)(places - 1);
-	counters->table = calloc(places, sizeof *counters->table);
-	return counters->table == NULL ? -ENOMEM : 0;
-}
-
-static void sync_folder(const char *path)
-{
-	char copy[PATH_MAX];
-	int fd;
-
-	snprintf(copy, sizeof copy, "%s", path);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return; /* the file itself is durable; only its name may need a second run */
-	fsync(fd);
-	close(fd);
-}
-
-/* Reads the header of an existing file, or writes that of a new one. */
-static int header_load(int fd, const char *path, struct file_header *header)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) != 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
-	memset(header, 0, sizeof *header);
-	if (st.st_size == 0) {
-		memcpy(header->magic, file_magic, sizeof file_magic);
-		header->version = FILE_VERSION;
-		header->clean = 1; /* empty: nothing can be lost */
-		if (pwrite(fd, header, sizeof *header, 0) != (ssize_t)sizeof *header ||
-			fsync(fd) != 0)
-			return errno == 0 ? -EIO : -errno;
-		sync_folder(path);
-		return 0;
-	}
-	if (pread(fd, header, sizeof *header, 0) != (ssize_t)sizeof *header ||
-		memcmp(header->magic, file_magic, sizeof file_magic) != 0 ||
-		header->version != FILE_VERSION || header->clean > 1)
-		return -EINVAL;
-	if (header->n_pages != 0 && st.st_size < ((off_t)header->n_pages + 1) * (off_t)PAGE_BYTES)
-		return -EINVAL;
-	return 0;
-}
-
-static int map_whole(struct counters *counters, uint32_t capacity, uint32_t n_pages)
-{
-	struct stat st;
-
-	counters->pages_max = pages_for(capacity) > n_pages ? pages_for(capacity) : n_pages;
-	counters->pages_allocated = n_pages;
-	counters->map_bytes = ((size_t)counters->pages_max + 1) * PAGE_BYTES;
-	if (fstat(counters->fd, &st) != 0)
-		return -errno;
-	if (st.st_size < (off_t)counters->map_bytes &&
-		ftruncate(counters->fd, (off_t)counters->map_bytes) != 0)
-		return -errno;
-	if (posix_fallocate(counters->fd, 0, PAGE_BYTES) != 0)
-		return -ENOSPC;
-	counters->map = mmap(
-		NULL, counters->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, counters->fd, 0);
-	if (counters->map == MAP_FAILED) {
-		counters->map = NULL;
-		return -errno;
-	}
-	counters->header = (struct file_header *)counters->map;
-	return 0;
-}
-
-/* From here on the file is in use by this boot and not clean. */
-static int take_over(struct counters *counters, enum after_power_loss policy)
-{
-	struct file_header *header = counters->header;
-	char boot_id[BOOT_ID_BYTES];
-	int ret = boot_id_read(boot_id);
-
-	if (ret != 0)
-		return ret;
-	if (!header->clean && memcmp(header->boot_id, boot_id, sizeof boot_id) != 0) {
-		for (uint32_t at = 0; at <= counters->table_mask; at++) {
-			if (counters->table[at] != 0)
-				after_power_loss(at_granule(counters, counters->table[at]), policy);
-		}
-		/* Durable before the boot id says that live values can be trusted again. */
-		ret = flush(counters);
-		if (ret != 0)
-			return ret;
-	}
-	memcpy(header->boot_id, boot_id, sizeof boot_id);
-	header->clean = 0;
-	return flush(counters);
-}
-
-static int load(struct counters *counters, const char *path, uint32_t capacity,
-	enum after_power_loss policy)
-{
-	struct file_header header;
-	int ret = header_load(counters->fd, path, &header);
-
-	if (ret == 0)
-		ret = map_whole(counters, capacity, header.n_pages);
-	if (ret == 0)
-		ret = table_new(counters, capacity);
-	for (uint32_t page = 0; ret == 0 && page < counters->header->n_pages; page++)
-		ret = page_load(counters, page);
-	return ret == 0 ? take_over(counters, policy) : ret;
-}
-
-static void release(struct counters *counters)
-{
-	if (counters->map != NULL)
-		munmap(counters->map, counters->map_bytes);
-	if (counters->fd >= 0)
-		close(counters->fd);
-	for (size_t class = 0; class < N_CLASSES; class ++)
-		free(counters->free_slots[class].items);
-	free(counters->blank_pages.items);
-	free(counters->table);
-	pthread_mutex_destroy(&counters->lock);
-	free(counters);
-}
-
-static const char *mend_for(int error)
-{
-	switch (error) {
-	case -EBUSY:
-		return "another process has it; stop that one first";
-	case -EINVAL:
-		return "not a counter file, or damaged; remove it only together with its keys";
-	case -ENOSPC:
-		return "no space left on its file system";
-	default:
-		return strerror(-error);
-	}
-}
-
-int counters_open(const char *path, uint32_t capacity, enum after_power_loss policy,
-	struct counters **out, char *why, size_t why_size)
-{
-	struct counters *counters = calloc(1, sizeof *counters);
-	int ret = -ENOMEM;
-
-	if (counters == NULL)
-		goto fail;
-	pthread_mutex_init(&counters->lock, NULL);
-	counters->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (counters->fd < 0)
-		ret = -errno;
-	else if (flock(counters->fd, LOCK_EX | LOCK_NB) != 0)
-		ret = errno == EWOULDBLOCK ? -EBUSY : -errno;
-	else
-		ret = load(counters, path, capacity, policy);
-	if (ret == 0) {
-		*out = counters;
-		return 0;
-	}
-	release(counters);
-fail:
-	snprintf(why, why_size, "%s: %s", path, mend_for(ret));
-	return ret;
-}
-
-void counters_close(struct counters *counters)
-{
-	if (counters == NULL)
-		return;
-	/* Live values first: "clean" must not reach the disk before what it speaks of. */
-	if (flush(counters) == 0) {
-		counters->header->clean = 1;
-		(void)flush(counters); /* if it fails, the next boot takes the ceilings */
-	}
-	release(counters);
+	return raised ? counters_flush(counters) : 0;
 }
