@@ -40,7 +40,8 @@ void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *e
 	enum verdict verdicts[], unsigned n);
 
 /*
- * pkts[i] starts at the outer IP header, already checked by the caller (lengths, not a fragment),
+ * pkts[i] starts at the outer IP header, already checked by the caller (not a fragment, len is its
+ * total length without link-layer padding),
  * and belongs to sas[i]. On VERDICT_OK it is the inner IPv4 packet with its own total length;
  * inner header, addresses and TTL are the caller's to check. The replay window is tested before
  * decryption and committed after the tag was good; commit is exact with several workers.
