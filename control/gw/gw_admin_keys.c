@@ -228,10 +228,11 @@ static void read_key(struct reader *reader, struct sa_params *params)
 static void read_params(
 	struct reader *reader, const struct gw *gw, bool inbound, struct sa_params *params)
 {
-	const char *algorithm = read_string(reader, "algorithm", NULL);
-	const char *source = read_string(reader, "source", "any");
+	const char *algorithm, *source;
 
 	params->spi = read_spi(reader);
+	algorithm = read_string(reader, "algorithm", NULL);
+	source = read_string(reader, "source", "any");
 	params->alg = CRYPTO_ALG_COUNT;
 	for (int i = 0; i < CRYPTO_ALG_COUNT; i++) {
 		if (strcmp(crypto_alg_infos[i].name, algorithm) == 0)

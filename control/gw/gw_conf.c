@@ -16,7 +16,6 @@
 
 #define IFNAME_TEXT_MAX 15 /* bytes of an interface's name: IFNAMSIZ - 1 */
 #define CPU_MAX 1023
-#define SIU_UDP_MAX (SIU_DATAGRAM_MAX + 28) /* with IPv4 and UDP header */
 
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const power_loss_policies[] = {"strict", "open", NULL};

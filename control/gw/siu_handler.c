@@ -250,6 +250,21 @@ static void on_peer(void *arg, bool up, bool restarted)
 /* --- datagrams ----------------------------------------------------------------------------------
  */
 
+/* A small MTU inside: Linux cuts the datagram. RRQ_SEEN never comes here, it is small. */
+static void send_fragmented(const struct siu_handler *handler, const struct ip_endpoint *to,
+	const uint8_t *datagram, size_t len)
+{
+	const struct sockaddr_in remote = {
+		.sin_family = AF_INET,
+		.sin_port = htons(to->port),
+		.sin_addr.s_addr = ip_addr_to_v4(&to->addr),
+	};
+
+	if (sendto(handler->fd, datagram, len, MSG_DONTWAIT, (const struct sockaddr *)&remote,
+		    sizeof remote) < 0)
+		log_remote("siu", "datagram not sent: %s", strerror(errno));
+}
+
 static void on_send(void *arg, const uint8_t *datagram, size_t len)
 {
 	struct peer *peer = arg;
@@ -261,6 +276,8 @@ static void on_send(void *arg, const uint8_t *datagram, size_t len)
 	/* Lost for want of room: the protocol repeats what matters. */
 	if (total != 0 && total <= handler->mtu)
 		(void)dataplane_send_inside(handler->mover.dp, packet, total);
+	else if (handler->fd >= 0)
+		send_fragmented(handler, to, datagram, len);
 }
 
 void siu_handler_input(struct siu_handler *handler, const struct ip_addr *source,

@@ -80,7 +80,8 @@ int dataplane_node_add(struct dataplane *dp, const struct dp_node_params *params
 	struct double_call *call = note(DOUBLE_NODE_ADD);
 
 	(void)dp;
-	if (node == NULL || params->handle >= 64 || dp_double.nodes[params->handle] != NULL)
+	if (node == NULL || params->handle >= DOUBLE_NODES_MAX ||
+		dp_double.nodes[params->handle] != NULL)
 		abort();
 	memset(node, 0, sizeof *node);
 	node->home_address = params->home_address;
@@ -131,7 +132,7 @@ int dataplane_node_del(struct dataplane *dp, struct node *node, bool drop_slots)
 
 void double_free_nodes(void)
 {
-	for (unsigned i = 0; i < 64; i++) {
+	for (unsigned i = 0; i < DOUBLE_NODES_MAX; i++) {
 		if (dp_double.nodes[i] != NULL)
 			free_node(dp_double.nodes[i]);
 		dp_double.nodes[i] = NULL;
@@ -346,4 +347,46 @@ int dataplane_route_del(struct dataplane *dp, const struct ip_prefix *dst)
 	(void)dp;
 	call->prefix = *dst;
 	return 0;
+}
+
+int dataplane_send_frame(struct dataplane *dp, enum dp_port port, const void *frame, size_t len)
+{
+	(void)dp;
+	(void)port;
+	(void)frame;
+	(void)len;
+	return 0;
+}
+
+void dataplane_port_mac(const struct dataplane *dp, enum dp_port port, uint8_t mac[6])
+{
+	(void)dp;
+	memset(mac, 2 + (int)port, 6);
+}
+
+void dataplane_port_stats(const struct dataplane *dp, enum dp_port port, struct dp_port_stats *out)
+{
+	(void)dp;
+	*out = (struct dp_port_stats){.rx_packets = 10 + port};
+}
+
+uint32_t dataplane_workers(const struct dataplane *dp)
+{
+	(void)dp;
+	return 1;
+}
+
+void dataplane_worker_stats(
+	const struct dataplane *dp, uint32_t worker, struct dp_worker_stats *out)
+{
+	(void)dp;
+	*out = (struct dp_worker_stats){.loops = 1000 + worker};
+}
+
+void dataplane_verdicts(const struct dataplane *dp, struct dp_verdicts *out)
+{
+	(void)dp;
+	memset(out, 0, sizeof *out);
+	out->in[VERDICT_BAD_ICV] = 3;
+	out->out[VERDICT_OK] = 4;
 }

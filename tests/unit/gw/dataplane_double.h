@@ -7,7 +7,8 @@
  */
 #include "dataplane/dataplane.h"
 
-#define DOUBLE_CALLS_MAX 256
+#define DOUBLE_CALLS_MAX 2048
+#define DOUBLE_NODES_MAX 1024
 #define DOUBLE_DATA_MAX 1500
 
 enum double_kind {
@@ -53,7 +54,7 @@ struct dataplane_double {
 	uint64_t stamp_ns;  /* with this time */
 	unsigned tokens;    /* that were taken */
 	/* nodes by handle */
-	struct node *nodes[64];
+	struct node *nodes[DOUBLE_NODES_MAX];
 };
 extern struct dataplane_double dp_double;
 

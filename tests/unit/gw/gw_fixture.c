@@ -118,7 +118,7 @@ void fixture_open(struct fixture *fixture, bool disk)
 		.handovers = fixture->handovers,
 		.local = addr_of("192.0.2.1"),
 		.mtu = 1500,
-		.max_nodes = 10,
+		.max_nodes = fixture->conf->max_nodes,
 	};
 	fixture->tunnels = tunnels_new(&config);
 	fixture->keys = key_verbs_new(fixture->tunnels, fixture->state, count_event, fixture);

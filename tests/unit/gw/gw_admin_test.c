@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The control socket's verbs: what is refused, what is shown, paging, and that no key comes out. */
+#include "control/gw/gw_admin.h"
+
+#include "control/gw/provision.h"
+#include "control/gw/siu_handler.h"
+#include "dataplane_double.h"
+#include "gw_fixture.h"
+#include "tests/unit/lib/unit.h"
+
+#define KEY_A "a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3"
+#define KEY_B "c0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d1d2d3"
+
+static struct fixture fx;
+static struct gw gw;
+
+static void begin(void)
+{
+	const struct siu_handler_config config = {.device = "none"};
+	struct siu_handler_config open = config;
+	char why[256];
+
+	fixture_open(&fx, false);
+	gw = (struct gw){
+		.conf = fx.conf,
+		.state = fx.state,
+		.dp = DOUBLE_DP,
+		.handovers = fx.handovers,
+		.tunnels = fx.tunnels,
+		.keys = fx.keys,
+	};
+	open.conf = fx.conf;
+	open.dp = DOUBLE_DP;
+	open.tunnels = fx.tunnels;
+	open.handovers = fx.handovers;
+	open.state = fx.state;
+	if (siu_handler_open(&open, &gw.siu, why, sizeof why) != 0 ||
+		provision_start(&gw, fx.conf, why, sizeof why) != 0)
+		abort();
+	double_reset_calls();
+}
+
+static void end(void)
+{
+	siu_handler_close(gw.siu);
+	fixture_close(&fx);
+}
+
+/* Runs a verb; returns the reply's text, or the error's after "error: ". */
+static const char *call(const char *request_text)
+{
+	static char text[262144];
+	json_t *request = json_loads(request_text, 0, NULL);
+	const char *verb = json_string_value(json_object_get(request, "verb"));
+	const struct admin_verb *at = gw_admin_verbs;
+	const char *error = "none";
+	json_t *reply;
+	size_t n;
+
+	if (verb == NULL)
+		abort();
+	while (at->name != NULL && strcmp(at->name, verb) != 0)
+		at++;
+	if (at->name == NULL)
+		abort();
+	reply = at->fn(&gw, request, &error);
+	if (reply == NULL) {
+		snprintf(text, sizeof text, "error: %s", error);
+	} else {
+		n = json_dumpb(reply, text, sizeof text - 1, JSON_COMPACT);
+		if (n >= sizeof text)
+			abort();
+		text[n] = '\0';
+	}
+	json_decref(reply);
+	json_decref(request);
+	return text;
+}
+
+#define SA_ADD(rest) "{\"verb\":\"sa-add\",\"node\":\"node2\"," rest "}"
+#define GOOD "\"direction\":\"in\",\"spi\":4096,\"algorithm\":\"aes128gcm16\",\"key\":\"" KEY_A "\""
+
+static void test_sa_add_refuses(void)
+{
+	static const struct {
+		const char *name, *request, *error;
+	} rows[] = {
+		{"no node", "{\"verb\":\"sa-add\"," GOOD "}", "node: a string is needed"},
+		{"unknown node", "{\"verb\":\"sa-add\",\"node\":\"x\"," GOOD "}",
+			"there is no \"x\""},
+		{"direction", SA_ADD("\"direction\":\"up\",\"spi\":4096"), "direction"},
+		{"no spi", SA_ADD("\"direction\":\"in\""), "spi: a number from 256"},
+		{"low spi", SA_ADD("\"direction\":\"in\",\"spi\":255"), "spi: a number from 256"},
+		{"high spi", SA_ADD("\"direction\":\"in\",\"spi\":4294967296"), "spi"},
+		{"spi text", SA_ADD("\"direction\":\"in\",\"spi\":\"0x10zz\""), "spi"},
+		{"algorithm", SA_ADD("\"direction\":\"in\",\"spi\":4096,\"algorithm\":\"des\""),
+			"algorithm: \"des\" is not known"},
+		{"no key",
+			SA_ADD("\"direction\":\"in\",\"spi\":4096,\"algorithm\":\"aes128gcm16\""),
+			"key: a string is needed"},
+		{"short key",
+			SA_ADD("\"direction\":\"in\",\"spi\":4096,\"algorithm\":\"aes128gcm16\","
+			       "\"key\":\"a0a1\""),
+			"key: 20 bytes as hex"},
+		{"long key",
+			SA_ADD("\"direction\":\"in\",\"spi\":4096,\"algorithm\":\"aes128gcm16\","
+			       "\"key\":\"" KEY_A "00\""),
+			"key: 20 bytes as hex"},
+		{"key is none",
+			SA_ADD("\"direction\":\"in\",\"spi\":4096,\"algorithm\":\"aes128gcm16\","
+			       "\"key\":\"g0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3\""),
+			"key: 20 bytes as hex"},
+		{"window", SA_ADD(GOOD ",\"replay_window\":63"), "replay_window: a number from 64"},
+		{"source", SA_ADD(GOOD ",\"source\":\"here\""), "source"},
+		{"esn", SA_ADD(GOOD ",\"esn\":1"), "esn: true or false"},
+		{"misspelt", SA_ADD(GOOD ",\"window\":64"),
+			"window: this verb has no such argument"},
+		{"SPI in use",
+			SA_ADD("\"direction\":\"in\",\"spi\":4097,\"algorithm\":\"aes128gcm16\","
+			       "\"key\":\"" KEY_A "\""),
+			"spi: is in use"},
+		{"key in use",
+			SA_ADD("\"direction\":\"in\",\"spi\":5000,\"algorithm\":\"aes128gcm16\","
+			       "\"key\":\"101112131415161718191a1b1c1d1e1f20212223\""),
+			"key: stands in another SA"},
+	};
+
+	begin(); /* node1 has 0x1001 = 4097 and that key from the configuration */
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *reply = call(rows[i].request);
+
+		CHECK_ROW(rows[i].name, strncmp(reply, "error: ", 7) == 0);
+		CHECK_ROW(rows[i].name, strstr(reply, rows[i].error) != NULL);
+		CHECK_ROW(rows[i].name, strstr(reply, "a0a1a2") == NULL);
+		CHECK_ROW(rows[i].name, double_count(DOUBLE_SA_ADD) == 0);
+	}
+	end();
+}
+
+static void test_sa_life(void)
+{
+	const char *reply;
+
+	begin();
+	CU_ASSERT_STRING_EQUAL(call(SA_ADD(GOOD)), "{}");
+	CU_ASSERT_STRING_EQUAL(call(SA_ADD("\"direction\":\"out\",\"spi\":\"0x2000\",\"algorithm\":"
+					   "\"aes128gcm16\",\"key\":\"" KEY_B "\"")),
+		"{}");
+	reply = call(
+		"{\"verb\":\"sa-query\",\"node\":\"node2\",\"direction\":\"in\",\"spi\":4096}");
+	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"spi\":\"0x1000\""));
+	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"source\":\"any\""));
+	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"replay_window\":1024"));
+	reply = call("{\"verb\":\"show-sa\"}");
+	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"0x1000\""));
+	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"0x2000\""));
+	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"0x1001\""));
+	CU_ASSERT_PTR_NULL(strstr(reply, "a0a1a2")); /* no key ever */
+	CU_ASSERT_PTR_NULL(strstr(reply, "101112"));
+	CU_ASSERT_PTR_NULL(strstr(reply, "\"key"));
+	CU_ASSERT_STRING_EQUAL(
+		call("{\"verb\":\"sa-update\",\"node\":\"node2\",\"direction\":\"in\",\"spi\":4096,"
+		     "\"lifetime_s\":60}"),
+		"{}");
+	reply = call(
+		"{\"verb\":\"sa-query\",\"node\":\"node2\",\"direction\":\"in\",\"spi\":4096}");
+	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"expires_s\":"));
+	CU_ASSERT_STRING_EQUAL(
+		call("{\"verb\":\"sa-del\",\"node\":\"node2\",\"direction\":\"in\",\"spi\":4096}"),
+		"{}");
+	CU_ASSERT_STRING_EQUAL(
+		call("{\"verb\":\"sa-del\",\"node\":\"node2\",\"direction\":\"in\",\"spi\":4096}"),
+		"error: spi: this node has no such SA");
+	CU_ASSERT_PTR_NOT_NULL(strstr(call(SA_ADD(GOOD)), "a key does not come back"));
+	end();
+}
+
+static void test_nodes(void)
+{
+	begin();
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(call("{\"verb\":\"node-add\",\"node\":\"n3\",\"home_address\":\"10.1.1.3\","
+			    "\"home_agent\":\"ha1\"}"),
+			"outside of the prefixes"));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(call("{\"verb\":\"node-add\",\"node\":\"n3\",\"home_address\":\"10.1.0.3\","
+			    "\"home_agent\":\"ha9\"}"),
+			"there is no \"ha9\""));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(call("{\"verb\":\"node-add\",\"node\":\"n 3\",\"home_address\":\"10.1.0.3\","
+			    "\"home_agent\":\"ha1\"}"),
+			"error: node"));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(call("{\"verb\":\"node-add\",\"node\":\"n3\",\"home_address\":\"10.1.0.3\","
+			    "\"home_agent\":\"ha1\",\"care_of\":\"10.2.0.9\"}"),
+			"error: care_of"));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(call("{\"verb\":\"node-add\",\"node\":\"n3\",\"home_address\":\"10.1.0.10\","
+			    "\"home_agent\":\"ha1\"}"),
+			"in use"));
+	CU_ASSERT_EQUAL(tunnels_count(fx.tunnels), 2);
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(call("{\"verb\":\"node-add\",\"node\":\"n3\",\"home_address\":\"10.1.0.3\","
+			    "\"home_agent\":\"ha1\",\"care_of\":\"198.51.100.3\"}"),
+			"\"handle\":3"));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(call("{\"verb\":\"show-nodes\"}"), "\"coa\":\"198.51.100.3\""));
+	CU_ASSERT_STRING_EQUAL(call("{\"verb\":\"node-del\",\"node\":\"n3\"}"), "{}");
+	CU_ASSERT_EQUAL(tunnels_count(fx.tunnels), 2);
+	end();
+}
+
+static void test_paging(void)
+{
+	unsigned pages = 0, rows = 0;
+	json_int_t from = 0;
+
+	begin();
+	for (unsigned i = 0; i < 600; i++) {
+		char name[16], address[32];
+		struct gw_node_conf node = {.home_agent = 1};
+		char why[256];
+
+		snprintf(name, sizeof name, "p%u", i);
+		snprintf(address, sizeof address, "10.1.%u.%u", i / 250, 1 + i % 250);
+		snprintf(node.name, sizeof node.name, "%s", name);
+		node.home_address = addr_of(address);
+		if (provision_add(&gw, &node, why, sizeof why) != 0)
+			rows++; /* an address of the configured nodes: counted below */
+		double_reset_calls();
+	}
+	CU_ASSERT_EQUAL(rows, 2);
+	rows = 0;
+	do {
+		char request[64];
+		json_t *reply;
+
+		snprintf(request, sizeof request, "{\"verb\":\"show-nodes\",\"from\":%lld}",
+			(long long)from);
+		reply = json_loads(call(request), 0, NULL);
+		from = json_integer_value(json_object_get(reply, "next"));
+		CU_ASSERT(json_array_size(json_object_get(reply, "rows")) <= ADMIN_PAGE_ROWS);
+		rows += (unsigned)json_array_size(json_object_get(reply, "rows"));
+		json_decref(reply);
+		pages++;
+	} while (from != 0 && pages < 10);
+	CU_ASSERT_EQUAL(rows, 600);
+	CU_ASSERT_EQUAL(pages, 3);
+	end();
+}
+
+static void test_shows(void)
+{
+	const char *reply;
+
+	begin();
+	reply = call("{\"verb\":\"show-drops\"}");
+	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"reason\":\"bad_icv\",\"count\":3"));
+	CU_ASSERT_PTR_NULL(strstr(reply, "replay")); /* what never happened is left out */
+	CU_ASSERT_STRING_EQUAL(call("{\"verb\":\"show-handovers\"}"), "{\"rows\":[]}");
+	reply = call("{\"verb\":\"show-siu\"}");
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(reply, "\"home_agent\":\"ha1\",\"address\":\"10.2.0.1:4340\""));
+	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"up\":false"));
+	CU_ASSERT_PTR_NULL(strstr(reply, "000102")); /* no secret */
+	reply = call("{\"verb\":\"alloc-spi\"}");
+	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"spi\":"));
+	CU_ASSERT_STRING_EQUAL(call("{\"verb\":\"sa-events\"}"), "{\"rows\":[]}");
+	end();
+}
+
+/* --- reload -------------------------------------------------------------------------------------
+ */
+
+static char good[8192];
+
+static const char *reload_with(const char *old, const char *fresh)
+{
+	char text[8192];
+	const char *at;
+
+	fixture_conf_text(fx.dir, good, sizeof good);
+	at = strstr(good, old);
+	if (at == NULL)
+		abort();
+	snprintf(text, sizeof text, "%.*s%s%s", (int)(at - good), good, fresh, at + strlen(old));
+	fixture_write(fx.dir, "gw.conf", text, 0600);
+	double_reset_calls();
+	return call("{\"verb\":\"reload\"}");
+}
+
+#define COUNTS(a, c, r, k) "{\"added\":" a ",\"changed\":" c ",\"removed\":" r ",\"kept\":" k
+
+static bool says(const char *reply, const char *begin_text)
+{
+	return strncmp(reply, begin_text, strlen(begin_text)) == 0;
+}
+
+static void test_reload(void)
+{
+	uint32_t epoch;
+
+	begin();
+	epoch = key_iv_epoch(fx.keys);
+	CU_ASSERT(
+		says(reload_with("move_rate = 5;", "move_rate = 6;"), COUNTS("0", "0", "0", "2")));
+	CU_ASSERT_EQUAL(dp_double.n, 0);
+	CU_ASSERT(says(reload_with("\"node2\"", "\"node3\""), COUNTS("1", "0", "1", "1")));
+	CU_ASSERT_PTR_NULL(fixture_node(&fx, "node2"));
+	CU_ASSERT_PTR_NOT_NULL(fixture_node(&fx, "node3"));
+	CU_ASSERT_EQUAL(key_iv_epoch(fx.keys), epoch); /* no key was taken away */
+	/* Another outbound SPI: the key comes again, so it must be in another epoch. */
+	CU_ASSERT(says(reload_with("0x2001", "0x2002"), COUNTS("1", "1", "1", "0")));
+	CU_ASSERT(key_iv_epoch(fx.keys) > epoch);
+	CU_ASSERT_PTR_NOT_NULL(tunnel_sa_find(fixture_node(&fx, "node1"), false, 0x2002));
+	CU_ASSERT_PTR_NULL(tunnel_sa_find(fixture_node(&fx, "node1"), false, 0x2001));
+	CU_ASSERT(double_call(DOUBLE_NODE_DEL, 0) != NULL &&
+		  !double_call(DOUBLE_NODE_DEL, 0)->drop_slot); /* numbers go on */
+	end();
+}
+
+static void test_reload_changes_nothing_on_error(void)
+{
+	static const struct {
+		const char *name, *old, *fresh, *error;
+	} rows[] = {
+		{"error in the file", "move_rate = 5;", "move_rate = 0;",
+			"has errors, nothing changed"},
+		{"new home agent", "name = \"ha1\"", "name = \"ha7\"", "has errors"},
+		{"key by the socket", "2.key", "a.key", "came in by it"},
+		{"name by the socket", "\"node2\"", "\"extra\"", "came by the control socket"},
+		{"deleted key", "2.key", "b.key", "was deleted by the control socket"},
+	};
+
+	begin();
+	fixture_write(fx.dir, "a.key", KEY_A, 0600);
+	fixture_write(fx.dir, "b.key", KEY_B, 0600);
+	CU_ASSERT_PTR_NOT_NULL(strstr(
+		call("{\"verb\":\"node-add\",\"node\":\"extra\",\"home_address\":\"10.1.0.77\","
+		     "\"home_agent\":\"ha1\"}"),
+		"handle"));
+	CU_ASSERT_STRING_EQUAL(call("{\"verb\":\"sa-add\",\"node\":\"extra\"," GOOD "}"), "{}");
+	CU_ASSERT_STRING_EQUAL(
+		call("{\"verb\":\"sa-add\",\"node\":\"extra\",\"direction\":\"out\",\"spi\":777,"
+		     "\"algorithm\":\"aes128gcm16\",\"key\":\"" KEY_B "\"}"),
+		"{}");
+	CU_ASSERT_STRING_EQUAL(
+		call("{\"verb\":\"sa-del\",\"node\":\"extra\",\"direction\":\"out\",\"spi\":777}"),
+		"{}");
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *reply = reload_with(rows[i].old, rows[i].fresh);
+
+		CHECK_ROW(rows[i].name, says(reply, "error: "));
+		CHECK_ROW(rows[i].name, strstr(reply, rows[i].error) != NULL);
+		if (strstr(reply, rows[i].error) == NULL)
+			printf("[%s] said: %s\n", rows[i].name, reply);
+		CHECK_ROW(rows[i].name, dp_double.n == 0);
+		CHECK_ROW(rows[i].name, tunnels_count(fx.tunnels) == 3);
+	}
+	end();
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"sa-add refuses", test_sa_add_refuses},
+		{"life of an SA", test_sa_life},
+		{"nodes", test_nodes},
+		{"paging", test_paging},
+		{"shows", test_shows},
+		{"reload", test_reload},
+		{"reload changes nothing on error", test_reload_changes_nothing_on_error},
+		{NULL, NULL},
+	};
+
+	return unit_run("gw/gw_admin", cases);
+}
