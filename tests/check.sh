@@ -88,8 +88,8 @@ fuzz() {
 
 integration() {
 	local ret=0
-	/usr/bin/python3 -m pytest -q -ra -p no:cacheprovider --build build \
-		--junitxml="$results/junit.xml" tests/integration || ret=1
+	/usr/bin/python3 -m pytest tests/integration -q -ra -p no:cacheprovider --build=build \
+		--junitxml="$results/junit.xml" || ret=1
 	[ -f "$results/junit.xml" ] || return 1
 	/usr/bin/python3 - "$results/junit.xml" >>"$results/counts" <<-'PYTHON'
 		import sys, xml.etree.ElementTree as xml
@@ -112,6 +112,8 @@ if stage "build: gcc, clang, sanitizers, fuzz targets" compile && [ ! -s "$resul
 	stage "fuzzing" fuzz
 	if [ "$(id -u)" = 0 ]; then
 		stage "integration" integration
+		[ $long = 0 ] || stage "demo, ten moves and home, with its bars" \
+			/usr/bin/python3 tests/demo/demo.py --build build --moves 11 --strict
 	else
 		echo "== integration: FAILED (network namespaces need root)"
 		echo "integration" >>"$results/failed"

@@ -7,6 +7,7 @@ run left behind is found and removed by the next. Programs die with this process
 import atexit
 import contextlib
 import ctypes
+import glob
 import json
 import os
 import re
@@ -169,7 +170,7 @@ class Lab:
         _sweep()
         Lab.count += 1
         self.prefix = f"{PREFIX}{os.getpid()}-{Lab.count}-"
-        self.directory = tempfile.mkdtemp(prefix="roamgate-")
+        self.directory = tempfile.mkdtemp(prefix=self.prefix, dir="/tmp")
         self.namespaces = []
         self.programs = []
         _live.add(self)
@@ -191,6 +192,7 @@ class Lab:
         for name in self.namespaces:
             run("ip", "netns", "del", self.prefix + name, check=False)
         shutil.rmtree(self.directory, ignore_errors=True)
+        _remove_dpdk_files(self.prefix)
 
     def path(self, name):
         return os.path.join(self.directory, name)
@@ -315,12 +317,22 @@ class Lab:
 _live = set()
 
 
+def _remove_dpdk_files(prefix):
+    """What a killed DPDK program with this file prefix left behind."""
+    for path in glob.glob(f"/var/run/dpdk/{prefix.rstrip('-')}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _sweep():
-    """Removes namespaces of runs whose process is gone."""
+    """Removes what runs whose process is gone have left."""
     for line in run("ip", "netns", "list").splitlines():
         match = re.match(PREFIX + r"(\d+)-\S+", line)
         if match and not os.path.exists(f"/proc/{match.group(1)}"):
             run("ip", "netns", "del", match.group(0), check=False)
+    for path in glob.glob(f"/tmp/{PREFIX}[0-9]*") + glob.glob(f"/var/run/dpdk/{PREFIX}[0-9]*"):
+        match = re.match(PREFIX + r"(\d+)-", os.path.basename(path))
+        if match and not os.path.exists(f"/proc/{match.group(1)}"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def close_all():

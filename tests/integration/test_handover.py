@@ -131,6 +131,22 @@ def test_roaming_with_a_bad_network_inside(build):
         assert turns == [VISITED[p][2] for p in "ABAB"]
 
 
+@pytest.mark.skipif(os.environ.get("ROAMGATE_LONG") != "1", reason="only in make check-long")
+def test_soak(build):
+    """Many moves over bad links: the sequence holds in each, nothing is used twice or in clear."""
+    bad = ["--loss", "1", "--duplicate", "2", "--reorder", "5"]
+    with World(build, relay=bad) as world:
+        world.start_all()
+        world.wait_reachable()
+        places = (["A", "B"] * 9 + ["home"]) * 5
+        moves, end, (outside_path, inside_path, _, _) = roam(world, places)
+        outside = analysis.Outside(outside_path, OUTSIDE, world.node.up, world.node.down)
+        steps = analysis.check_moves(moves, end, outside, read_siu(inside_path, world.siu_key))
+        assert [s.faults for s in steps if s.faults] == []
+        assert outside.clear == [] and outside.repeated == []
+        world.wait_reachable()
+
+
 def test_denial_reaches_a_node_that_has_moved_and_ends_in_the_fallback(world):
     """Wrong MN-HA key: no UPDATE, the denial comes by REPLY_ONLY, at last the fallback command."""
     lab = world.lab
