@@ -125,17 +125,12 @@ void coa_claim_release(struct coa_index *index, struct coa_claim *claim)
 void coa_lookup_burst(
 	const struct coa_index *index, const be32_t *coas, struct node **out, unsigned n)
 {
-	uint8_t keys[TABLE_BULK_MAX][TABLE_ADDR_BYTES];
-	const void *pointers[TABLE_BULK_MAX];
 	void *found[TABLE_BULK_MAX];
+	uint8_t run[TABLE_BULK_MAX];
 
+	table_get_v4_burst(index->table, coas, found, run, n);
 	for (unsigned i = 0; i < n; i++) {
-		table_key_v4(keys[i], coas[i]);
-		pointers[i] = keys[i];
-	}
-	table_get_burst(index->table, pointers, found, n);
-	for (unsigned i = 0; i < n; i++) {
-		const struct coa_entry *entry = found[i];
+		const struct coa_entry *entry = found[run[i]];
 
 		out[i] = entry == NULL ? NULL
 				       : atomic_load_explicit(&entry->answer, memory_order_acquire);

@@ -144,6 +144,9 @@ int dataplane_open(const struct dp_config *config, const char *const names[DP_PO
 	for (unsigned i = 0; i < DP_PORTS && ret == 0; i++)
 		ret = port_open(
 			&dp->ports[i], names[i], config, (enum dp_port)i, workers, why, why_size);
+	for (unsigned i = 0; i < DP_PORTS; i++)
+		for (uint32_t j = 0; j < dp->ports[i].n_addrs; j++)
+			dp->own_bits |= own_bit(dp->ports[i].addrs[j]);
 	if (ret == 0)
 		ret = open_tables(dp, config, why, why_size);
 	if (ret == 0)

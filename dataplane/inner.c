@@ -79,16 +79,17 @@ static enum verdict check_reverse_tunnel(const struct node *node, const uint8_t 
 static enum verdict check_source(const struct dataplane *dp, const struct node *node,
 	const uint8_t *ip, uint32_t len, uint64_t now_ns)
 {
-	/* Acquire pairs with the release in dataplane_node_set_path(). */
-	const struct path *path = atomic_load_explicit(&node->path, memory_order_acquire);
-	struct ip_addr src = ip_addr_from_v4(ip4_src(ip));
+	const struct path *path;
+	be32_t src = ip4_src(ip);
 	bool tunnels = ip4_protocol(ip) == IP4_PROTO_IPIP;
 
-	if (ip_addr_equal(&src, &node->home_address))
+	if (src == ip4_of(&node->home_address))
 		/* The home agent takes IP-in-IP from care-of addresses only. */
 		return tunnels && is_home_agent(dp, ip4_dst(ip)) ? VERDICT_INNER_SOURCE
 								 : VERDICT_OK;
-	if (path_selects(path, &src, now_ns))
+	/* Acquire pairs with the release in dataplane_node_set_path(). */
+	path = atomic_load_explicit(&node->path, memory_order_acquire);
+	if (ip4_path_selects(path, src, now_ns))
 		return tunnels ? check_reverse_tunnel(node, ip, len) : VERDICT_OK;
 	return node->flags & NODE_STRICT_INNER_SOURCE ? VERDICT_INNER_SOURCE : VERDICT_OK;
 }

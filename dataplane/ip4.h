@@ -7,6 +7,7 @@
  *
  * Pure functions on bytes, any thread. Addresses are be32_t as they stand in the packet.
  */
+#include "dataplane/esp/path.h"
 #include "dataplane/esp/verdict.h"
 #include "lib/inet.h"
 #include "lib/ipv4.h"
@@ -45,6 +46,13 @@ static inline be32_t ip4_of(const struct ip_addr *addr)
 	return addr->family == AF_INET ? value : 0;
 }
 
+/* path_selects() for an address as it stands in a packet, which is not 0.0.0.0. */
+static inline bool ip4_path_selects(const struct path *path, be32_t addr, uint64_t now_ns)
+{
+	return ip4_of(&path->coa) == addr ||
+	       (ip4_of(&path->former_coa) == addr && now_ns < path->grace_until_ns);
+}
+
 static inline uint32_t ip4_hdr_bytes(const uint8_t *ip)
 {
 	return (ip[0] & 15u) * 4u;
@@ -70,19 +78,25 @@ static inline bool ip4_is_fragment(const uint8_t *ip)
 	return (wire_load_u16(ip + 6) & (IPV4_FLAG_MF | IPV4_FRAG_MASK)) != 0;
 }
 
+static inline uint32_t ip4_word(const uint8_t *at)
+{
+	uint32_t word;
+
+	memcpy(&word, at, sizeof word);
+	return word;
+}
+
 /* One's complement sum of the header in native order is all ones if the checksum is right
  * (RFC 1071: the sum does not depend on byte order). */
 static inline bool ip4_checksum_ok(const uint8_t *ip, uint32_t hdr_bytes)
 {
-	uint64_t sum = 0;
-	uint32_t word;
+	uint64_t sum = (uint64_t)ip4_word(ip) + ip4_word(ip + 4) + ip4_word(ip + 8) +
+		       ip4_word(ip + 12) + ip4_word(ip + 16);
 
-	for (uint32_t at = 0; at < hdr_bytes; at += 4) {
-		memcpy(&word, ip + at, sizeof word);
-		sum += word;
-	}
+	for (uint32_t at = IPV4_HDR_BYTES; at < hdr_bytes; at += 4)
+		sum += ip4_word(ip + at);
 	sum = (sum & 0xffffffffu) + (sum >> 32);
-	sum = (sum & 0xffffu) + (sum >> 16 & 0xffffu) + (sum >> 32);
+	sum = (sum & 0xffffu) + (sum >> 16);
 	sum = (sum & 0xffffu) + (sum >> 16);
 	sum = (sum & 0xffffu) + (sum >> 16);
 	return sum == 0xffffu;

@@ -71,7 +71,6 @@ static void find_nodes(const struct dataplane *dp, struct burst *b)
 static enum verdict select_path(
 	struct burst *b, unsigned i, const struct node *node, const uint8_t *ip)
 {
-	struct ip_addr dst = ip_addr_from_v4(ip4_dst(ip));
 	const struct path *path;
 
 	if (node == NULL)
@@ -85,7 +84,7 @@ static enum verdict select_path(
 	b->paths[i] = path;
 	if (path->flags & PATH_CLOSED)
 		return VERDICT_NO_PATH;
-	return path_selects(path, &dst, b->now_ns) ? VERDICT_OK : VERDICT_SELECTOR;
+	return ip4_path_selects(path, ip4_dst(ip), b->now_ns) ? VERDICT_OK : VERDICT_SELECTOR;
 }
 
 static void check_selectors(struct burst *b)

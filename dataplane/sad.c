@@ -106,44 +106,48 @@ void sad_home_del(struct sad *sad, const struct node *node)
 	table_del(sad->homes, key);
 }
 
+/* As in table_get_v4_burst(), run[i] says which lookup is for place i. */
 void sad_lookup_in_burst(
 	const struct sad *sad, const struct sad_query *queries, struct sa_in **out, unsigned n)
 {
+	bool given = atomic_load_explicit(&sad->n_given, memory_order_relaxed) != 0;
 	struct given_key keys[TABLE_BULK_MAX];
 	const void *pointers[TABLE_BULK_MAX];
-	void *found[TABLE_BULK_MAX];
+	void *found[TABLE_BULK_MAX], *better[TABLE_BULK_MAX];
+	uint8_t run[TABLE_BULK_MAX];
+	unsigned runs = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		keys[i].in = (struct in_key){.spi = queries[i].spi};
-		table_key_v4(keys[i].in.dst, queries[i].dst);
-		pointers[i] = &keys[i];
-	}
-	table_get_burst(sad->wildcard, pointers, found, n);
-	for (unsigned i = 0; i < n; i++)
-		out[i] = found[i];
+		const struct sad_query *q = &queries[i];
 
-	if (atomic_load_explicit(&sad->n_given, memory_order_relaxed) == 0)
-		return;
+		if (i == 0 || q->spi != q[-1].spi || q->dst != q[-1].dst ||
+			(given && q->src != q[-1].src)) {
+			keys[runs].in = (struct in_key){.spi = q->spi};
+			table_key_v4(keys[runs].in.dst, q->dst);
+			table_key_v4(keys[runs].src, q->src);
+			pointers[runs] = &keys[runs];
+			runs++;
+		}
+		run[i] = (uint8_t)(runs - 1);
+	}
+	table_get_burst(sad->wildcard, pointers, found, runs);
+	if (given) {
+		table_get_burst(sad->given, pointers, better, runs);
+		for (unsigned j = 0; j < runs; j++)
+			if (better[j] != NULL)
+				found[j] = better[j];
+	}
 	for (unsigned i = 0; i < n; i++)
-		table_key_v4(keys[i].src, queries[i].src);
-	table_get_burst(sad->given, pointers, found, n);
-	for (unsigned i = 0; i < n; i++)
-		if (found[i] != NULL)
-			out[i] = found[i];
+		out[i] = found[run[i]];
 }
 
 void sad_lookup_home_burst(
 	const struct sad *sad, const be32_t *homes, struct node **out, unsigned n)
 {
-	uint8_t keys[TABLE_BULK_MAX][TABLE_ADDR_BYTES];
-	const void *pointers[TABLE_BULK_MAX];
 	void *found[TABLE_BULK_MAX];
+	uint8_t run[TABLE_BULK_MAX];
 
-	for (unsigned i = 0; i < n; i++) {
-		table_key_v4(keys[i], homes[i]);
-		pointers[i] = keys[i];
-	}
-	table_get_burst(sad->homes, pointers, found, n);
+	table_get_v4_burst(sad->homes, homes, found, run, n);
 	for (unsigned i = 0; i < n; i++)
-		out[i] = found[i];
+		out[i] = found[run[i]];
 }

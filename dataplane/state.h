@@ -44,6 +44,7 @@ struct dataplane {
 	uint64_t registration_interval_ns; /* one per node and interval on average ... */
 	uint64_t registration_burst_ns;    /* ... and this much ahead at once */
 	struct rte_mempool *inject_pool;
+	uint64_t own_bits; /* own_bit() of all our addresses */
 	/* const pointers to what has rules of its own */
 	struct port ports[DP_PORTS];
 	struct worker *workers[PORT_WORKERS_MAX];
@@ -83,8 +84,16 @@ int eal_probe_ports(const struct dp_config *config, char names[DP_PORTS][64], ch
 uint32_t eal_workers(void);
 void eal_stop(void);
 
+/* A bit that an address has in dataplane.own_bits: most others are told apart by it at once. */
+static inline uint64_t own_bit(be32_t addr)
+{
+	return UINT64_C(1) << (__builtin_bswap32(addr) & 63);
+}
+
 static inline bool is_own_address(const struct dataplane *dp, be32_t addr)
 {
+	if ((dp->own_bits & own_bit(addr)) == 0)
+		return false;
 	return port_is_own(&dp->ports[DP_OUTSIDE], addr) ||
 	       port_is_own(&dp->ports[DP_INSIDE], addr);
 }

@@ -80,3 +80,21 @@ void table_get_burst(const struct rte_hash *table, const void *keys[], void *out
 		if ((hits >> i & 1) == 0)
 			out[i] = NULL;
 }
+
+void table_get_v4_burst(
+	const struct rte_hash *table, const be32_t *addrs, void *found[], uint8_t run[], unsigned n)
+{
+	uint8_t keys[TABLE_BULK_MAX][TABLE_ADDR_BYTES];
+	const void *pointers[TABLE_BULK_MAX];
+	unsigned runs = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (i == 0 || addrs[i] != addrs[i - 1]) {
+			table_key_v4(keys[runs], addrs[i]);
+			pointers[runs] = keys[runs];
+			runs++;
+		}
+		run[i] = (uint8_t)(runs - 1);
+	}
+	table_get_burst(table, pointers, found, runs);
+}

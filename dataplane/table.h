@@ -38,4 +38,8 @@ void table_del(struct rte_hash *table, const void *key);
 void *table_get(const struct rte_hash *table, const void *key);
 /* out[i]: value of keys[i], or NULL; n <= TABLE_BULK_MAX. */
 void table_get_burst(const struct rte_hash *table, const void *keys[], void *out[], unsigned n);
+/* For tables whose key is an address. The places of a burst that ask for the same as the place
+ * before share one lookup, as packets of a flow come in a row: found[run[i]] is for place i. */
+void table_get_v4_burst(const struct rte_hash *table, const be32_t *addrs, void *found[],
+	uint8_t run[], unsigned n);
 #endif
