@@ -298,7 +298,8 @@ static void test_numbers_given_out_once(void)
 			shared.rig.out->iv += (UINT64_C(1) << SA_IV_COUNTER_BITS) - EPOCH_LEFT;
 		run_workers(&shared, workers, encap_many, with_epochs ? renew_epochs : NULL);
 		check_sent(workers, &refused);
-		CU_ASSERT_EQUAL(refused != 0, with_epochs != 0);
+		if (!with_epochs) /* a quick renewal may come before anybody is refused */
+			CU_ASSERT_EQUAL(refused, 0);
 		CU_ASSERT_EQUAL(shared.rig.out->iv_epoch > 7 + 10, with_epochs != 0);
 		for (unsigned i = 0; i < THREADS; i++)
 			free(workers[i].sent);
