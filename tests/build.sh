@@ -38,4 +38,5 @@ if [ ! -f "$folder/build.ninja" ]; then
 	}
 	rm -f "$folder.log"
 fi
-ninja -C "$folder" --quiet
+# stderr, so that the figures of "make bench" have stdout for themselves
+ninja -C "$folder" --quiet >&2
