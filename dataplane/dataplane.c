@@ -186,14 +186,19 @@ int dataplane_new(
 {
 	char names[DP_PORTS][64];
 	const char *pointers[DP_PORTS] = {names[DP_OUTSIDE], names[DP_INSIDE]};
-	int ret = eal_start(config, why, why_size);
+	bool started;
+	int ret;
 
-	if (ret != 0)
-		return ret;
-	ret = eal_probe_ports(config, names, why, why_size);
+	why[0] = '\0';
+	eal_hold_log();
+	ret = eal_start(config, why, why_size);
+	started = ret == 0;
+	if (ret == 0)
+		ret = eal_probe_ports(config, names, why, why_size);
 	if (ret == 0)
 		ret = dataplane_open(config, pointers, eal_workers(), out, why, why_size);
-	if (ret != 0)
+	eal_release_log(ret != 0, why, why_size);
+	if (ret != 0 && started)
 		eal_stop();
 	return ret;
 }

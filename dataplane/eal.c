@@ -3,13 +3,14 @@
  * How this works: EAL's command line is made from the configuration, with each thread pinned where
  * it was asked to run. Virtual devices are probed one by one afterwards, since then a failure can
  * be laid at one device's door. Common causes are looked for before DPDK fails over them with a
- * page of text.
+ * page of text; what it logs while it starts is held back, and the first line goes with the reason.
  */
 #include "dataplane/state.h"
 
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_log.h>
 #include <rte_lcore.h>
 
 #include <ctype.h>
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define EAL_ARGS_MAX 32
 #define EAL_ARG_BYTES 512
@@ -71,23 +73,42 @@ static long free_hugepages(void)
 	return total;
 }
 
-/* "0@CONTROL,1@FIRST,2@SECOND": lcore 0 is the control thread, the others are workers. */
-static int lcore_map(const struct dp_config *config, char map[EAL_ARG_BYTES])
+/* A number of a CPU that this machine has, up to a comma or the end. */
+static int cpu_parse(const char *text, const char **end, unsigned long *cpu)
 {
-	const char *at = config->worker_cpus;
-	int len = snprintf(map, EAL_ARG_BYTES, "--lcores=0@%s", config->control_cpu);
-	unsigned lcore = 1;
-	char *end;
+	char *stop;
 
-	for (;; at = end + 1) {
-		unsigned long cpu = strtoul(at, &end, 10);
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	*cpu = strtoul(text, &stop, 10);
+	*end = stop;
+	return (*stop == '\0' || *stop == ',') &&
+			       *cpu < (unsigned long)sysconf(_SC_NPROCESSORS_CONF)
+		       ? 0
+		       : -EINVAL;
+}
 
-		if (end == at || (*end != '\0' && *end != ',') || lcore > PORT_WORKERS_MAX ||
-			len >= EAL_ARG_BYTES)
+/* "--lcores=0@CONTROL,1@FIRST,2@SECOND": lcore 0 is the control thread, the others are workers. */
+static int lcore_map(const struct dp_config *config, char map[EAL_ARG_BYTES], const char **wrong)
+{
+	const char *at = config->control_cpu;
+	unsigned long cpu;
+	int len;
+
+	*wrong = "control_cpu";
+	if (cpu_parse(at, &at, &cpu) != 0 || *at != '\0')
+		return -EINVAL;
+	len = snprintf(map, EAL_ARG_BYTES, "--lcores=0@%lu", cpu);
+	*wrong = "worker_cpus";
+	at = config->worker_cpus;
+	for (unsigned lcore = 1;; lcore++, at++) {
+		if (lcore > PORT_WORKERS_MAX || cpu_parse(at, &at, &cpu) != 0)
 			return -EINVAL;
-		len += snprintf(map + len, (size_t)(EAL_ARG_BYTES - len), ",%u@%lu", lcore++, cpu);
-		if (*end == '\0')
-			return len < EAL_ARG_BYTES ? 0 : -EINVAL;
+		len += snprintf(map + len, (size_t)(EAL_ARG_BYTES - len), ",%u@%lu", lcore, cpu);
+		if (len >= EAL_ARG_BYTES)
+			return -EINVAL;
+		if (*at == '\0')
+			return 0;
 	}
 }
 
@@ -95,11 +116,12 @@ static int build_args(
 	struct eal_args *args, const struct dp_config *config, char *why, size_t why_size)
 {
 	char map[EAL_ARG_BYTES], memory[16];
+	const char *wrong;
 	bool pci = false;
 
-	if (lcore_map(config, map) != 0) {
-		snprintf(why, why_size, "dpdk.worker_cpus = \"%s\": want CPU numbers like \"1,2\"",
-			config->worker_cpus);
+	if (lcore_map(config, map, &wrong) != 0) {
+		snprintf(why, why_size,
+			"dpdk.%s: want numbers of CPUs that are there, as in \"1,2\"", wrong);
 		return -EINVAL;
 	}
 	add_arg(args, "roamgate", "");
@@ -142,6 +164,35 @@ static int check_interface(const char *devargs, const char *key, char *why, size
 	snprintf(why, why_size, "%s.device: there is no interface \"%s\" on this machine", key,
 		name);
 	return -ENODEV;
+}
+
+static char *held_text;
+static size_t held_bytes;
+static FILE *held;
+
+void eal_hold_log(void)
+{
+	held = open_memstream(&held_text, &held_bytes);
+	if (held != NULL)
+		rte_openlog_stream(held);
+}
+
+void eal_release_log(bool failed, char *why, size_t why_size)
+{
+	size_t len = strlen(why);
+
+	if (held == NULL)
+		return;
+	rte_openlog_stream(NULL); /* stderr again */
+	fclose(held);
+	held = NULL;
+	if (failed && held_bytes != 0 && len < why_size)
+		snprintf(why + len, why_size - len, " (%.*s)", (int)strcspn(held_text, "\n"),
+			held_text);
+	else if (!failed)
+		fputs(held_text, stderr);
+	free(held_text);
+	held_text = NULL;
 }
 
 int eal_start(const struct dp_config *config, char *why, size_t why_size)

@@ -77,6 +77,9 @@ void node_table_poll(struct dataplane *dp, uint64_t now_ns, dp_take_epoch_fn *fn
 void node_table_free(struct dataplane *dp);
 
 /* eal.c */
+/* DPDK's log from hold to release: shown if all went well, else its first line is added to why. */
+void eal_hold_log(void);
+void eal_release_log(bool failed, char *why, size_t why_size);
 int eal_start(const struct dp_config *config, char *why, size_t why_size)
 	__attribute__((warn_unused_result));
 int eal_probe_ports(const struct dp_config *config, char names[DP_PORTS][64], char *why,
