@@ -293,13 +293,13 @@ int counters_flush(const struct counters *counters)
 	return msync(counters->map, (pages + 1) * PAGE_BYTES, MS_SYNC) == 0 ? 0 : -errno;
 }
 
-static bool ceiling_raise(struct counter_slot *slot)
+static bool ceiling_raise(struct counter_slot *slot, bool again)
 {
 	uint64_t seq = atomic_load_explicit(&slot->seq, memory_order_relaxed);
 	uint64_t ceiling = atomic_load_explicit(&slot->ceiling, memory_order_relaxed);
 
 	if (seq > UINT64_MAX - COUNTERS_HEADROOM ||
-		(ceiling > seq && ceiling - seq >= COUNTERS_HEADROOM / 2))
+		(!again && ceiling > seq && ceiling - seq >= COUNTERS_HEADROOM / 2))
 		return false;
 	atomic_store_explicit(&slot->ceiling, seq + COUNTERS_HEADROOM, memory_order_relaxed);
 	return true;
@@ -309,6 +309,7 @@ int counters_sync(struct counters *counters, uint32_t max_slots)
 {
 	uint32_t steps = counters->table_mask + 1, looked = 0;
 	bool raised = false;
+	int ret;
 
 	pthread_mutex_lock(&counters->lock);
 	for (; steps != 0 && looked < max_slots && looked < counters->n_slots; steps--) {
@@ -318,8 +319,17 @@ int counters_sync(struct counters *counters, uint32_t max_slots)
 		if (granule == 0)
 			continue;
 		looked++;
-		raised |= ceiling_raise(at_granule(counters, granule));
+		raised |= ceiling_raise(at_granule(counters, granule), counters->store_again != 0);
+		if (counters->store_again != 0)
+			counters->store_again--;
 	}
 	pthread_mutex_unlock(&counters->lock);
-	return raised ? counters_flush(counters) : 0;
+	ret = raised ? counters_flush(counters) : 0;
+	if (ret != 0) {
+		/* The kernel may take pages that it failed to write for clean: store them again. */
+		pthread_mutex_lock(&counters->lock);
+		counters->store_again = counters->n_slots;
+		pthread_mutex_unlock(&counters->lock);
+	}
+	return ret;
 }

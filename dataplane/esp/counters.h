@@ -46,7 +46,8 @@ enum after_power_loss { AFTER_POWER_LOSS_STRICT, AFTER_POWER_LOSS_OPEN };
 
 struct counters;
 
-/* path: made if missing (0600). capacity: SAs that it can grow to. why: sentence for the operator.
+/* path: made if missing (0600). capacity: SAs that it can take beside those it holds at the start,
+ * some of which may be gone for good. why: sentence for the operator.
  * Returns 0 or -errno; -EBUSY: another process has it, -EINVAL: not such a file. */
 int counters_open(const char *path, uint32_t capacity, enum after_power_loss policy,
 	struct counters **out, char *why, size_t why_size) __attribute__((warn_unused_result));
@@ -63,8 +64,9 @@ void counters_drop(struct counters *counters, struct counter_slot *slot);
 
 /* Raises ceilings that are less than half the headroom ahead and makes them durable. May block for
  * the disk: own thread or timer of the control thread. Looks at no more than max_slots a call,
- * going on where the last one ended. Call it with UINT32_MAX between the first counters_take() and
- * the first packet: only then are new slots durable. 0 or -errno. */
+ * going on where the last one ended; after an error it stores all again. Call it with UINT32_MAX
+ * between the first counters_take() and the first packet: only then are new slots durable. 0 or
+ * -errno. */
 int counters_sync(struct counters *counters, uint32_t max_slots);
 
 /* Tests only: this text instead of the kernel's boot id; NULL: the kernel's again. */

@@ -102,13 +102,17 @@ static bool slot_register(struct counters *counters, struct counter_slot *slot)
 		granule_of(counters, slot));
 }
 
-static int page_load(struct counters *counters, uint32_t page)
+/* Without a loss of power every counted page was headed before (page_add()). */
+static int page_load(struct counters *counters, uint32_t page, bool power_lost)
 {
 	const struct page_header *header = at_granule(counters, page_granule(page));
 	size_t kind = counters_kind_of_words(header->n_words);
 
-	if (memcmp(header->magic, PAGE_MAGIC, sizeof header->magic) != 0 || kind == N_KINDS)
+	if (memcmp(header->magic, PAGE_MAGIC, sizeof header->magic) != 0 || kind == N_KINDS) {
+		if (!power_lost)
+			return -EINVAL;
 		return counters_push(&counters->blank_pages, page) ? 0 : -ENOMEM;
+	}
 	for (uint32_t i = 0; i < counters_slots_per_page(kind); i++) {
 		uint32_t granule = page_granule(page) + 1 + i * counters_slot_granules(kind);
 		struct counter_slot *slot = at_granule(counters, granule);
@@ -128,7 +132,7 @@ static int page_load(struct counters *counters, uint32_t page)
 
 static int table_new(struct counters *counters, uint32_t capacity)
 {
-	/* What the file holds already counts, even if the capacity is smaller now. */
+	/* Beside what the file holds already. */
 	uint64_t most = (uint64_t)capacity +
 			(uint64_t)counters->header->n_pages * counters_slots_per_page(0);
 	uint64_t places = 64;
@@ -189,7 +193,7 @@ static int map_whole(struct counters *counters, uint32_t capacity, uint32_t n_pa
 {
 	struct stat st;
 
-	counters->pages_max = pages_for(capacity) > n_pages ? pages_for(capacity) : n_pages;
+	counters->pages_max = n_pages + pages_for(capacity);
 	counters->pages_allocated = n_pages;
 	counters->map_bytes = ((size_t)counters->pages_max + 1) * PAGE_BYTES;
 	if (fstat(counters->fd, &st) != 0)
@@ -197,7 +201,8 @@ static int map_whole(struct counters *counters, uint32_t capacity, uint32_t n_pa
 	if (st.st_size < (off_t)counters->map_bytes &&
 		ftruncate(counters->fd, (off_t)counters->map_bytes) != 0)
 		return -errno;
-	if (posix_fallocate(counters->fd, 0, PAGE_BYTES) != 0)
+	/* A copy of the file may have holes where pages were zero. */
+	if (posix_fallocate(counters->fd, 0, ((off_t)n_pages + 1) * PAGE_BYTES) != 0)
 		return -ENOSPC;
 	counters->map = mmap(
 		NULL, counters->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, counters->fd, 0);
@@ -210,15 +215,13 @@ static int map_whole(struct counters *counters, uint32_t capacity, uint32_t n_pa
 }
 
 /* From here on the file is in use by this boot and not clean. */
-static int take_over(struct counters *counters, enum after_power_loss policy)
+static int take_over(struct counters *counters, const char boot_id[BOOT_ID_BYTES], bool power_lost,
+	enum after_power_loss policy)
 {
 	struct file_header *header = counters->header;
-	char boot_id[BOOT_ID_BYTES];
-	int ret = boot_id_read(boot_id);
+	int ret;
 
-	if (ret != 0)
-		return ret;
-	if (!header->clean && memcmp(header->boot_id, boot_id, sizeof boot_id) != 0) {
+	if (power_lost) {
 		for (uint32_t at = 0; at <= counters->table_mask; at++) {
 			if (counters->table[at] != 0)
 				after_power_loss(at_granule(counters, counters->table[at]), policy);
@@ -228,7 +231,7 @@ static int take_over(struct counters *counters, enum after_power_loss policy)
 		if (ret != 0)
 			return ret;
 	}
-	memcpy(header->boot_id, boot_id, sizeof boot_id);
+	memcpy(header->boot_id, boot_id, BOOT_ID_BYTES);
 	header->clean = 0;
 	return counters_flush(counters);
 }
@@ -237,15 +240,24 @@ static int load(struct counters *counters, const char *path, uint32_t capacity,
 	enum after_power_loss policy)
 {
 	struct file_header header;
+	char boot_id[BOOT_ID_BYTES];
+	bool power_lost = false;
 	int ret = header_load(counters->fd, path, &header);
 
+	if (ret == 0)
+		ret = boot_id_read(boot_id);
+	if (ret == 0)
+		power_lost = !header.clean && memcmp(header.boot_id, boot_id, BOOT_ID_BYTES) != 0;
 	if (ret == 0)
 		ret = map_whole(counters, capacity, header.n_pages);
 	if (ret == 0)
 		ret = table_new(counters, capacity);
 	for (uint32_t page = 0; ret == 0 && page < counters->header->n_pages; page++)
-		ret = page_load(counters, page);
-	return ret == 0 ? take_over(counters, policy) : ret;
+		ret = page_load(counters, page, power_lost);
+	/* SAs that are gone leave their slots behind, in case they come back: those must not keep
+	 * new ones out. */
+	counters->capacity += counters->n_slots;
+	return ret == 0 ? take_over(counters, boot_id, power_lost, policy) : ret;
 }
 
 static void release(struct counters *counters)

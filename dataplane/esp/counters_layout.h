@@ -53,7 +53,8 @@ struct counters {
 	uint32_t n_slots;         /* with an id */
 	uint32_t *table;          /* granule numbers by id, 0: empty; open addressing */
 	uint32_t table_mask;
-	uint32_t sync_at; /* where the next counters_sync() goes on in the table */
+	uint32_t sync_at;     /* where the next counters_sync() goes on in the table */
+	uint32_t store_again; /* slots whose ceiling may not be on disk: a flush failed */
 	struct stack free_slots[N_KINDS];
 	struct stack blank_pages; /* counted, but their header was lost with the power */
 };

@@ -91,6 +91,25 @@ static void test_restart(void)
 	counters_close(counters);
 }
 
+/* Keys are replaced and the program restarted, again and again: the slots of keys that are gone
+ * never make the file full. */
+static void test_keys_replaced(void)
+{
+	enum { SLOTS = 200, ROUNDS = 10 };
+	const char *path = rig_file();
+
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		struct counters *counters = rig_counters(path, SLOTS);
+		unsigned refused = 0;
+
+		for (uint32_t i = 0; i < SLOTS; i++)
+			refused += counters_take(counters, id_of(round * SLOTS + i),
+					   i % 2 == 0 ? 0 : 1024) == NULL;
+		CU_ASSERT_EQUAL(refused, 0);
+		counters_close(counters);
+	}
+}
+
 static void test_full_and_drop(void)
 {
 	enum { SLOTS = 40 };
@@ -123,10 +142,11 @@ static void test_full_and_drop(void)
 	for (uint32_t i = 1; i < SLOTS; i += 2)
 		CU_ASSERT_PTR_NOT_NULL(counters_take(counters, id_of(i), 1024));
 	counters_close(counters);
-	/* Less capacity: what is there is still served. */
+	/* Less capacity: what is there is still served, and does not keep a new one out. */
 	counters = rig_counters(path, 1);
 	CU_ASSERT_PTR_NOT_NULL(counters_take(counters, id_of(1), 1024));
-	CU_ASSERT_PTR_NULL(counters_take(counters, id_of(2000), 1024));
+	CU_ASSERT_PTR_NOT_NULL(counters_take(counters, id_of(2000), 1024));
+	CU_ASSERT_PTR_NULL(counters_take(counters, id_of(2001), 1024));
 	counters_close(counters);
 }
 
@@ -362,26 +382,35 @@ static void test_power_loss(void)
 	}
 }
 
-/* A page whose header never reached the disk is used again, its neighbours stay. */
+static void fill_two_pages(const char *path)
+{
+	struct counters *counters = rig_counters(path, 64);
+
+	counters_take(counters, id_of(1), 64)->seq = 11; /* first page */
+	counters_take(counters, id_of(2), 0)->seq = 12;  /* second page */
+	if (counters_sync(counters, UINT32_MAX) != 0)
+		_exit(1);
+}
+
+/* A page whose header never reached the disk is used again, its neighbours stay; but only if the
+ * power was lost: else it is damage, and a window that starts anew would take replays. */
 static void test_blank_page(void)
 {
 	static const uint8_t zero[4096];
 	const char *path = rig_file();
-	struct counters *counters;
+	struct counters *counters = NULL;
 	FILE *file;
 
 	counters_set_boot_id_test("boot-one");
-	counters = rig_counters(path, 64);
-	counters_take(counters, id_of(1), 64)->seq = 11; /* first page */
-	counters_take(counters, id_of(2), 0)->seq = 12;  /* second page */
-	CU_ASSERT_EQUAL(counters_sync(counters, UINT32_MAX), 0);
-	counters_close(counters);
+	die_without_close(fill_two_pages, path);
 	file = fopen(path, "r+");
 	fseek(file, 4096, SEEK_SET);
 	CU_ASSERT_EQUAL(fwrite(zero, sizeof zero, 1, file), 1);
 	fclose(file);
+	CU_ASSERT_EQUAL(open_as(path, 64, AFTER_POWER_LOSS_STRICT, &counters), -EINVAL);
+	counters_set_boot_id_test("boot-two");
 	counters = rig_counters(path, 64);
-	CU_ASSERT_EQUAL(counters_take(counters, id_of(2), 0)->seq, 12);
+	CU_ASSERT_EQUAL(counters_take(counters, id_of(2), 0)->seq, COUNTERS_HEADROOM + 12);
 	for (uint32_t i = 10; i < 70; i++) {
 		struct counter_slot *slot = counters_take(counters, id_of(i), 4096);
 
@@ -413,6 +442,46 @@ static void test_ceilings(void)
 	CU_ASSERT_EQUAL(slots[4]->ceiling, COUNTERS_HEADROOM / 2 + 1 + COUNTERS_HEADROOM);
 	CU_ASSERT_EQUAL(slots[5]->ceiling, 4 * COUNTERS_HEADROOM);
 	CU_ASSERT_EQUAL(slots[6]->ceiling, COUNTERS_HEADROOM);
+	counters_close(counters);
+}
+
+static bool disk_fails;
+static unsigned flushes;
+
+int __wrap_msync(void *address, size_t len, int flags); /* the linker puts it in msync()'s place */
+int __real_msync(void *address, size_t len, int flags);
+int __wrap_msync(void *address, size_t len, int flags)
+{
+	flushes++;
+	if (!disk_fails)
+		return __real_msync(address, len, flags);
+	errno = EIO;
+	return -1;
+}
+
+/* A ceiling that did not reach the disk is stored and flushed again, even though it looks high
+ * enough by then. */
+static void test_disk_fails(void)
+{
+	struct counters *counters = rig_counters(rig_file(), 16);
+	struct counter_slot *slots[3];
+
+	for (uint32_t i = 0; i < 3; i++)
+		slots[i] = counters_take(counters, id_of(i), 0);
+	disk_fails = true;
+	CU_ASSERT_EQUAL(counters_sync(counters, UINT32_MAX), -EIO);
+	CU_ASSERT_EQUAL(counters_sync(counters, UINT32_MAX), -EIO); /* not taken for done */
+	disk_fails = false;
+	for (uint32_t i = 0; i < 3; i++)
+		slots[i]->seq = 7;
+	flushes = 0;
+	for (int call = 0; call < 2; call++) /* two a call */
+		CU_ASSERT_EQUAL(counters_sync(counters, 2), 0);
+	CU_ASSERT_EQUAL(flushes, 2);
+	for (uint32_t i = 0; i < 3; i++)
+		CU_ASSERT_EQUAL(slots[i]->ceiling, COUNTERS_HEADROOM + 7);
+	CU_ASSERT_EQUAL(counters_sync(counters, UINT32_MAX), 0);
+	CU_ASSERT_EQUAL(flushes, 2); /* nothing is left to do */
 	counters_close(counters);
 }
 
@@ -464,6 +533,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"restart", test_restart},
+		{"keys replaced", test_keys_replaced},
 		{"full file and dropped slots", test_full_and_drop},
 		{"no id, no window", test_zero_id},
 		{"window of another size", test_window_changed},
@@ -472,6 +542,7 @@ int main(void)
 		{"power loss", test_power_loss},
 		{"blank page", test_blank_page},
 		{"ceilings", test_ceilings},
+		{"the disk fails", test_disk_fails},
 		{"foreign and damaged files", test_foreign_files},
 		{NULL, NULL},
 	};
