@@ -197,6 +197,8 @@ int dataplane_new(
 		ret = eal_probe_ports(config, names, why, why_size);
 	if (ret == 0)
 		ret = dataplane_open(config, pointers, eal_workers(), out, why, why_size);
+	if (ret == 0)
+		telemetry_serve(*out);
 	eal_release_log(ret != 0, why, why_size);
 	if (ret != 0 && started)
 		eal_stop();
@@ -207,6 +209,7 @@ void dataplane_free(struct dataplane *dp)
 {
 	if (dp == NULL)
 		return;
+	telemetry_serve(NULL);
 	dataplane_stop(dp);
 	dataplane_close(dp);
 	eal_stop();

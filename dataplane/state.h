@@ -76,6 +76,9 @@ void dataplane_close(struct dataplane *dp);
 void node_table_poll(struct dataplane *dp, uint64_t now_ns, dp_take_epoch_fn *fn, void *arg);
 void node_table_free(struct dataplane *dp);
 
+/* telemetry.c: NULL before what was served is freed. */
+void telemetry_serve(const struct dataplane *dp);
+
 /* eal.c */
 /* DPDK's log from hold to release: shown if all went well, else its first line is added to why. */
 void eal_hold_log(void);
