@@ -64,7 +64,7 @@ static int run(struct mn_conf *conf)
 	}
 	if (err == 0 && loop_signal_add(loop, SIGINT, on_stop, loop) == 0 &&
 		loop_signal_add(loop, SIGTERM, on_stop, loop) == 0) {
-		ready_announce(PROGRAM, place_kind_name(mobile.place.kind));
+		ready_announce(PROGRAM, mobile_place_name(&mobile));
 		err = loop_run(loop);
 		snprintf(why, sizeof why, "event loop: %s", strerror(-err));
 	}

@@ -7,7 +7,9 @@
  * next packet may be waiting; then the registration request through them; what is slower and can
  * wait (routes, MTU, log) last. Nothing on that way waits for a disk, a timer or another program.
  *
- * The registration machine says what to send and when to come back; pump() does it.
+ * The registration machines say what to send and when to come back; pump() does it. There are two:
+ * one registers care-of addresses through the tunnel, that of the homecoming deregisters on the
+ * link that claims to be home. Both can be at work at once, since the claim may be false.
  */
 #include "control/mn/mobile.h"
 
@@ -23,32 +25,35 @@
 #include <unistd.h>
 
 #define MODULE "mobile"
-#define UPKEEP_NS NS_PER_S /* saves, counters' ceilings, IV epoch */
+#define UPKEEP_NS NS_PER_S /* saves, counters' ceilings, IV epoch, announcements */
+#define ANNOUNCEMENTS 2    /* one each UPKEEP_NS at most: RFC 5227 section 2.3 */
 #define COUNTER_SLOTS_A_TURN 16
 #define DATAGRAM_MAX 256 /* bytes: headers and a registration request */
 #define MTU_DEFAULT 1500
 
 /* ---- registration ---- */
 
-static int send_request(struct mobile *m, const struct registration_action *action)
+static int send_request(
+	struct mobile *m, const struct registration *reg, const struct registration_action *action)
 {
-	const struct ip_endpoint from = {.addr = m->registration.coa, .port = MIP4_PORT};
+	const struct ip_endpoint from = {.addr = reg->coa, .port = MIP4_PORT};
 	const struct ip_endpoint to = {.addr = m->conf->home_agent, .port = MIP4_PORT};
 	uint8_t datagram[DATAGRAM_MAX];
 	size_t len;
 
-	if (m->place.kind == PLACE_HOME)
+	if (reg->at_home)
 		return home_send(&m->home, action->rrq, action->rrq_len);
 	len = ipv4_udp_build(datagram, sizeof datagram, &from, &to, action->rrq, action->rrq_len);
 	return tunnel_send(m->tunnel, datagram, len);
 }
 
-static void request(struct mobile *m, const struct registration_action *action)
+static void request(
+	struct mobile *m, struct registration *reg, const struct registration_action *action)
 {
-	int err = send_request(m, action);
+	int err = send_request(m, reg, action);
 
-	registration_sent(&m->registration, err == 0);
-	if (err == 0 && m->times.rrq_ns == 0)
+	registration_sent(reg, err == 0);
+	if (err == 0 && !reg->at_home && m->times.rrq_ns == 0)
 		m->times.rrq_ns = clock_mono_ns();
 	if (err == 0)
 		m->requests++;
@@ -74,22 +79,49 @@ static void fall_back(struct mobile *m)
 		log_error(MODULE, "cannot run the fallback_command error=%s", strerror(-err));
 }
 
-/* Carries out what the registration machine wants now, and sets the timer for the next. */
+static const char *interface_name(const struct mobile *m, int ifindex)
+{
+	const struct movement_link *link = movement_link(&m->movement, ifindex);
+
+	return link != NULL ? link->name : "?";
+}
+
+static void doubt_home(const struct mobile *m)
+{
+	log_warn(MODULE,
+		"the home address is on interface=%s, but no home agent accepts the node there: "
+		"not taken for home",
+		interface_name(m, m->homecoming.claim.ifindex));
+}
+
+static void run_machine(struct mobile *m, struct registration *reg)
+{
+	struct registration_action action;
+
+	while (registration_run(reg, clock_mono_ns(), clock_real_ns(), &action)) {
+		if (action.kind == REGISTRATION_SEND)
+			request(m, reg, &action);
+		else if (action.kind == REGISTRATION_EXPIRED)
+			log_warn(MODULE, "registration expired");
+		else if (reg->at_home)
+			doubt_home(m);
+		else
+			fall_back(m);
+	}
+}
+
+/* Carries out what the registration machines want now, and sets the timer for the next. */
 static void pump(void *arg)
 {
 	struct mobile *m = arg;
-	struct registration_action action;
-	uint64_t next_ns;
+	uint64_t next_ns, home_ns;
 
-	while (registration_run(&m->registration, clock_mono_ns(), clock_real_ns(), &action)) {
-		if (action.kind == REGISTRATION_SEND)
-			request(m, &action);
-		else if (action.kind == REGISTRATION_FALLBACK)
-			fall_back(m);
-		else
-			log_warn(MODULE, "registration expired");
-	}
+	run_machine(m, &m->homecoming.registration);
+	run_machine(m, &m->registration);
 	next_ns = registration_next_ns(&m->registration);
+	home_ns = registration_next_ns(&m->homecoming.registration);
+	if (home_ns < next_ns)
+		next_ns = home_ns;
 	if (next_ns == REGISTRATION_NEVER)
 		loop_timer_disarm(m->registration_timer);
 	else
@@ -103,29 +135,18 @@ static void on_accepted(struct mobile *m)
 
 	if (m->times.rrp_ns == 0)
 		m->times.rrp_ns = clock_mono_ns();
-	if (m->place.kind == PLACE_HOME) {
-		(void)home_announce(&m->home); /* once more, now that nobody answers in our place */
-		log_info(MODULE, "at home, deregistered");
-		return;
-	}
 	tunnel_confirm(m->tunnel, clock_mono_ns());
 	log_info(MODULE, "registered care_of=%s lifetime_s=%u", ip_addr_format(&reg->coa, coa),
 		reg->granted_s);
 }
 
-/* From the tunnel or from the home link; both have checked where it came from. */
-static void on_reply(void *arg, const uint8_t *data, size_t len)
+/* What both machines' replies have in common. False: nothing changed. */
+static bool note_reply(struct mobile *m, enum registration_result result, uint8_t code)
 {
-	struct mobile *m = arg;
-	uint8_t code = 0;
-	enum registration_result result = registration_reply(
-		&m->registration, data, len, clock_mono_ns(), clock_real_ns(), &code);
-
 	m->replies[result]++;
 	switch (result) {
 	case REPLY_ACCEPTED:
 		m->last_code = code;
-		on_accepted(m);
 		break;
 	case REPLY_DENIED:
 		m->last_code = code;
@@ -133,16 +154,30 @@ static void on_reply(void *arg, const uint8_t *data, size_t len)
 		break;
 	case REPLY_CLOCK_ADOPTED:
 		log_remote(MODULE, "home agent's clock taken over offset_s=%lld",
-			(long long)m->registration.memory.clock_offset_s);
+			(long long)m->memory.clock_offset_s);
 		break;
 	case REPLY_DUPLICATE:
-		return;
+		return false;
 	default:
 		log_remote(MODULE, "registration reply not believed reason=%s",
 			registration_result_name(result));
-		return;
+		return false;
 	}
 	m->unsaved = true;
+	return true;
+}
+
+static void on_tunnel_reply(void *arg, const uint8_t *data, size_t len)
+{
+	struct mobile *m = arg;
+	uint8_t code = 0;
+	enum registration_result result = registration_reply(
+		&m->registration, data, len, clock_mono_ns(), clock_real_ns(), &code);
+
+	if (!note_reply(m, result, code))
+		return;
+	if (result == REPLY_ACCEPTED)
+		on_accepted(m);
 	pump(m);
 }
 
@@ -168,23 +203,31 @@ static void enter_away(struct mobile *m, uint64_t now_ns)
 		(unsigned long long)((m->times.sas_ns - m->times.address_ns) / NS_PER_US));
 }
 
-static void enter_home(struct mobile *m, uint64_t now_ns)
+static void announce_home(struct mobile *m)
 {
-	const struct movement_link *link = movement_link(&m->movement, m->place.ifindex);
-	static const uint8_t no_mac[6];
-	int err;
+	int err = home_announce(&m->home);
 
-	tunnel_rest(m->tunnel);
-	m->times.sas_ns = clock_mono_ns();
-	routes_home(&m->routes);
-	err = home_enter(&m->home, m->place.ifindex, link != NULL ? link->mac : no_mac);
-	if (err == 0)
-		err = home_announce(&m->home);
+	m->announcements_left--;
 	if (err != 0)
-		log_error(MODULE, "cannot use the home link error=%s", strerror(-err));
-	log_info(MODULE, "at home interface=%s", link != NULL ? link->name : "?");
-	registration_go_home(&m->registration, now_ns);
-	pump(m);
+		log_error(MODULE, "cannot announce the home address error=%s", strerror(-err));
+}
+
+/* The home agent has answered: tunnel and routes go, and nobody answers in our place any more. */
+static void enter_home(struct mobile *m)
+{
+	tunnel_rest(m->tunnel);
+	m->times = (struct move_times){
+		.address_ns = m->homecoming.claimed_ns,
+		.rrq_ns = m->homecoming.registration.first_sent_ns,
+		.rrp_ns = m->event_ns,
+		.sas_ns = clock_mono_ns(),
+	};
+	m->times.address_real_ns = clock_real_ns() - (m->times.sas_ns - m->times.address_ns);
+	registration_stop(&m->registration);
+	routes_home(&m->routes);
+	m->announcements_left = ANNOUNCEMENTS;
+	announce_home(m);
+	log_info(MODULE, "at home, deregistered interface=%s", interface_name(m, m->place.ifindex));
 }
 
 static void enter_nowhere(struct mobile *m, uint64_t now_ns)
@@ -206,14 +249,12 @@ static void enter(struct mobile *m, const struct place *place, uint64_t now_ns)
 		.address_ns = m->event_ns,
 		.address_real_ns = clock_real_ns() - (now_ns - m->event_ns),
 	};
-	if (place->kind != PLACE_HOME)
-		home_leave(&m->home);
 	switch (place->kind) {
 	case PLACE_AWAY:
 		enter_away(m, now_ns);
 		break;
 	case PLACE_HOME:
-		enter_home(m, now_ns);
+		enter_home(m);
 		break;
 	case PLACE_NOWHERE:
 		enter_nowhere(m, now_ns);
@@ -221,13 +262,61 @@ static void enter(struct mobile *m, const struct place *place, uint64_t now_ns)
 	}
 }
 
+/* The home address came to an interface, or went from it: asks the home agent there. */
+static void take_claim(struct mobile *m)
+{
+	const struct home_claim *claim = &m->homecoming.claim;
+	const struct movement_link *link = movement_link(&m->movement, claim->ifindex);
+	int err;
+
+	home_leave(&m->home);
+	if (link == NULL)
+		return;
+	routes_take_from(link->name);
+	err = home_enter(&m->home, claim->ifindex, link->mac);
+	if (err != 0)
+		log_error(MODULE, "cannot use the home link error=%s", strerror(-err));
+	log_info(MODULE, "home address on interface=%s, asking the home agent there", link->name);
+}
+
 static void decide(struct mobile *m)
 {
 	uint64_t now_ns = clock_mono_ns();
-	struct place place = movement_place(&m->movement, now_ns);
+	struct place place;
+	bool claimed;
 
-	if (m->synced && (!m->placed || !place_equal(&place, &m->place)))
+	if (!m->synced)
+		return;
+	claimed = homecoming_look(&m->homecoming, &m->movement, now_ns);
+	if (claimed)
+		take_claim(m);
+	place = homecoming_place(&m->homecoming, &m->movement);
+	if (!m->placed || !place_equal(&place, &m->place))
 		enter(m, &place, now_ns);
+	if (claimed)
+		pump(m);
+}
+
+/* From the socket on the link that claims to be home, and from the home agent's address. */
+static void on_home_reply(void *arg, const uint8_t *data, size_t len)
+{
+	struct mobile *m = arg;
+	uint8_t code = 0;
+	enum registration_result result;
+
+	m->event_ns = clock_mono_ns();
+	result = homecoming_reply(&m->homecoming, data, len, m->event_ns, clock_real_ns(), &code);
+	if (!note_reply(m, result, code))
+		return;
+	decide(m);
+	pump(m);
+}
+
+const char *mobile_place_name(const struct mobile *m)
+{
+	if (m->place.kind == PLACE_NOWHERE && homecoming_is_pending(&m->homecoming))
+		return "home-pending";
+	return place_kind_name(m->place.kind);
 }
 
 /* ---- events ---- */
@@ -290,7 +379,7 @@ static void on_advert(
 {
 	struct mobile *m = arg;
 	uint64_t now_ns = clock_mono_ns();
-	bool changed = movement_on_advert(&m->movement, ifindex, source, advert, now_ns);
+	bool changed = movement_on_advert(&m->movement, ifindex, source, advert);
 
 	m->event_ns = now_ns;
 	if (changed && m->place.kind == PLACE_AWAY && ifindex == m->place.ifindex) {
@@ -324,12 +413,14 @@ static void upkeep(void *arg)
 	if (err != 0)
 		log_error(MODULE, "cannot save the counters error=%s", strerror(-err));
 	if (m->unsaved) {
-		err = state_save_registration(m->state, &m->registration.memory);
+		err = state_save_registration(m->state, &m->memory);
 		if (err != 0)
 			log_error(MODULE, "cannot save the registration error=%s", strerror(-err));
 		m->unsaved = err != 0;
 	}
 	renew_iv(m);
+	if (m->place.kind == PLACE_HOME && m->announcements_left > 0)
+		announce_home(m);
 	loop_timer_arm_in(m->upkeep_timer, UPKEEP_NS);
 }
 
@@ -338,9 +429,6 @@ static void upkeep(void *arg)
 static void init_parts(struct mobile *m)
 {
 	const struct mn_conf *conf = m->conf;
-	struct registration_memory memory;
-	bool known = state_load_registration(m->state, &memory);
-
 	m->movement_conf = (struct movement_conf){
 		.home_address = conf->home_address,
 		.home_agent = conf->home_agent,
@@ -359,8 +447,11 @@ static void init_parts(struct mobile *m)
 		.reverse_tunnel = conf->reverse_tunnel,
 		.key = conf->authentication,
 	};
-	registration_init(&m->registration, &m->registration_conf, known ? &memory : NULL);
-	home_init(&m->home, m->loop, &conf->home_address, &conf->home_agent, on_reply, m);
+	if (!state_load_registration(m->state, &m->memory))
+		m->memory = (struct registration_memory){0};
+	registration_init(&m->registration, &m->registration_conf, &m->memory);
+	homecoming_init(&m->homecoming, &m->registration_conf, &m->memory);
+	home_init(&m->home, m->loop, &conf->home_address, &conf->home_agent, on_home_reply, m);
 }
 
 static int open_tunnel(struct mobile *m, uint32_t iv_epoch, char *why, size_t why_size)
@@ -369,7 +460,7 @@ static int open_tunnel(struct mobile *m, uint32_t iv_epoch, char *why, size_t wh
 		.conf = m->conf,
 		.counters = m->counters,
 		.iv_epoch = iv_epoch,
-		.reply = on_reply,
+		.reply = on_tunnel_reply,
 		.arg = m,
 	};
 	int err;
@@ -449,6 +540,6 @@ void mobile_close(struct mobile *m)
 	loop_timer_free(m->registration_timer);
 	loop_timer_free(m->upkeep_timer);
 	if (m->state != NULL)
-		(void)state_save_registration(m->state, &m->registration.memory);
+		(void)state_save_registration(m->state, &m->memory);
 	secret_wipe(&m->registration_conf, sizeof m->registration_conf);
 }

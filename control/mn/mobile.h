@@ -10,6 +10,7 @@
 #include "control/mn/advert.h"
 #include "control/mn/fallback.h"
 #include "control/mn/home.h"
+#include "control/mn/homecoming.h"
 #include "control/mn/mn_conf.h"
 #include "control/mn/movement.h"
 #include "control/mn/registration.h"
@@ -46,12 +47,15 @@ struct mobile {
 	struct movement_conf movement_conf;
 	struct movement movement;
 	struct registration_conf registration_conf;
-	struct registration registration;
+	struct registration_memory memory; /* of both machines */
+	struct registration registration;  /* through the tunnel */
+	struct homecoming homecoming;
 	struct loop_timer *registration_timer;
 	struct loop_timer *upkeep_timer;
 	bool synced; /* no dump of the kernel's state is under way */
 	bool placed; /* the first decision was taken */
 	bool unsaved;
+	unsigned announcements_left; /* of being at home */
 	struct place place;
 	uint64_t event_ns; /* when the kernel event under way was taken */
 	uint64_t moves;
@@ -61,8 +65,12 @@ struct mobile {
 	uint8_t last_code;
 };
 
-/* conf, state and counters must outlive it; the SA keys in conf are wiped. The node is then at its
- * place, and traffic can flow. 0 or -errno with a sentence for the operator. */
+/* "away", "home", "nowhere"; or "home-pending": nowhere else, and the home agent was not heard yet
+ * where the home address is. */
+const char *mobile_place_name(const struct mobile *mobile);
+
+/* conf, state and counters must outlive it; the SA keys in conf are wiped. The node then knows its
+ * place, and traffic can flow if there is any. 0 or -errno with a sentence for the operator. */
 int mobile_open(struct mobile *mobile, struct loop *loop, struct mn_conf *conf, struct state *state,
 	struct counters *counters, uint32_t iv_epoch, char *why, size_t why_size)
 	__attribute__((warn_unused_result));

@@ -4,13 +4,11 @@
  * them, so the order of events cannot matter beyond the last word on each object. "Newest address"
  * is by a count that rises when an address becomes usable: it was added, or its link came up.
  *
- * The home address on an interface of the node's own means home: whoever configures it (an
- * administrator, or DHCP on the home link) says so. That of a foreign agent is never a care-of
- * address here: its advertisement only says that the attachment may have changed.
+ * The home address on an interface of the node's own, where an administrator or DHCP put it, is
+ * never a care-of address; nor is that of a foreign agent: its advertisement only says that the
+ * attachment may have changed.
  */
 #include "control/mn/movement.h"
-
-#include "lib/clock.h"
 
 #include <linux/rtnetlink.h>
 #include <string.h>
@@ -89,10 +87,8 @@ void movement_on_link(struct movement *m, const struct nl_link_event *event)
 		link->mtu = event->mtu;
 		link->stale = false;
 		link->up = event->up;
-		if (!event->up) { /* another network may be behind it when it comes back */
+		if (!event->up) /* another network may be behind it when it comes back */
 			link->agent = (struct ip_addr){0};
-			link->home_until_ns = 0;
-		}
 	}
 	stamp_addresses(m, event->ifindex);
 }
@@ -176,15 +172,13 @@ void movement_resynced(struct movement *m)
 }
 
 bool movement_on_advert(struct movement *m, int ifindex, const struct ip_addr *source,
-	const struct mip4_advert *advert, uint64_t now_ns)
+	const struct mip4_advert *advert)
 {
 	struct movement_link *link = link_slot(m, ifindex);
 	bool other, restarted;
 
 	if (link == NULL || link->ifindex == 0)
 		return false;
-	if (advert->home_agent && ip_addr_equal(source, &m->conf->home_agent))
-		link->home_until_ns = now_ns + advert->router_lifetime_s * NS_PER_S;
 	other = ip_addr_is_set(&link->agent) && !ip_addr_equal(&link->agent, source);
 	restarted = ip_addr_equal(&link->agent, source) && advert->sequence < SEQUENCE_AFTER_WRAP &&
 		    advert->sequence < link->agent_sequence;
@@ -218,7 +212,7 @@ static bool may_be_care_of(const struct movement_conf *conf, const struct ip_add
 	       !ip_addr_equal(addr, &conf->gateway) && !ip_addr_equal(addr, &conf->home_agent);
 }
 
-struct place movement_place(const struct movement *m, uint64_t now_ns)
+struct place movement_place(const struct movement *m)
 {
 	const struct movement_conf *conf = m->conf;
 	struct place best = {.kind = PLACE_NOWHERE};
@@ -232,10 +226,6 @@ struct place movement_place(const struct movement *m, uint64_t now_ns)
 
 		if (link == NULL || strcmp(link->name, conf->tunnel_interface) == 0)
 			continue;
-		/* an advertisement proves the link, whatever the driver says of its carrier */
-		if (ip_addr_equal(&addr->addr, &conf->home_address) &&
-			(addr->usable_since != 0 || now_ns < link->home_until_ns))
-			return (struct place){.kind = PLACE_HOME, .ifindex = addr->ifindex};
 		rank = rank_of(conf, link->name);
 		if (addr->usable_since == 0 || !may_be_care_of(conf, &addr->addr) ||
 			(conf->n_interfaces != 0 && rank == conf->n_interfaces))
@@ -248,4 +238,24 @@ struct place movement_place(const struct movement *m, uint64_t now_ns)
 		}
 	}
 	return best;
+}
+
+struct home_claim movement_home(const struct movement *m, const struct home_claim *preferred)
+{
+	struct home_claim newest = {0};
+
+	for (size_t i = 0; i < MOVEMENT_ADDRS_MAX; i++) {
+		const struct movement_addr *addr = &m->addrs[i];
+		const struct movement_link *link = movement_link(m, addr->ifindex);
+
+		if (link == NULL || strcmp(link->name, m->conf->tunnel_interface) == 0 ||
+			!ip_addr_equal(&addr->addr, &m->conf->home_address))
+			continue;
+		if (addr->usable_since == preferred->since && addr->ifindex == preferred->ifindex)
+			return *preferred;
+		if (addr->usable_since > newest.since)
+			newest = (struct home_claim){
+				.ifindex = addr->ifindex, .since = addr->usable_since};
+	}
+	return newest;
 }

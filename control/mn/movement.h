@@ -2,8 +2,8 @@
 #ifndef CONTROL_MN_MOVEMENT_H
 #define CONTROL_MN_MOVEMENT_H
 /*
- * Where is the node? Learns links, addresses and routes, and decides: at home, away with a care-of
- * address, or nowhere. No I/O.
+ * Where is the node? Learns links, addresses and routes, and decides: away with a care-of address,
+ * or nowhere; and which link claims to be the home link (homecoming.h checks that). No I/O.
  *
  * Owner and thread: whoever holds the struct; one thread. `conf` must outlive it.
  * Sources: RFC 5944 sections 2.4.2 (move detection), 2.3.2 (sequence numbers), 3.7 (home).
@@ -47,7 +47,6 @@ struct movement_link {
 	bool stale;           /* not seen yet in the dump under way */
 	struct ip_addr agent; /* whose advertisement was heard last; unset: none */
 	uint16_t agent_sequence;
-	uint64_t home_until_ns; /* our home agent's advertisement holds until */
 };
 struct movement_addr {
 	int ifindex; /* 0: free */
@@ -81,10 +80,18 @@ void movement_resynced(struct movement *m);
 /* True: another agent, or the same one after a restart; the attachment may have changed though the
  * address did not. */
 bool movement_on_advert(struct movement *m, int ifindex, const struct ip_addr *source,
-	const struct mip4_advert *advert, uint64_t now_ns);
+	const struct mip4_advert *advert);
 
-/* Home before away; then the best interface, and on it the newest address. */
-struct place movement_place(const struct movement *m, uint64_t now_ns);
+/* Away or nowhere: the best interface, and on it the newest address. */
+struct place movement_place(const struct movement *m);
+
+/* A stay of the home address on an interface of the node's own. */
+struct home_claim {
+	int ifindex;    /* 0: it is on none */
+	uint64_t since; /* tells one stay from the next; never 0 while there is one */
+};
+/* `preferred` as long as that lasts, else the newest. */
+struct home_claim movement_home(const struct movement *m, const struct home_claim *preferred);
 /* Does the main table lead to the gateway by this interface? */
 bool movement_has_route(const struct movement *m, int ifindex);
 const struct movement_link *movement_link(const struct movement *m, int ifindex);

@@ -45,19 +45,19 @@ const char *registration_result_name(enum registration_result result)
 }
 
 void registration_init(struct registration *reg, const struct registration_conf *conf,
-	const struct registration_memory *memory)
+	struct registration_memory *memory)
 {
-	*reg = (struct registration){
-		.conf = conf, .next_ns = REGISTRATION_NEVER, .expires_ns = REGISTRATION_NEVER};
-	if (memory != NULL)
-		reg->memory = *memory;
+	*reg = (struct registration){.conf = conf,
+		.memory = memory,
+		.next_ns = REGISTRATION_NEVER,
+		.expires_ns = REGISTRATION_NEVER};
 }
 
 /* ---- requests ---- */
 
 static uint64_t home_agent_ntp(const struct registration *reg, uint64_t real_ns)
 {
-	return ntp_from_real_ns(real_ns) + ((uint64_t)reg->memory.clock_offset_s << 32);
+	return ntp_from_real_ns(real_ns) + ((uint64_t)reg->memory->clock_offset_s << 32);
 }
 
 /* Strictly later than all before, even if the clock stood still or was set back. */
@@ -65,10 +65,10 @@ static uint64_t new_identification(struct registration *reg, uint64_t real_ns)
 {
 	uint64_t id = home_agent_ntp(reg, real_ns);
 
-	if (reg->memory.any && !ntp_after(id, reg->memory.identification))
-		id = reg->memory.identification + 1;
-	reg->memory.any = true;
-	reg->memory.identification = id;
+	if (reg->memory->any && !ntp_after(id, reg->memory->identification))
+		id = reg->memory->identification + 1;
+	reg->memory->any = true;
+	reg->memory->identification = id;
 	return id;
 }
 
@@ -164,12 +164,14 @@ static void attempt_failed(struct registration *reg, uint64_t next_ns)
 	if (reg->retry_after_ns > RETRY_MAX_NS)
 		reg->retry_after_ns = RETRY_MAX_NS;
 	if (reg->attempts >= reg->conf->max_attempts) {
-		/* At home there is no tunnel that a new one could replace. */
-		reg->fallback_due = !reg->gave_up && !reg->at_home;
+		/* At home nothing works before the answer, and asking costs little. */
+		uint64_t slow_ns = reg->at_home ? RETRY_MAX_NS : REGISTRATION_SLOW_NS;
+
+		reg->fallback_due = !reg->gave_up;
 		reg->gave_up = true;
-		reg->retry_after_ns = REGISTRATION_SLOW_NS;
-		if (next_ns < reg->last_sent_ns + REGISTRATION_SLOW_NS)
-			next_ns = reg->last_sent_ns + REGISTRATION_SLOW_NS;
+		reg->retry_after_ns = slow_ns;
+		if (next_ns < reg->last_sent_ns + slow_ns)
+			next_ns = reg->last_sent_ns + slow_ns;
 	}
 	schedule(reg, 1, next_ns);
 }
@@ -266,9 +268,9 @@ static void adopt_clock(
 {
 	uint64_t theirs = (identification & ~UINT64_C(0xffffffff)) | NTP_HALF_SECOND;
 
-	reg->memory.clock_offset_s = ntp_diff_s(theirs, ntp_from_real_ns(real_ns));
+	reg->memory->clock_offset_s = ntp_diff_s(theirs, ntp_from_real_ns(real_ns));
 	/* What was refused binds nobody: the next request may carry an earlier time. */
-	reg->memory.any = false;
+	reg->memory->any = false;
 	reg->clock_adopted = true;
 	schedule(reg, reg->copies_wanted, now_ns);
 }

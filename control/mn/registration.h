@@ -7,7 +7,7 @@
  *
  * Use: tell it an event, then call registration_run() until it returns false, carry out each
  * action, and come back at registration_next_ns().
- * Owner and thread: whoever holds the struct; one thread. `conf` must outlive it.
+ * Owner and thread: whoever holds the struct; one thread. `conf` and `memory` must outlive it.
  * Sources: RFC 5944 sections 3.6 (node), 3.6.3 (retransmission), 5.7.1 (Identification).
  */
 #include "lib/inet.h"
@@ -50,8 +50,8 @@ struct registration {
 	const struct registration_conf *conf;
 	enum registration_state state;
 	bool at_home;
-	struct ip_addr coa; /* at home: the home address */
-	struct registration_memory memory;
+	struct ip_addr coa;                 /* at home: the home address */
+	struct registration_memory *memory; /* the caller's; shared with the node's other machine */
 	/* the request under way */
 	bool pending;
 	bool clock_adopted; /* code 133 was answered by a new clock already */
@@ -72,9 +72,9 @@ struct registration {
 	uint64_t expires_ns; /* REGISTRATION_NEVER: no end, or none */
 };
 
-/* memory NULL: the first start ever. */
+/* memory: all 0 at the first start ever. */
 void registration_init(struct registration *reg, const struct registration_conf *conf,
-	const struct registration_memory *memory);
+	struct registration_memory *memory);
 
 /* A new place. The first request is due at once. */
 void registration_move(struct registration *reg, const struct ip_addr *coa, uint64_t now_ns);
@@ -86,7 +86,8 @@ void registration_renew(struct registration *reg, uint64_t now_ns);
 
 enum registration_action_kind {
 	REGISTRATION_SEND,     /* rrq as UDP from coa to the home agent, port 434 */
-	REGISTRATION_FALLBACK, /* it has failed for good here: set up a new tunnel */
+	REGISTRATION_FALLBACK, /* it has failed for good here: set up a new tunnel; at home: say so
+				*/
 	REGISTRATION_EXPIRED,  /* for the log */
 };
 struct registration_action {

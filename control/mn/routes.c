@@ -101,5 +101,10 @@ void routes_use_interface(struct routes *r, const char *interface, unsigned mtu)
 	/* The way back to the gateway, for a packet without our mark, is then the tunnel: a strict
 	 * filter would take its ESP for forged. Loose: reachable by any interface. */
 	if (covers_gateway(r->conf))
-		set_sysctl("ipv4", interface, "rp_filter", "2");
+		routes_take_from(interface);
+}
+
+void routes_take_from(const char *interface)
+{
+	set_sysctl("ipv4", interface, "rp_filter", "2");
 }

@@ -22,4 +22,6 @@ void routes_away(struct routes *r);
 void routes_home(struct routes *r); /* also removes what a killed process has left */
 /* The care-of address is on this interface, whose MTU bounds that of the tunnel. */
 void routes_use_interface(struct routes *r, const char *interface, unsigned mtu);
+/* Takes the home agent's answer from there, although the way back to it is still the tunnel. */
+void routes_take_from(const char *interface);
 #endif

@@ -49,24 +49,34 @@ static json_t *replies(const struct mobile *m)
 	return counts;
 }
 
+/* The one that decides about the place. */
+static const struct registration *shown_registration(const struct mobile *m)
+{
+	return m->place.kind == PLACE_AWAY || m->homecoming.claim.ifindex == 0
+		       ? &m->registration
+		       : &m->homecoming.registration;
+}
+
 static json_t *show_status(void *arg, json_t *request, const char **error)
 {
 	const struct mobile *m = arg;
-	const struct registration *reg = &m->registration;
+	const struct registration *reg = shown_registration(m);
 	const struct tunnel_stats *stats = tunnel_stats(m->tunnel);
 	const struct movement_link *link = movement_link(&m->movement, m->place.ifindex);
 
 	(void)request;
 	(void)error;
-	return json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:i, s:o, s:I, s:i, s:I, s:o, s:I, "
-			 "s:o, s:{s:I, "
-			 "s:I, s:I, s:I}}",
-		"place", place_kind_name(m->place.kind), "registration",
+	return json_pack(
+		"{s:s, s:b, s:s, s:s?, s:o, s:o, s:o, s:o, s:i, s:o, s:I, s:i, s:I, s:o, s:I, "
+		"s:o, s:{s:I, "
+		"s:I, s:I, s:I}}",
+		"place", mobile_place_name(m), "home_pending",
+		(int)homecoming_is_pending(&m->homecoming), "registration",
 		registration_state_name(reg->state), "interface", link != NULL ? link->name : NULL,
 		"home_address", address(&m->conf->home_address), "care_of", address(&m->place.coa),
 		"home_agent", address(&m->conf->home_agent), "gateway", address(&m->conf->gateway),
 		"lifetime_s", (int)reg->granted_s, "remaining_s", remaining_s(reg),
-		"clock_offset_s", (json_int_t)reg->memory.clock_offset_s, "failed_attempts",
+		"clock_offset_s", (json_int_t)m->memory.clock_offset_s, "failed_attempts",
 		(int)reg->attempts, "requests_sent", (json_int_t)m->requests, "replies", replies(m),
 		"moves", (json_int_t)m->moves, "last_move", last_move(&m->times), "traffic",
 		"tx_packets", (json_int_t)stats->tx_packets, "tx_bytes",

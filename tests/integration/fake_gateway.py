@@ -130,6 +130,7 @@ class Gateway:
         self.care_of = None  # as registered
         self.code = 0
         self.answer = True  # registrations
+        self.answer_home = None  # instead of reply_bytes(), on the home link
         self.clock_ahead = 0  # s
         self.changed = threading.Condition()
         self.ending = False
@@ -204,7 +205,7 @@ class Gateway:
         request = parse_request(at, None, peer[0], data)
         self.home_requests.append(request)
         if self.answer:
-            self.home.sendto(self.reply_bytes(request), peer)
+            self.home.sendto((self.answer_home or self.reply_bytes)(request), peer)
 
     def seal(self, inner, to, source=OUTSIDE, sequence=None, key=None):
         """ESP around inner (scapy), as bytes."""

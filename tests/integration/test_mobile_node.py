@@ -295,6 +295,95 @@ def test_starts_at_home(site):
     assert not site.gateway.requests
 
 
+def test_home_is_quick(away):
+    """One round trip on the home link, with a strict reverse path filter, and no way around."""
+    away.lab.run("mn", "sysctl", "-qw", "net.ipv4.conf.home0.rp_filter=1")
+    away.leave()
+    away.enter_home()
+    away.wait_registration("at_home")
+    status = away.status()
+    assert status["place"] == "home" and not status["home_pending"]
+    move = status["last_move"]
+    print(f"home: request after {move['rrq_sent_us']} us, reply after {move['rrp_received_us']} us")
+    assert move["rrq_sent_us"] < 5000 and move["rrp_received_us"] < 100_000
+
+
+def in_clear(packets):
+    """What a link saw of the company's traffic outside ESP; registrations are no traffic."""
+    return [
+        p for p in packets
+        if NODE in (p.src, p.dst) and p.proto != pcap.ESP and not is_registration(p)
+    ]  # fmt: skip
+
+
+def is_registration(packet):
+    if packet.proto != pcap.UDP or HOME_AGENT not in (packet.src, packet.dst):
+        return False
+    return pcap.udp_ports(packet) == (mip.PORT, mip.PORT)
+
+
+def test_feigned_home(away):
+    """A network that hands out the home address is not taken for home, whatever it answers."""
+    gateway, lab = away.gateway, away.lab
+    gateway.answer_home = lambda request: mip.reply(
+        request.home, request.agent, request.number, 0x101, bytes(32), lifetime=0
+    )
+    # the hostile network pretends to be all of the company, beside a tunnel that works
+    capture = lab.capture("net", "home1", "feigned", "ip")
+    away.enter_home()
+    gateway.wait(lambda: gateway.home_requests, 2, "the deregistration")
+    laboratory.wait_until(lambda: away.status()["replies"]["bad_authenticator"], 2, "the forgery")
+    status = away.status()
+    assert status["place"] == "away" and status["home_pending"]
+    assert away.ping(5) == 5  # by the tunnel
+    # and with no other way out: nothing is sent at all
+    away.lab.ip("mn", "link set dev va0 down")
+    laboratory.wait_until(lambda: away.status()["place"] == "home-pending", 2, "no other place")
+    before = away.drops()["no_path"]["out"]
+    assert away.ping(3, deadline=0.2) == 0
+    laboratory.wait_until(lambda: away.drops()["no_path"]["out"] > before, 4, "held, then dropped")
+    assert NODE in tunnel_addresses(away) and "5248" in rules(away)
+    gateway.answer_home = None  # the home agent itself, at the next retransmission
+    away.wait_registration("at_home", 10)
+    assert away.status()["place"] == "home"
+    capture.stop()
+    seen = list(pcap.packets(capture.path))
+    assert any(is_registration(p) for p in seen)
+    assert in_clear(seen) == []
+
+
+def test_starts_at_a_feigned_home(site):
+    site.gateway.answer = False
+    capture = site.lab.capture("net", "home1", "feigned", "ip")
+    site.enter_home()
+    site.start_node()
+    site.gateway.wait(lambda: site.gateway.home_requests, 2, "the deregistration")
+    assert site.status()["place"] == "home-pending"
+    site.ping(2, deadline=0.2)
+    # the tunnel is there as soon as another network is
+    site.gateway.answer = True
+    site.gateway.answer_home = lambda request: b""
+    site.enter("A")
+    site.wait_registration("registered")
+    assert site.ping(3) == 3
+    capture.stop()
+    assert in_clear(pcap.packets(capture.path)) == []
+
+
+def test_trust_ends_with_the_link(site):
+    """Behind a link that was down there may be another network."""
+    gateway = site.gateway
+    site.enter_home()
+    site.start_node()
+    site.wait_registration("at_home")
+    gateway.answer = False
+    asked = len(gateway.home_requests)
+    site.lab.ip("mn", "link set dev home0 down", "link set dev home0 up")
+    gateway.wait(lambda: len(gateway.home_requests) > asked, 3, "asked again")
+    assert site.status()["place"] == "home-pending"
+    assert NODE in tunnel_addresses(site)
+
+
 def test_kill_and_restart(away):
     gateway = away.gateway
     assert away.ping(5) == 5

@@ -121,70 +121,117 @@ static const struct row {
 	enum place_kind kind;
 	int ifindex;
 	const char *coa;
+	int home; /* the interface that claims to be on the home link */
 } ROWS[] = {
-	{"nothing", 0, {{0}}, PLACE_NOWHERE, 0, ""},
-	{"link alone", 0, {{"U3", ""}}, PLACE_NOWHERE, 0, ""},
-	{"address", 0, {{"U3", ""}, {"+3", A}}, PLACE_AWAY, VA0, A},
+	{"nothing", 0, {{0}}, PLACE_NOWHERE, 0, "", 0},
+	{"link alone", 0, {{"U3", ""}}, PLACE_NOWHERE, 0, "", 0},
+	{"address", 0, {{"U3", ""}, {"+3", A}}, PLACE_AWAY, VA0, A, 0},
 	{"address before its link is up", 0, {{"D3", ""}, {"+3", A}, {"U3", ""}}, PLACE_AWAY, VA0,
-		A},
-	{"link down", 0, {{"U3", ""}, {"+3", A}, {"D3", ""}}, PLACE_NOWHERE, 0, ""},
-	{"link gone", 0, {{"U3", ""}, {"+3", A}, {"X3", ""}}, PLACE_NOWHERE, 0, ""},
-	{"address of an unknown link", 0, {{"+3", A}}, PLACE_NOWHERE, 0, ""},
-	{"address deleted", 0, {{"U3", ""}, {"+3", A}, {"-3", A}}, PLACE_NOWHERE, 0, ""},
-	{"tentative", 0, {{"U3", ""}, {"~3", A}}, PLACE_NOWHERE, 0, ""},
-	{"no longer tentative", 0, {{"U3", ""}, {"~3", A}, {"+3", A}}, PLACE_AWAY, VA0, A},
-	{"loopback", 0, {{"U3", ""}, {"+3", "127.0.0.1"}}, PLACE_NOWHERE, 0, ""},
-	{"link-local", 0, {{"U3", ""}, {"+3", "169.254.1.1"}}, PLACE_NOWHERE, 0, ""},
-	{"IPv6", 0, {{"U3", ""}, {"+3", "2001:db8::7"}}, PLACE_NOWHERE, 0, ""},
+		A, 0},
+	{"link down", 0, {{"U3", ""}, {"+3", A}, {"D3", ""}}, PLACE_NOWHERE, 0, "", 0},
+	{"link gone", 0, {{"U3", ""}, {"+3", A}, {"X3", ""}}, PLACE_NOWHERE, 0, "", 0},
+	{"address of an unknown link", 0, {{"+3", A}}, PLACE_NOWHERE, 0, "", 0},
+	{"address deleted", 0, {{"U3", ""}, {"+3", A}, {"-3", A}}, PLACE_NOWHERE, 0, "", 0},
+	{"tentative", 0, {{"U3", ""}, {"~3", A}}, PLACE_NOWHERE, 0, "", 0},
+	{"no longer tentative", 0, {{"U3", ""}, {"~3", A}, {"+3", A}}, PLACE_AWAY, VA0, A, 0},
+	{"loopback", 0, {{"U3", ""}, {"+3", "127.0.0.1"}}, PLACE_NOWHERE, 0, "", 0},
+	{"link-local", 0, {{"U3", ""}, {"+3", "169.254.1.1"}}, PLACE_NOWHERE, 0, "", 0},
+	{"IPv6", 0, {{"U3", ""}, {"+3", "2001:db8::7"}}, PLACE_NOWHERE, 0, "", 0},
 	{"another address of the home network", 0, {{"U3", ""}, {"+3", "10.1.0.77"}}, PLACE_NOWHERE,
-		0, ""},
-	{"the gateway's own address", 0, {{"U3", ""}, {"+3", "192.0.2.1"}}, PLACE_NOWHERE, 0, ""},
-	{"newest wins", 0, {{"U3", ""}, {"U4", ""}, {"+3", A}, {"+4", B}}, PLACE_AWAY, VB0, B},
+		0, "", 0},
+	{"the gateway's own address", 0, {{"U3", ""}, {"+3", "192.0.2.1"}}, PLACE_NOWHERE, 0, "",
+		0},
+	{"newest wins", 0, {{"U3", ""}, {"U4", ""}, {"+3", A}, {"+4", B}}, PLACE_AWAY, VB0, B, 0},
 	{"announced again is not new", 0, {{"U3", ""}, {"U4", ""}, {"+3", A}, {"+4", B}, {"+3", A}},
-		PLACE_AWAY, VB0, B},
+		PLACE_AWAY, VB0, B, 0},
 	{"newest goes, older stays", 0, {{"U3", ""}, {"U4", ""}, {"+3", A}, {"+4", B}, {"-4", B}},
-		PLACE_AWAY, VA0, A},
+		PLACE_AWAY, VA0, A, 0},
 	{"a link that comes back is new", 0,
 		{{"U3", ""}, {"U4", ""}, {"+3", A}, {"+4", B}, {"D3", ""}, {"U3", ""}}, PLACE_AWAY,
-		VA0, A},
-	{"two on one link", 0, {{"U3", ""}, {"+3", A}, {"+3", A2}}, PLACE_AWAY, VA0, A2},
-	{"operator's order", 2, {{"U3", ""}, {"U4", ""}, {"+3", A}, {"+4", B}}, PLACE_AWAY, VA0, A},
+		VA0, A, 0},
+	{"two on one link", 0, {{"U3", ""}, {"+3", A}, {"+3", A2}}, PLACE_AWAY, VA0, A2, 0},
+	{"operator's order", 2, {{"U3", ""}, {"U4", ""}, {"+3", A}, {"+4", B}}, PLACE_AWAY, VA0, A,
+		0},
 	{"second choice", 2, {{"U3", ""}, {"U4", ""}, {"+3", A}, {"+4", B}, {"D3", ""}}, PLACE_AWAY,
-		VB0, B},
-	{"not in the list", 1, {{"U4", ""}, {"+4", B}}, PLACE_NOWHERE, 0, ""},
-	{"home", 0, {{"U2", ""}, {"+2", HOA}}, PLACE_HOME, HOME0, ""},
-	{"home though not in the list", 1, {{"U2", ""}, {"+2", HOA}}, PLACE_HOME, HOME0, ""},
-	{"home before away", 0, {{"U2", ""}, {"U3", ""}, {"+2", HOA}, {"+3", A}}, PLACE_HOME, HOME0,
-		""},
+		VB0, B, 0},
+	{"not in the list", 1, {{"U4", ""}, {"+4", B}}, PLACE_NOWHERE, 0, "", 0},
+	{"home", 0, {{"U2", ""}, {"+2", HOA}}, PLACE_NOWHERE, 0, "", HOME0},
+	{"home though not in the list", 1, {{"U2", ""}, {"+2", HOA}}, PLACE_NOWHERE, 0, "", HOME0},
+	{"home beside away", 0, {{"U2", ""}, {"U3", ""}, {"+2", HOA}, {"+3", A}}, PLACE_AWAY, VA0,
+		A, HOME0},
+	{"home on a visited link", 0, {{"U3", ""}, {"+3", A}, {"+3", HOA}}, PLACE_AWAY, VA0, A,
+		VA0},
+	{"home on two links", 0, {{"U2", ""}, {"U3", ""}, {"+3", HOA}, {"+2", HOA}}, PLACE_NOWHERE,
+		0, "", HOME0},
+	{"home address tentative", 0, {{"U2", ""}, {"~2", HOA}}, PLACE_NOWHERE, 0, "", 0},
 	{"home link down", 0, {{"U2", ""}, {"U3", ""}, {"+2", HOA}, {"+3", A}, {"D2", ""}},
-		PLACE_AWAY, VA0, A},
+		PLACE_AWAY, VA0, A, 0},
 	{"home address on the tunnel", 0, {{"U9", ""}, {"U3", ""}, {"+9", HOA}, {"+3", A}},
-		PLACE_AWAY, VA0, A},
-	{"only the tunnel", 0, {{"U9", ""}, {"+9", HOA}}, PLACE_NOWHERE, 0, ""},
+		PLACE_AWAY, VA0, A, 0},
+	{"only the tunnel", 0, {{"U9", ""}, {"+9", HOA}}, PLACE_NOWHERE, 0, "", 0},
 	{"all confirmed by a new dump", 0,
 		{{"U3", ""}, {"+3", A}, {"R", ""}, {"U3", ""}, {"+3", A}, {"r", ""}}, PLACE_AWAY,
-		VA0, A},
+		VA0, A, 0},
 	{"swept by a new dump", 0, {{"U3", ""}, {"+3", A}, {"R", ""}, {"U3", ""}, {"r", ""}},
-		PLACE_NOWHERE, 0, ""},
+		PLACE_NOWHERE, 0, "", 0},
 	{"link swept", 0, {{"U3", ""}, {"+3", A}, {"R", ""}, {"+3", A}, {"r", ""}}, PLACE_NOWHERE,
-		0, ""},
+		0, "", 0},
 };
 
 static void places(void)
 {
 	for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
 		const struct row *row = &ROWS[i];
+		static const struct home_claim none;
 		struct ip_addr coa = addr(row->coa);
 		struct place place;
 
 		start(row->n_interfaces);
 		for (const struct step *step = row->steps; step->what != NULL; step++)
 			play(step);
-		place = movement_place(&m, 0);
+		place = movement_place(&m);
 		CHECK_ROW(row->name, place.kind == row->kind);
 		CHECK_ROW(row->name, place.ifindex == row->ifindex);
 		CHECK_ROW(row->name, ip_addr_equal(&place.coa, &coa));
+		CHECK_ROW(row->name, movement_home(&m, &none).ifindex == row->home);
 	}
+}
+
+static struct home_claim claim(const struct home_claim *preferred)
+{
+	return movement_home(&m, preferred);
+}
+
+/* Every interruption makes another claim; nothing else does. */
+static void claims(void)
+{
+	static const struct home_claim none;
+	struct home_claim first, second;
+
+	start(0);
+	link_event(HOME0, true, true);
+	addr_event(HOME0, HOA, true, false);
+	first = claim(&none);
+	CU_ASSERT_NOT_EQUAL(first.since, 0);
+	addr_event(HOME0, HOA, true, false); /* a lease was renewed */
+	link_event(HOME0, true, true);
+	CU_ASSERT_EQUAL(claim(&none).since, first.since);
+	link_event(VA0, true, true);
+	addr_event(VA0, HOA, true, false);
+	CU_ASSERT_EQUAL(claim(&none).ifindex, VA0);    /* the newest, */
+	CU_ASSERT_EQUAL(claim(&first).ifindex, HOME0); /* but no other than what is trusted */
+	link_event(HOME0, true, false);
+	CU_ASSERT_EQUAL(claim(&first).ifindex, VA0);
+	link_event(HOME0, true, true);
+	second = claim(&first);
+	CU_ASSERT_EQUAL(second.ifindex, HOME0);
+	CU_ASSERT_NOT_EQUAL(second.since, first.since);
+	addr_event(HOME0, HOA, false, false);
+	addr_event(HOME0, HOA, true, false);
+	CU_ASSERT_NOT_EQUAL(claim(&second).since, second.since);
+	link_event(HOME0, false, false);
+	link_event(VA0, true, false);
+	CU_ASSERT_EQUAL(claim(&none).ifindex, 0);
 }
 
 static void routes(void)
@@ -216,54 +263,36 @@ static void routes(void)
 	CU_ASSERT_FALSE(movement_has_route(&m, VA0));
 }
 
-static bool advert(int ifindex, const char *from, uint16_t sequence, bool home, uint64_t now_ns)
+static bool advert(int ifindex, const char *from, uint16_t sequence)
 {
 	struct ip_addr source = addr(from);
 	struct mip4_advert message = {.router_lifetime_s = 9,
 		.sequence = sequence,
-		.home_agent = home,
-		.foreign_agent = !home,
+		.foreign_agent = true,
 		.registration_required = true};
 
-	return movement_on_advert(&m, ifindex, &source, &message, now_ns);
+	return movement_on_advert(&m, ifindex, &source, &message);
 }
 
 static void foreign_agents(void)
 {
 	start(0);
-	CU_ASSERT_FALSE(advert(VA0, "198.51.100.1", 5, false, 0)); /* unknown link */
+	CU_ASSERT_FALSE(advert(VA0, "198.51.100.1", 5)); /* unknown link */
 	link_event(VA0, true, true);
 	addr_event(VA0, A, true, false);
-	CU_ASSERT_FALSE(advert(VA0, "198.51.100.1", 300, false, 0)); /* the first one heard */
-	CU_ASSERT_FALSE(advert(VA0, "198.51.100.1", 301, false, 0));
-	CU_ASSERT_TRUE(advert(VA0, "198.51.100.2", 7, false, 0)); /* another agent */
-	CU_ASSERT_FALSE(advert(VA0, "198.51.100.2", 8, false, 0));
-	CU_ASSERT_TRUE(advert(VA0, "198.51.100.2", 0, false, 0)); /* it was restarted */
-	CU_ASSERT_FALSE(advert(VA0, "198.51.100.2", 0xffff, false, 0));
-	CU_ASSERT_FALSE(advert(VA0, "198.51.100.2", 256, false, 0)); /* RFC 5944 2.3.2: wrapped */
+	CU_ASSERT_FALSE(advert(VA0, "198.51.100.1", 300)); /* the first one heard */
+	CU_ASSERT_FALSE(advert(VA0, "198.51.100.1", 301));
+	CU_ASSERT_TRUE(advert(VA0, "198.51.100.2", 7)); /* another agent */
+	CU_ASSERT_FALSE(advert(VA0, "198.51.100.2", 8));
+	CU_ASSERT_TRUE(advert(VA0, "198.51.100.2", 0)); /* it was restarted */
+	CU_ASSERT_FALSE(advert(VA0, "198.51.100.2", 0xffff));
+	CU_ASSERT_FALSE(advert(VA0, "198.51.100.2", 256)); /* RFC 5944 2.3.2: wrapped */
 	/* and the place is still our own address */
-	CU_ASSERT_EQUAL(movement_place(&m, 0).kind, PLACE_AWAY);
+	CU_ASSERT_EQUAL(movement_place(&m).kind, PLACE_AWAY);
 	/* after the link was down the first one is no change */
 	link_event(VA0, true, false);
 	link_event(VA0, true, true);
-	CU_ASSERT_FALSE(advert(VA0, "198.51.100.9", 5, false, 0));
-}
-
-/* The home agent's advertisement proves the home link, whatever the driver says of its carrier. */
-static void home_agent_heard(void)
-{
-	start(0);
-	link_event(HOME0, true, false);
-	addr_event(HOME0, HOA, true, false);
-	CU_ASSERT_EQUAL(movement_place(&m, 0).kind, PLACE_NOWHERE);
-	CU_ASSERT_FALSE(advert(HOME0, "10.1.0.2", 5, true, 0)); /* not ours */
-	CU_ASSERT_EQUAL(movement_place(&m, 0).kind, PLACE_NOWHERE);
-	(void)advert(HOME0, "10.1.0.1", 5, true, 1 * S);
-	CU_ASSERT_EQUAL(movement_place(&m, 10 * S - 1).kind, PLACE_HOME);
-	CU_ASSERT_EQUAL(movement_place(&m, 10 * S).kind, PLACE_NOWHERE);
-	/* without the home address it is no home */
-	addr_event(HOME0, HOA, false, false);
-	CU_ASSERT_EQUAL(movement_place(&m, 2 * S).kind, PLACE_NOWHERE);
+	CU_ASSERT_FALSE(advert(VA0, "198.51.100.9", 5));
 }
 
 /* More of everything than the tables hold. */
@@ -286,7 +315,7 @@ static void full_tables(void)
 	}
 	for (uint32_t i = 0; i < 2 * MOVEMENT_ROUTES_MAX; i++)
 		route_event(1, "0.0.0.0/0", 254, i, true);
-	CU_ASSERT_EQUAL(movement_place(&m, 0).kind, PLACE_AWAY);
+	CU_ASSERT_EQUAL(movement_place(&m).kind, PLACE_AWAY);
 	CU_ASSERT_TRUE(movement_has_route(&m, 1));
 }
 
@@ -355,7 +384,7 @@ int main(void)
 		{"places", places},
 		{"routes to the gateway", routes},
 		{"foreign agents", foreign_agents},
-		{"home agent heard", home_agent_heard},
+		{"claims of home", claims},
 		{"full tables", full_tables},
 		{"care-of: one move", care_of_one_move},
 		{"care-of: many moves", care_of_many_moves},
