@@ -129,6 +129,17 @@ static inline void prefetch_key(
 		__builtin_prefetch(key + at);
 }
 
+/* The text of the next packet, while this one is worked on: the cipher runs faster than memory, and
+ * a burst of large packets does not fit the first cache. Measured (8192 packets of 1400 bytes in
+ * turn, path over raw): encap 3.4 -> 2.3, decap 2.9 -> 2.1; further ahead was no better. */
+static inline void prefetch_text(const struct crypto_op *ops, unsigned i, unsigned n)
+{
+	if (i >= n)
+		return;
+	for (uint32_t at = 0; at < ops[i].len + CACHE_LINE; at += CACHE_LINE)
+		__builtin_prefetch(ops[i].data + at);
+}
+
 static void encrypt(struct crypto_thread *thread, struct crypto_op *ops, unsigned n)
 {
 	prefetch_key(thread, ops, 1, n);
@@ -136,6 +147,7 @@ static void encrypt(struct crypto_thread *thread, struct crypto_op *ops, unsigne
 		struct crypto_op *op = &ops[i];
 
 		prefetch_key(thread, ops, i + 2, n);
+		prefetch_text(ops, i + 1, n);
 		thread->encrypt[op->alg](op->key, &thread->scratch, op->data, op->data, op->len,
 			op->nonce, op->aad, op->aad_len, op->tag, CRYPTO_TAG_BYTES);
 		op->ok = true;
@@ -162,6 +174,7 @@ static void decrypt(struct crypto_thread *thread, struct crypto_op *ops, unsigne
 		struct crypto_op *op = &ops[i];
 
 		prefetch_key(thread, ops, i + 2, n);
+		prefetch_text(ops, i + 1, n);
 		thread->decrypt[op->alg](op->key, &thread->scratch, op->data, op->data, op->len,
 			op->nonce, op->aad, op->aad_len, tag, CRYPTO_TAG_BYTES);
 		op->ok = tag_equal(tag, op->tag);
