@@ -149,6 +149,10 @@ json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
 	if (reader.error == NULL &&
 		(!ip_addr_parse(home, &node.home_address) || node.home_address.family != AF_INET))
 		reader.error = admin_error("home_address: an IPv4 address is needed");
+	if (reader.error == NULL &&
+		(!ip_addr_is_unicast(&node.home_address) ||
+			!gw_prefixes_contain(&gw->conf->inside, &node.home_address)))
+		reader.error = admin_error("home_address: lies outside of inside_prefixes");
 	ha = home_agent_of(&reader, gw, &node.home_address);
 	if (json_object_get(request, "care_of") != NULL && reader.error == NULL &&
 		(!ip_addr_parse(read_string(&reader, "care_of", NULL), &node.care_of) ||
@@ -174,12 +178,22 @@ json_t *gw_admin_node_del(void *arg, json_t *request, const char **error)
 	static const char *const known[] = {"node", NULL};
 	struct reader reader = {.request = request};
 	struct gw *gw = arg;
+	struct ip_addr home_address;
 	struct tunnel *tunnel;
 
 	refuse_unknown(&reader, known);
 	tunnel = read_node(&reader, gw);
-	if (reader.error == NULL && key_del_node(gw->keys, tunnel, true) != 0)
-		reader.error = admin_error("the packet path refused to delete the node");
+	if (reader.error == NULL && state_room(gw->state) == 0)
+		reader.error = admin_error("the disk under state_dir does not keep up: try again");
+	if (reader.error == NULL) {
+		home_address = tunnel->home_address;
+		if (key_del_node(gw->keys, tunnel, true) != 0)
+			reader.error = admin_error("the packet path refused to delete the node");
+		else
+			/* Its generation too: else no new start would help a node whose home agent
+			 * lost its mind. There is room: see above. */
+			(void)!state_erase(gw->state, &home_address);
+	}
 	*error = reader.error;
 	return reader.error == NULL ? json_object() : NULL;
 }

@@ -265,7 +265,7 @@ static int delete_sa(struct key_verbs *keys, struct tunnel *tunnel, struct tunne
 	int rc;
 
 	memcpy(id, sa->key_id, sizeof id);
-	rc = tunnel_sa_del(keys->tunnels, tunnel, sa, true);
+	rc = tunnel_sa_del(keys->tunnels, tunnel, sa, !sa->from_file);
 	if (rc == 0)
 		remember_spent(keys, id);
 	return rc;
@@ -290,14 +290,17 @@ int key_del(
 int key_del_node(struct key_verbs *keys, struct tunnel *tunnel, bool forever)
 {
 	uint8_t ids[TUNNEL_SAS_MAX][COUNTERS_ID_BYTES];
+	bool from_file = false;
 	unsigned n = 0;
 	int rc;
 
 	for (unsigned i = 0; i < TUNNEL_SAS_MAX; i++) {
-		if (tunnel->sas[i].used)
-			memcpy(ids[n++], tunnel->sas[i].key_id, COUNTERS_ID_BYTES);
+		if (!tunnel->sas[i].used)
+			continue;
+		memcpy(ids[n++], tunnel->sas[i].key_id, COUNTERS_ID_BYTES);
+		from_file |= tunnel->sas[i].from_file;
 	}
-	rc = tunnel_del(keys->tunnels, tunnel, forever);
+	rc = tunnel_del(keys->tunnels, tunnel, forever && !from_file);
 	if (rc != 0)
 		return rc;
 	if (!forever && n != 0)

@@ -7,7 +7,8 @@
  *
  * Owner:    main.c. Threads: control.
  * Rules:    a key stands in one SA and one direction only. A key that was deleted does not come
- *           back in the same run, since its window and sequence number went with it. An outbound
+ *           back in the same run, since its window and sequence number went with it; those of an
+ *           SA from the file stay, since the next start brings it back. An outbound
  *           SA whose node was removed and added again (its counter slot is kept) starts in a fresh
  *           IV epoch. Inbound SPIs are unique; 0..255 are reserved (RFC 4303 section 2.1).
  * Errors:   0 or -errno with a sentence for the operator in *why; on error nothing changed.

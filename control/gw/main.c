@@ -183,6 +183,9 @@ static int start(struct program *program)
 	gw_conf_wipe(program->conf); /* every key is expanded or derived by now */
 	if (rc == 0)
 		rc = start_admin(program);
+	/* A loss of power after the first packet must find the ceilings on disk. */
+	if (rc == 0 && (rc = counters_sync(state_counters(gw->state), UINT32_MAX)) != 0)
+		snprintf(why, room, "cannot make the counters file durable: %s", strerror(-rc));
 	if (rc == 0 && (rc = state_start(gw->state)) != 0)
 		snprintf(why, room, "cannot start a thread: %s", strerror(-rc));
 	if (rc == 0)

@@ -47,17 +47,27 @@ void move_note_rrq(struct tunnel *tunnel, const struct tunnel_rrq *rrq)
 /* --- gates --------------------------------------------------------------------------------------
  */
 
+/* A handle from before a restart or a deletion may mean another node by now: the address decides.
+ */
+static struct tunnel *tunnel_if_same(
+	const struct mover *mover, uint32_t handle, const struct ip_addr *home_address)
+{
+	struct tunnel *tunnel = handle == 0 ? NULL : tunnel_by_handle(mover->tunnels, handle);
+
+	return tunnel != NULL && ip_addr_equal(&tunnel->home_address, home_address) ? tunnel : NULL;
+}
+
 static struct tunnel *find_tunnel(const struct mover *mover, const struct siu_update *update)
 {
-	struct tunnel *tunnel;
+	struct tunnel *tunnel = tunnel_if_same(mover, update->node, &update->home_address);
 
-	if (update->node == 0)
-		return tunnel_by_home_address(mover->tunnels, &update->home_address);
-	tunnel = tunnel_by_handle(mover->tunnels, update->node);
-	/* A handle from before a restart may mean another node by now: the address decides. */
-	if (tunnel == NULL || !ip_addr_equal(&tunnel->home_address, &update->home_address))
-		return tunnel_by_home_address(mover->tunnels, &update->home_address);
-	return tunnel;
+	return tunnel != NULL ? tunnel
+			      : tunnel_by_home_address(mover->tunnels, &update->home_address);
+}
+
+struct tunnel *move_tunnel(const struct mover *mover, const struct move *move)
+{
+	return tunnel_if_same(mover, move->node, &move->home_address);
 }
 
 static bool is_authorised(const struct mover *mover, uint32_t ha, const struct tunnel *tunnel)
@@ -90,6 +100,8 @@ static enum siu_result check_target(
 {
 	enum siu_result result = SIU_RESULT_OK;
 
+	if (update->generation == 0)
+		return SIU_RESULT_MALFORMED; /* says "none" */
 	if ((update->flags & SIU_DEREGISTER) == 0) {
 		if (update->lifetime_s == 0)
 			return SIU_RESULT_MALFORMED;
@@ -122,6 +134,9 @@ static enum siu_result reply_only(struct mover *mover, uint32_t ha, const struct
 	if (rrq == NULL ||
 		(ip_addr_is_set(&update->new_coa) && !ip_addr_equal(&update->new_coa, &rrq->coa)))
 		return SIU_RESULT_COA_NOT_OBSERVED;
+	/* A node can put any source on its packet: the reply must not go where no tunnel may. */
+	if (gw_conf_coa_check(mover->conf, &rrq->observed.addr) != SIU_RESULT_OK)
+		return SIU_RESULT_BAD_COA;
 	if (dataplane_send_once(
 		    mover->dp, tunnel->handle, &rrq->observed, update->rrp, update->rrp_len) != 0)
 		return SIU_RESULT_NO_RESOURCES;
@@ -269,7 +284,7 @@ static void deregister(struct mover *mover, struct tunnel *tunnel, const struct 
 
 bool move_close(struct mover *mover, struct move *move, uint64_t now_ns)
 {
-	struct tunnel *tunnel = tunnel_by_handle(mover->tunnels, move->node);
+	struct tunnel *tunnel = move_tunnel(mover, move);
 	uint64_t stamp;
 
 	if (tunnel == NULL || tunnel->position.generation >= move->close_generation) {
@@ -285,6 +300,15 @@ bool move_close(struct mover *mover, struct move *move, uint64_t now_ns)
 	move->after_grace = true;
 	move->durable = tunnel->written;
 	return true;
+}
+
+/* Is everything that update says in force already? A path that was closed here (its lifetime was
+ * over by our clock, or a SYNC missed it) is not what the home agent means by a generation whose
+ * end it did not say. */
+static bool is_in_force(const struct tunnel *tunnel, const struct siu_update *update)
+{
+	return update->generation == tunnel->position.generation &&
+	       (!tunnel->position.closed || (update->flags & SIU_DEREGISTER) != 0);
 }
 
 /* Our acknowledgement was lost, or the home agent sent it again on its own: change nothing. */
@@ -314,6 +338,7 @@ void move_apply(struct mover *mover, uint32_t ha, const struct siu_update *updat
 		return;
 	}
 	out->node = tunnel->handle;
+	out->home_address = tunnel->home_address;
 	if (update->flags & SIU_REPLY_ONLY) {
 		out->result = reply_only(mover, ha, tunnel, update);
 		return;
@@ -325,7 +350,7 @@ void move_apply(struct mover *mover, uint32_t ha, const struct siu_update *updat
 	out->result = check_target(mover, ha, update);
 	if (out->result != SIU_RESULT_OK)
 		return;
-	if (update->generation == tunnel->position.generation) {
+	if (is_in_force(tunnel, update)) {
 		repeat(mover, tunnel, update, out);
 		return;
 	}
@@ -333,13 +358,10 @@ void move_apply(struct mover *mover, uint32_t ha, const struct siu_update *updat
 		out->result = SIU_RESULT_NO_RESOURCES; /* it could not be made durable */
 		return;
 	}
-	if (update->flags & SIU_DEREGISTER) {
-		deregister(mover, tunnel, update, siu_in_ns, out);
-		return;
-	}
-	if (!move_rate_allows(mover, tunnel, siu_in_ns)) {
+	if (!move_rate_allows(mover, tunnel, siu_in_ns))
 		out->result = SIU_RESULT_RATE_LIMITED;
-		return;
-	}
-	open_or_move(mover, tunnel, update, siu_in_ns, out);
+	else if (update->flags & SIU_DEREGISTER)
+		deregister(mover, tunnel, update, siu_in_ns, out);
+	else
+		open_or_move(mover, tunnel, update, siu_in_ns, out);
 }

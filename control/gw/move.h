@@ -31,7 +31,8 @@ struct mover { /* all lent */
 
 struct move { /* what came of an entry */
 	enum siu_result result;
-	uint32_t node;     /* handle; 0: no such node */
+	uint32_t node;               /* handle; 0: no such node, or none of this home agent */
+	struct ip_addr home_address; /* of the node: its handle may mean another one by and by */
 	bool after_grace;  /* acknowledge only when every worker has left the old path ... */
 	uint64_t durable;  /* ... and this record is on disk; 0: none */
 	uint64_t handover; /* number; 0: not a handover */
@@ -45,6 +46,8 @@ struct move { /* what came of an entry */
 /* Applies update, which came from home agent number ha at siu_in_ns. */
 void move_apply(struct mover *mover, uint32_t ha, const struct siu_update *update,
 	uint64_t siu_in_ns, struct move *out);
+/* The node that move was for, if it still is there. */
+struct tunnel *move_tunnel(const struct mover *mover, const struct move *move);
 /* True: nothing is to be waited for any more; the path is closed, or was moved on meanwhile. */
 bool move_close(struct mover *mover, struct move *move, uint64_t now_ns);
 /* Closes a path without an update (expiry, sweep). 0, or -EAGAIN: try again. */

@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define GRACE_WAIT_NS (100 * NS_PER_MS) /* a grace period takes microseconds */
+#define GRACE_WAIT_NS NS_PER_S /* a grace period takes microseconds, if no worker is preempted */
 
 static const struct position nowhere = {.closed = true};
 
@@ -44,6 +44,19 @@ static struct position start_position(const struct gw *gw, const struct gw_node_
 	};
 }
 
+static int wait_for_grace(struct gw *gw)
+{
+	const uint64_t until_ns = clock_mono_ns() + GRACE_WAIT_NS;
+	const uint64_t token = dataplane_grace_token(gw->dp);
+
+	while (!dataplane_grace_done(gw->dp, token)) {
+		if (clock_mono_ns() > until_ns)
+			return -ETIMEDOUT;
+		sched_yield();
+	}
+	return 0;
+}
+
 static int add_sas(struct gw *gw, struct tunnel *tunnel, const struct gw_node_conf *node, char *why,
 	size_t why_size)
 {
@@ -55,9 +68,13 @@ static int add_sas(struct gw *gw, struct tunnel *tunnel, const struct gw_node_co
 		return rc;
 	}
 	rc = key_add(gw->keys, tunnel, false, &node->out, 0, &reason);
-	if (rc != 0)
+	if (rc != 0) {
 		snprintf(why, why_size, "node \"%s\": outbound SA: %s", node->name, reason);
-	return rc;
+		return rc;
+	}
+	tunnel_sa_find(tunnel, true, node->in.spi)->from_file = true;
+	tunnel_sa_find(tunnel, false, node->out.spi)->from_file = true;
+	return 0;
 }
 
 static int add_node(struct gw *gw, const struct gw_node_conf *node, uint32_t home_agent,
@@ -75,6 +92,8 @@ static int add_node(struct gw *gw, const struct gw_node_conf *node, uint32_t hom
 	struct tunnel *tunnel;
 	int rc = tunnel_add(gw->tunnels, &params, &tunnel);
 
+	if (rc == -EAGAIN && wait_for_grace(gw) == 0)
+		rc = tunnel_add(gw->tunnels, &params, &tunnel);
 	if (rc != 0) {
 		snprintf(why, why_size, "node \"%s\": %s", node->name,
 			rc == -EEXIST   ? "its name or home address is in use"
@@ -240,11 +259,23 @@ static struct keymap *map_names(const struct gw_conf *fresh)
 	return names;
 }
 
-/* Tunnels of nodes that are not in fresh, or differ there. */
+static int remove_tunnel(struct gw *gw, struct tunnel *tunnel)
+{
+	int rc = key_del_node(gw->keys, tunnel, false);
+
+	/* So many were removed that the list of what waits for its grace period is full. */
+	if (rc == -EAGAIN && wait_for_grace(gw) == 0)
+		rc = key_del_node(gw->keys, tunnel, false);
+	return rc;
+}
+
+/* Tunnels of nodes that are not in fresh, or differ there. What cannot go stays; the first error.
+ */
 static int remove_old(struct gw *gw, const struct gw_conf *fresh, const struct keymap *names,
 	struct provision_counts *counts)
 {
 	struct tunnel *tunnel, *next;
+	int first = 0;
 
 	for (tunnel = tunnel_next(gw->tunnels, 0); tunnel != NULL; tunnel = next) {
 		const struct gw_node_conf *node = NULL;
@@ -260,33 +291,46 @@ static int remove_old(struct gw *gw, const struct gw_conf *fresh, const struct k
 			counts->kept++;
 			continue;
 		}
-		rc = key_del_node(gw->keys, tunnel, false);
-		if (rc != 0)
-			return rc;
+		rc = remove_tunnel(gw, tunnel);
+		if (rc != 0) {
+			first = first == 0 ? rc : first;
+			continue;
+		}
 		counts->changed += node != NULL;
 		counts->removed += node == NULL;
 	}
-	return 0;
+	return first;
 }
 
-static int wait_for_grace(struct gw *gw)
+/* Nodes of fresh that have no tunnel. One that cannot be added does not keep the others out; the
+ * first error, with its reason. */
+static int add_missing(struct gw *gw, const struct gw_conf *fresh, struct provision_counts *counts,
+	char *why, size_t why_size)
 {
-	const uint64_t until_ns = clock_mono_ns() + GRACE_WAIT_NS;
-	const uint64_t token = dataplane_grace_token(gw->dp);
+	int first = 0;
 
-	while (!dataplane_grace_done(gw->dp, token)) {
-		if (clock_mono_ns() > until_ns)
-			return -ETIMEDOUT;
-		sched_yield();
+	for (uint32_t i = 0; i < fresh->n_nodes; i++) {
+		const struct gw_node_conf *node = &fresh->nodes[i];
+		struct position position;
+		char ignored[256];
+		int rc;
+
+		if (tunnel_by_name(gw->tunnels, node->name) != NULL)
+			continue;
+		position = start_position(gw, node);
+		rc = add_node(gw, node, (uint32_t)running_home_agent(gw, fresh, node), &position,
+			true, first == 0 ? why : ignored, first == 0 ? why_size : sizeof ignored);
+		first = first == 0 ? rc : first;
+		counts->added += rc == 0;
 	}
-	return 0;
+	return first;
 }
 
 int provision_reload(struct gw *gw, const struct gw_conf *fresh, struct provision_counts *counts,
 	char *why, size_t why_size)
 {
 	struct keymap *names;
-	int rc = check_all(gw, fresh, why, why_size);
+	int added, rc = check_all(gw, fresh, why, why_size);
 
 	*counts = (struct provision_counts){0};
 	if (rc != 0)
@@ -298,21 +342,16 @@ int provision_reload(struct gw *gw, const struct gw_conf *fresh, struct provisio
 	}
 	rc = remove_old(gw, fresh, names, counts);
 	keymap_free(names);
-	if (rc == 0)
-		rc = wait_for_grace(gw);
+	if (wait_for_grace(gw) != 0) {
+		/* A worker may still use the counter slots that the new SAs would get. */
+		snprintf(why, why_size, "a worker does not answer: reload again");
+		return -ETIMEDOUT;
+	}
+	added = add_missing(gw, fresh, counts, why, why_size);
+	if (added != 0)
+		return added;
 	if (rc != 0)
 		snprintf(why, why_size, "cannot remove a node: %s", strerror(-rc));
-	for (uint32_t i = 0; rc == 0 && i < fresh->n_nodes; i++) {
-		const struct gw_node_conf *node = &fresh->nodes[i];
-		struct position position;
-
-		if (tunnel_by_name(gw->tunnels, node->name) != NULL)
-			continue;
-		position = start_position(gw, node);
-		rc = add_node(gw, node, (uint32_t)running_home_agent(gw, fresh, node), &position,
-			true, why, why_size);
-		counts->added++;
-	}
-	counts->added -= rc == 0 ? counts->changed : 0;
+	counts->added -= counts->changed;
 	return rc;
 }

@@ -38,6 +38,7 @@ struct peer {
 	uint64_t sync; /* number of the SYNC that runs or ran last; nodes are marked with it */
 	bool sweeping;
 	uint32_t sweep_cursor; /* handle looked at last */
+	uint32_t pending;      /* entries of its own in handler->pending */
 };
 
 struct pending {
@@ -77,16 +78,24 @@ static void acknowledge(struct siu_handler *handler, uint32_t ha, struct siu_tic
 
 /* What is in force now, unless the home agent has no business with the node. */
 static void fill_in_force(
-	const struct siu_handler *handler, uint32_t node, struct siu_ack_entry *entry)
+	const struct siu_handler *handler, const struct move *move, struct siu_ack_entry *entry)
 {
-	const struct tunnel *tunnel = node == 0 ? NULL
-						: tunnel_by_handle(handler->mover.tunnels, node);
+	const struct tunnel *tunnel = move_tunnel(&handler->mover, move);
 
 	if (tunnel == NULL)
 		return;
-	entry->node = node;
+	entry->node = tunnel->handle;
 	entry->in_force = tunnel->position.generation;
 	entry->coa = tunnel->position.closed ? (struct ip_addr){0} : tunnel->position.coa;
+}
+
+/* One home agent cannot take all places while the disk is slow. */
+static bool is_busy(const struct siu_handler *handler, const struct peer *peer)
+{
+	const uint32_t share = handler->n_peers > 1 ? SIU_HANDLER_PENDING_MAX / 2
+						    : SIU_HANDLER_PENDING_MAX;
+
+	return peer->pending >= share || handler->stats.pending == SIU_HANDLER_PENDING_MAX;
 }
 
 static void on_update(void *arg, const struct siu_update *update, struct siu_ticket ticket)
@@ -101,13 +110,13 @@ static void on_update(void *arg, const struct siu_update *update, struct siu_tic
 	struct tunnel *tunnel;
 	struct move move;
 
-	if (handler->stats.pending == SIU_HANDLER_PENDING_MAX) {
+	if (is_busy(handler, peer)) {
 		entry.result = SIU_RESULT_NO_RESOURCES;
 		acknowledge(handler, peer->home_agent, ticket, &entry);
 		return;
 	}
 	move_apply(&handler->mover, peer->home_agent, update, handler->batch_ns, &move);
-	tunnel = move.node == 0 ? NULL : tunnel_by_handle(handler->mover.tunnels, move.node);
+	tunnel = move_tunnel(&handler->mover, &move);
 	if (tunnel != NULL && (update->flags & SIU_REPLY_ONLY) == 0)
 		tunnel->sync_mark = peer->sync;
 	entry.result = move.result;
@@ -116,10 +125,11 @@ static void on_update(void *arg, const struct siu_update *update, struct siu_tic
 			handler->mover.conf->home_agents[peer->home_agent].name,
 			siu_result_name(move.result));
 	if (!move.after_grace && !move.closing) {
-		fill_in_force(handler, move.node, &entry);
+		fill_in_force(handler, &move, &entry);
 		acknowledge(handler, peer->home_agent, ticket, &entry);
 		return;
 	}
+	peer->pending++;
 	handler->pending[handler->stats.pending++] = (struct pending){
 		.home_agent = peer->home_agent,
 		.ticket = ticket,
@@ -152,7 +162,7 @@ static bool advance(struct siu_handler *handler, struct pending *pending, uint64
 	handover = handovers_at(handler->mover.handovers, pending->move.handover);
 	if (handover != NULL)
 		handover->acked_ns = now_ns;
-	fill_in_force(handler, pending->move.node, &pending->entry);
+	fill_in_force(handler, &pending->move, &pending->entry);
 	acknowledge(handler, pending->home_agent, pending->ticket, &pending->entry);
 	return true;
 }
@@ -166,6 +176,7 @@ static uint64_t advance_all(struct siu_handler *handler, uint64_t now_ns)
 		struct pending *pending = &handler->pending[i];
 
 		if (advance(handler, pending, now_ns)) {
+			handler->peers[pending->home_agent].pending--;
 			*pending = handler->pending[--handler->stats.pending];
 			continue;
 		}
@@ -381,7 +392,8 @@ void siu_handler_registration(struct siu_handler *handler, const struct punt *pu
 	struct tunnel *tunnel = tunnel_by_handle(handler->mover.tunnels, punt->node);
 	struct mip4_rrq rrq;
 
-	if (tunnel == NULL || !read_rrq(punt, &rrq))
+	if (tunnel == NULL || !read_rrq(punt, &rrq) ||
+		!ip_addr_equal(&rrq.hoa, &tunnel->home_address))
 		return; /* the node is gone, or the worker checked less than the decoder */
 	handler->stats.registrations++;
 	move_note_rrq(tunnel, &(struct tunnel_rrq){

@@ -7,9 +7,10 @@
  *
  * Owner:    main.c. Threads: control. Lifetime: open after the mirror has its addresses, close
  *           before the packet path is freed.
- * Bounds:   SIU_HANDLER_PENDING_MAX entries wait at a time; more are refused with NO_RESOURCES,
- *           which the home agent repeats. A sweep looks at a bounded number of nodes a turn.
- * Sources:  siu/README.md; the source document, steps 22 to 27.
+ * Bounds:   SIU_HANDLER_PENDING_MAX entries wait at a time, of one home agent among several half
+ *           of that; more are refused with NO_RESOURCES, which the home agent repeats. A sweep
+ * looks at a bounded number of nodes a turn. Sources:  siu/README.md; the source document, steps 22
+ * to 27.
  */
 #include "control/gw/move.h"
 #include "lib/loop.h"

@@ -34,6 +34,7 @@
 struct record {
 	struct ip_addr home_address;
 	struct position position;
+	bool erased;
 };
 
 struct batch {
@@ -57,7 +58,7 @@ struct state {
 	bool stop;
 	struct state_stats stats;
 
-	struct batch *writing;     /* state thread only */
+	struct batch *writing;     /* state thread; its n and the pointer change under lock */
 	_Atomic(uint64_t) durable; /* atomic: state thread writes, control reads */
 };
 
@@ -129,10 +130,15 @@ static int commit(struct state *state, const struct batch *batch)
 	for (size_t i = 0; i < batch->n && rc == 0; i++) {
 		uint8_t bytes[RECORD_BYTES_MAX];
 		const struct record *record = &batch->records[i];
-		size_t len = encode(&record->position, bytes);
+		const struct ip_addr *key = &record->home_address;
 
-		rc = store_put(state->store, DB_NODES, &record->home_address,
-			sizeof record->home_address, bytes, len);
+		if (record->erased)
+			rc = store_del(state->store, DB_NODES, key, sizeof *key);
+		else
+			rc = store_put(state->store, DB_NODES, key, sizeof *key, bytes,
+				encode(&record->position, bytes));
+		if (rc == -ENOENT)
+			rc = 0; /* it never was on disk */
 	}
 	if (rc != 0) {
 		store_abort(state->store);
@@ -145,6 +151,7 @@ static bool write_batch(struct state *state)
 {
 	struct batch *batch = state->writing;
 	const uint64_t started_ns = clock_mono_ns();
+	const uint64_t last = batch->last;
 	uint64_t us;
 	int rc;
 
@@ -160,6 +167,7 @@ static bool write_batch(struct state *state)
 		state->stats.commit_last_us = us;
 		if (us > state->stats.commit_max_us)
 			state->stats.commit_max_us = us;
+		batch->n = 0;
 	} else {
 		state->stats.failures++;
 	}
@@ -169,8 +177,7 @@ static bool write_batch(struct state *state)
 			strerror(-rc));
 		return false;
 	}
-	atomic_store_explicit(&state->durable, batch->last, memory_order_release);
-	batch->n = 0;
+	atomic_store_explicit(&state->durable, last, memory_order_release);
 	return true;
 }
 
@@ -341,11 +348,41 @@ int state_take_epoch(struct state *state, uint32_t step, uint32_t *epoch)
 	return rc;
 }
 
+/* The newest record in batch about that node, or NULL. */
+static const struct record *find_queued(
+	const struct batch *batch, const struct ip_addr *home_address)
+{
+	for (size_t i = batch->n; i-- > 0;) {
+		if (ip_addr_equal(&batch->records[i].home_address, home_address))
+			return &batch->records[i];
+	}
+	return NULL;
+}
+
+/* True: the newest record is still on its way to the disk. *rc as of state_load(). */
+static bool load_queued(
+	struct state *state, const struct ip_addr *home_address, struct position *out, int *rc)
+{
+	const struct record *record;
+
+	pthread_mutex_lock(&state->lock);
+	record = find_queued(state->filling, home_address);
+	if (record == NULL)
+		record = find_queued(state->writing, home_address);
+	if (record != NULL && !record->erased)
+		*out = record->position;
+	*rc = record != NULL && record->erased ? -ENOENT : 0;
+	pthread_mutex_unlock(&state->lock);
+	return record != NULL;
+}
+
 int state_load(struct state *state, const struct ip_addr *home_address, struct position *out)
 {
 	struct store_value value;
 	int rc;
 
+	if (load_queued(state, home_address, out, &rc))
+		return rc;
 	pthread_mutex_lock(&state->store_lock);
 	rc = store_get(state->store, DB_NODES, home_address, sizeof *home_address, &value);
 	if (rc == 0 && !decode(value, out)) {
@@ -356,8 +393,7 @@ int state_load(struct state *state, const struct ip_addr *home_address, struct p
 	return rc;
 }
 
-uint64_t state_write(
-	struct state *state, const struct ip_addr *home_address, const struct position *position)
+static uint64_t enqueue(struct state *state, const struct record *record)
 {
 	uint64_t number = 0;
 
@@ -365,13 +401,24 @@ uint64_t state_write(
 	if (state->filling->n < STATE_QUEUE_MAX) {
 		struct batch *batch = state->filling;
 
-		batch->records[batch->n++] = (struct record){
-			.home_address = *home_address, .position = *position};
+		batch->records[batch->n++] = *record;
 		number = batch->last = state->next++;
 		pthread_cond_signal(&state->wake);
 	}
 	pthread_mutex_unlock(&state->lock);
 	return number;
+}
+
+uint64_t state_write(
+	struct state *state, const struct ip_addr *home_address, const struct position *position)
+{
+	return enqueue(
+		state, &(struct record){.home_address = *home_address, .position = *position});
+}
+
+uint64_t state_erase(struct state *state, const struct ip_addr *home_address)
+{
+	return enqueue(state, &(struct record){.home_address = *home_address, .erased = true});
 }
 
 uint64_t state_durable(const struct state *state)

@@ -35,14 +35,19 @@ struct counters *state_counters(struct state *state);
 int state_take_epoch(struct state *state, uint32_t step, uint32_t *epoch)
 	__attribute__((warn_unused_result));
 
-/* 0, or -ENOENT: nothing is known about that node, *out is untouched. */
+/* What was written last, on disk or not yet. 0, or -ENOENT: nothing is known about that node, *out
+ * is untouched. */
 int state_load(struct state *state, const struct ip_addr *home_address, struct position *out)
 	__attribute__((warn_unused_result));
 /* Number to compare with state_durable(), or 0: the queue is full and nothing was queued. */
 uint64_t state_write(struct state *state, const struct ip_addr *home_address,
 	const struct position *position) __attribute__((warn_unused_result));
+/* The same for a node that is gone: nothing is known about it any more. */
+uint64_t state_erase(struct state *state, const struct ip_addr *home_address)
+	__attribute__((warn_unused_result));
 uint64_t state_durable(const struct state *state);
-size_t state_room(struct state *state); /* records that state_write() would take now */
+size_t state_room(
+	struct state *state); /* records that state_write() and state_erase() would take now */
 
 struct state_stats {
 	uint64_t commits, records, failures;

@@ -30,6 +30,7 @@ struct tunnel_sa {
 	uint8_t key_id[COUNTERS_ID_BYTES];
 	uint64_t expires_ns; /* monotonic; 0: never */
 	bool rekey_due;      /* the event was raised */
+	bool from_file;      /* comes back at the next start: its counters must outlive it */
 };
 
 struct tunnel_rrq { /* a registration that passed here: where REPLY_ONLY goes */

@@ -120,9 +120,14 @@ static void free_node(struct node *node)
 
 int dataplane_node_del(struct dataplane *dp, struct node *node, bool drop_slots)
 {
-	struct double_call *call = note(DOUBLE_NODE_DEL);
+	struct double_call *call;
 
 	(void)dp;
+	if (dp_double.node_dels_refused != 0) {
+		dp_double.node_dels_refused--;
+		return -EAGAIN;
+	}
+	call = note(DOUBLE_NODE_DEL);
 	call->node = node->handle;
 	call->drop_slot = drop_slots;
 	dp_double.nodes[node->handle] = NULL;

@@ -49,10 +49,11 @@ struct dataplane_double {
 	int set_path_fails; /* -errno of the next ones; 0: works */
 	int send_fails;     /* of dataplane_send_*() */
 	int sa_add_fails;
-	bool grace_open;    /* workers have not left the old path */
-	bool stamp_replies; /* a reply leaves at once */
-	uint64_t stamp_ns;  /* with this time */
-	unsigned tokens;    /* that were taken */
+	unsigned node_dels_refused; /* of the next ones: -EAGAIN */
+	bool grace_open;            /* workers have not left the old path */
+	bool stamp_replies;         /* a reply leaves at once */
+	uint64_t stamp_ns;          /* with this time */
+	unsigned tokens;            /* that were taken */
 	/* nodes by handle */
 	struct node *nodes[DOUBLE_NODES_MAX];
 };

@@ -8,6 +8,8 @@
 #include "gw_fixture.h"
 #include "tests/unit/lib/unit.h"
 
+#include <errno.h>
+
 #define KEY_A "a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3"
 #define KEY_B "c0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d1d2d3"
 
@@ -198,6 +200,11 @@ static void test_nodes(void)
 		strstr(call("{\"verb\":\"node-add\",\"node\":\"n3\",\"home_address\":\"10.1.0.10\","
 			    "\"home_agent\":\"ha1\"}"),
 			"in use"));
+	fx.conf->home_agents[0].prefixes.list[0].len = 8; /* wider than inside_prefixes */
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(call("{\"verb\":\"node-add\",\"node\":\"n3\",\"home_address\":\"10.9.0.3\","
+			    "\"home_agent\":\"ha1\"}"),
+			"outside of inside_prefixes"));
 	CU_ASSERT_EQUAL(tunnels_count(fx.tunnels), 2);
 	CU_ASSERT_PTR_NOT_NULL(
 		strstr(call("{\"verb\":\"node-add\",\"node\":\"n3\",\"home_address\":\"10.1.0.3\","
@@ -207,6 +214,66 @@ static void test_nodes(void)
 		strstr(call("{\"verb\":\"show-nodes\"}"), "\"coa\":\"198.51.100.3\""));
 	CU_ASSERT_STRING_EQUAL(call("{\"verb\":\"node-del\",\"node\":\"n3\"}"), "{}");
 	CU_ASSERT_EQUAL(tunnels_count(fx.tunnels), 2);
+	end();
+}
+
+/* A home agent that said the last of all generations has locked its node; taking the node away and
+ * adding it again is the way out. */
+static void test_node_del_forgets_generation(void)
+{
+	static const char add[] =
+		"{\"verb\":\"node-add\",\"node\":\"n3\",\"home_address\":\"10.1.0.3\","
+		"\"home_agent\":\"ha1\"}";
+	const struct ip_addr home = addr_of("10.1.0.3");
+	const struct position last = {.generation = UINT64_MAX, .closed = true};
+
+	begin();
+	CU_ASSERT(state_write(fx.state, &home, &last) != 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(call(add), "handle"));
+	CU_ASSERT_EQUAL(fixture_node(&fx, "n3")->position.generation, UINT64_MAX);
+	CU_ASSERT_STRING_EQUAL(call("{\"verb\":\"node-del\",\"node\":\"n3\"}"), "{}");
+	CU_ASSERT_PTR_NOT_NULL(strstr(call(add), "handle"));
+	CU_ASSERT_EQUAL(fixture_node(&fx, "n3")->position.generation, 0);
+	while (state_room(fx.state) != 0)
+		CU_ASSERT_FATAL(state_write(fx.state, &home, &last) != 0);
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(call("{\"verb\":\"node-del\",\"node\":\"n3\"}"), "does not keep up"));
+	CU_ASSERT_PTR_NOT_NULL(fixture_node(&fx, "n3"));
+	end();
+}
+
+/* The next start brings an SA of the file back: with the window and the number that it had, or what
+ * was recorded from it could be played again. */
+static void test_file_sas_keep_their_counters(void)
+{
+	static const struct {
+		const char *name, *request;
+		enum double_kind kind;
+		bool drop;
+	} rows[] = {
+		{"SA of the file",
+			"{\"verb\":\"sa-del\",\"node\":\"node1\",\"direction\":\"in\",\"spi\":"
+			"4097}",
+			DOUBLE_SA_DEL, false},
+		{"node of the file", "{\"verb\":\"node-del\",\"node\":\"node1\"}", DOUBLE_NODE_DEL,
+			false},
+		{"SA of the socket",
+			"{\"verb\":\"sa-del\",\"node\":\"node2\",\"direction\":\"in\",\"spi\":"
+			"4096}",
+			DOUBLE_SA_DEL, true},
+		{"node without SAs of the file", "{\"verb\":\"node-del\",\"node\":\"node2\"}",
+			DOUBLE_NODE_DEL, true},
+	};
+
+	begin();
+	CU_ASSERT_STRING_EQUAL(call(SA_ADD(GOOD)), "{}");
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		double_reset_calls();
+		CHECK_ROW(rows[i].name, strcmp(call(rows[i].request), "{}") == 0);
+		CHECK_ROW(rows[i].name,
+			double_call(rows[i].kind, 0) != NULL &&
+				double_call(rows[i].kind, 0)->drop_slot == rows[i].drop);
+	}
 	end();
 }
 
@@ -319,6 +386,63 @@ static void test_reload(void)
 	end();
 }
 
+/* Where the node is may not be on disk yet: the changed node must not fall back behind it. */
+static void test_reload_keeps_position(void)
+{
+	const struct ip_addr coa = addr_of("198.51.100.7");
+	const struct position position = {.generation = 9,
+		.coa = coa,
+		.remote = {.addr = coa},
+		.ends_real_ns = POSITION_NEVER_ENDS};
+	struct tunnel *node;
+
+	begin(); /* no state thread: nothing gets to the disk */
+	node = fixture_node(&fx, "node1");
+	CU_ASSERT_EQUAL(tunnel_move(fx.tunnels, node, &position), 0);
+	node->written = state_write(fx.state, &node->home_address, &node->position);
+	CU_ASSERT(says(reload_with("0x2001", "0x2002"), COUNTS("0", "1", "0", "1")));
+	node = fixture_node(&fx, "node1");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(node);
+	CU_ASSERT_EQUAL(node->position.generation, 9);
+	CU_ASSERT_FALSE(node->position.closed);
+	CU_ASSERT(ip_addr_equal(&node->position.coa, &coa));
+	end();
+}
+
+static void test_reload_goes_on(void)
+{
+	begin();
+	/* So many nodes went that the packet path has to free some first. */
+	dp_double.node_dels_refused = 1;
+	CU_ASSERT(says(reload_with("0x2001", "0x2002"), COUNTS("0", "1", "0", "1")));
+	CU_ASSERT_PTR_NOT_NULL(tunnel_sa_find(fixture_node(&fx, "node1"), false, 0x2002));
+	/* It refuses for good: that node stays, and the others are seen to. */
+	dp_double.node_dels_refused = 2;
+	CU_ASSERT_PTR_NOT_NULL(strstr(reload_with("},\n  { name = \"node2\"; home_address = "
+						  "\"10.1.0.11\"; home_agent = \"ha1\"; }",
+					      "}"),
+		"error: cannot remove a node"));
+	CU_ASSERT_PTR_NOT_NULL(fixture_node(&fx, "node2"));
+	CU_ASSERT_PTR_NOT_NULL(tunnel_sa_find(fixture_node(&fx, "node1"), false, 0x2001));
+	/* One node's SA cannot be added: the node behind it can. */
+	dp_double.sa_add_fails = -ENOSPC;
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(reload_with("0x2001", "0x2002"), "error: node \"node1\": inb"));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(reload_with("\"node2\"", "\"node4\""), "error: node \"node1\": inbound SA"));
+	CU_ASSERT_PTR_NOT_NULL(fixture_node(&fx, "node4"));
+	dp_double.sa_add_fails = 0;
+	/* A worker that may still use the counters: nothing is added on top of it. */
+	dp_double.grace_open = true;
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(reload_with("\"node2\"", "\"node5\""), "a worker does not answer"));
+	CU_ASSERT_PTR_NULL(fixture_node(&fx, "node5"));
+	dp_double.grace_open = false;
+	CU_ASSERT(says(reload_with("\"node2\"", "\"node5\""), "{\"added\":"));
+	CU_ASSERT_PTR_NOT_NULL(fixture_node(&fx, "node5"));
+	end();
+}
+
 static void test_reload_changes_nothing_on_error(void)
 {
 	static const struct {
@@ -366,9 +490,13 @@ int main(void)
 		{"sa-add refuses", test_sa_add_refuses},
 		{"life of an SA", test_sa_life},
 		{"nodes", test_nodes},
+		{"a deleted node's generation is forgotten", test_node_del_forgets_generation},
+		{"SAs of the file keep their counters", test_file_sas_keep_their_counters},
 		{"paging", test_paging},
 		{"shows", test_shows},
 		{"reload", test_reload},
+		{"reload keeps the position", test_reload_keeps_position},
+		{"reload goes on", test_reload_goes_on},
 		{"reload changes nothing on error", test_reload_changes_nothing_on_error},
 		{NULL, NULL},
 	};

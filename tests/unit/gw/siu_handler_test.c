@@ -326,6 +326,24 @@ static void test_order(void)
 	end();
 }
 
+/* 0 says "none"; the last of all locks the node, but that of nobody else. */
+static void test_generation_edges(void)
+{
+	struct siu_update second = update_to(1, NULL, COA_B);
+
+	begin();
+	CU_ASSERT_EQUAL(move_to(0, NULL, COA_A), SIU_RESULT_MALFORMED);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SET_PATH), 0);
+	CU_ASSERT_EQUAL(move_to(UINT64_MAX, NULL, COA_A), SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(move_to(1, COA_A, COA_B), SIU_RESULT_STALE);
+	CU_ASSERT_EQUAL(acks[n_acks - 1].in_force, UINT64_MAX);
+	second.home_address = addr_of("10.1.0.11");
+	CU_ASSERT_EQUAL(send_update(&second), SIU_RESULT_OK);
+	second.home_address = addr_of("10.1.1.10");
+	CU_ASSERT_EQUAL(send_from(1, &second), SIU_RESULT_OK);
+	end();
+}
+
 static void test_former_coa(void)
 {
 	const struct ip_addr a = addr_of(COA_A);
@@ -531,6 +549,17 @@ static void test_reply_only(void)
 	update.rrp_len = make_rrp("10.1.0.10", COA_B, "10.1.1.1");
 	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_BAD_RRP);
 	CU_ASSERT_EQUAL(double_count(DOUBLE_SEND_ONCE), 1);
+	/* The node lied about its source: no ESP goes to the inside, or to ourselves. */
+	punt_rrq(78, COA_B, "10.1.0.77");
+	update.generation = 7;
+	update.identification = 78;
+	update.rrp_len = make_rrp("10.1.0.10", COA_B, "10.1.0.1");
+	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_BAD_COA);
+	punt_rrq(79, COA_B, "192.0.2.1");
+	update.generation = 8;
+	update.identification = 79;
+	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_BAD_COA);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SEND_ONCE), 1);
 	end();
 }
 
@@ -581,6 +610,82 @@ static void test_deregister_with_reply(void)
 	end();
 }
 
+/* The node goes and another one gets its handle while the reply is waited for. */
+static void test_deregister_of_deleted_node(void)
+{
+	struct siu_update update = update_to(2, COA_A, NULL);
+	struct tunnel_params params = {.name = "next", .home_address = addr_of("10.1.0.12")};
+	uint32_t handle;
+	struct tunnel *tunnel;
+
+	begin();
+	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
+	update.flags = SIU_DEREGISTER;
+	update.lifetime_s = 0;
+	update.rrp = rrp_bytes;
+	update.rrp_len = make_rrp("10.1.0.10", COA_A, "10.1.0.1");
+	dp_double.stamp_replies = false;
+	CU_ASSERT_EQUAL(send_update(&update), -1);
+	handle = fixture_node(&fx, "node1")->handle;
+	CU_ASSERT_EQUAL(tunnel_del(fx.tunnels, fixture_node(&fx, "node1"), true), 0);
+	params.position.coa = params.position.remote.addr = addr_of(COA_B);
+	params.position.ends_real_ns = POSITION_NEVER_ENDS;
+	while (tunnel_add(fx.tunnels, &params, &tunnel) == 0 && tunnel->handle != handle) {
+		CU_ASSERT_EQUAL(tunnel_del(fx.tunnels, tunnel, true), 0);
+		forget_calls();
+	}
+	run_ms(25);
+	CU_ASSERT(path_is_at("next", COA_B));
+	CU_ASSERT_EQUAL(fixture_node(&fx, "next")->position.generation, 0);
+	CU_ASSERT_EQUAL(acks[n_acks - 1].generation, 2);
+	CU_ASSERT_EQUAL(acks[n_acks - 1].node, 0); /* nor is anything said of it */
+	CU_ASSERT_EQUAL(acks[n_acks - 1].in_force, 0);
+	end();
+}
+
+/* One home agent keeps saying the same while the disk stands still. */
+static void test_share_of_pending(void)
+{
+	enum { NODES = 9, ROUNDS = 240 };
+	struct siu_update other = update_to(1, NULL, COA_B);
+	struct siu_handler_stats stats;
+	struct tunnel *tunnel;
+
+	begin_with(false);
+	for (unsigned i = 0; i < NODES; i++) {
+		char name[16], home_address[16];
+		struct tunnel_params params = {.name = name, .position = {.closed = true}};
+
+		snprintf(name, sizeof name, "f%u", i);
+		snprintf(home_address, sizeof home_address, "10.1.0.%u", 100 + i);
+		params.home_address = addr_of(home_address);
+		CU_ASSERT_EQUAL(tunnel_add(fx.tunnels, &params, &tunnel), 0);
+	}
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		for (unsigned i = 0; i < NODES; i++) {
+			struct siu_update update = update_to(1, NULL, COA_A);
+
+			update.home_address.bytes[3] = (uint8_t)(100 + i);
+			CU_ASSERT_EQUAL(siu_update(agents[0], &update, now_ns), 0);
+		}
+		run_ms(1);
+		forget_calls();
+	}
+	siu_handler_get_stats(handler, &stats);
+	CU_ASSERT_EQUAL(stats.pending, SIU_HANDLER_PENDING_MAX / 2);
+	CU_ASSERT(stats.results[SIU_RESULT_NO_RESOURCES] > 0);
+	other.home_address = addr_of("10.1.1.10");
+	CU_ASSERT_EQUAL(siu_update(agents[1], &other, now_ns), 0);
+	run_ms(2);
+	CU_ASSERT(path_is_at("other1", COA_B)); /* the other one still gets through */
+	CU_ASSERT_EQUAL(state_start(fx.state), 0);
+	wait_for_disk(fixture_node(&fx, "other1")->written);
+	run_ms(2);
+	siu_handler_get_stats(handler, &stats);
+	CU_ASSERT_EQUAL(stats.pending, 0);
+	end();
+}
+
 static void test_deregister_reply_lost(void)
 {
 	struct siu_update update = update_to(2, COA_A, NULL);
@@ -627,6 +732,15 @@ static void test_expiry(void)
 	run_ms(1200);
 	CU_ASSERT(path_of("node1")->flags & PATH_CLOSED);
 	CU_ASSERT_EQUAL(fixture_node(&fx, "node1")->position.generation, 1);
+	/* The home agent's clock says otherwise: it is believed. But not its repeated goodbye. */
+	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_OK);
+	CU_ASSERT(path_is_at("node1", COA_A));
+	update = update_to(2, COA_A, NULL);
+	update.flags = SIU_DEREGISTER;
+	update.lifetime_s = 0;
+	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_DUPLICATE);
+	CU_ASSERT(path_of("node1")->flags & PATH_CLOSED);
 	end();
 }
 
@@ -706,6 +820,7 @@ int main(void)
 		{"swap, then reply, then acknowledgement", test_swap_then_reply_then_ack},
 		{"no acknowledgement before the disk", test_no_ack_before_disk},
 		{"stale and duplicate", test_order},
+		{"edges of the generation", test_generation_edges},
 		{"former care-of address", test_former_coa},
 		{"gates", test_gates},
 		{"a reply that is none", test_bad_rrp},
@@ -715,6 +830,8 @@ int main(void)
 		{"REPLY_ONLY", test_reply_only},
 		{"deregistration", test_deregister},
 		{"deregistration with reply", test_deregister_with_reply},
+		{"deregistration, node deleted", test_deregister_of_deleted_node},
+		{"share of pending entries", test_share_of_pending},
 		{"deregistration, reply lost", test_deregister_reply_lost},
 		{"care-of address taken over", test_coa_taken_over},
 		{"lifetime", test_expiry},

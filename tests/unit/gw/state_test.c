@@ -5,6 +5,8 @@
 #include "gw_fixture.h"
 #include "tests/unit/lib/unit.h"
 
+#include <errno.h>
+
 static char dir[256];
 
 static struct state *open_state(void)
@@ -81,6 +83,44 @@ static void test_close_writes(void)
 	state_close(state);
 }
 
+/* What was written last counts, wherever it is: queue, batch in hand or disk. */
+static void test_load_sees_the_queue(void)
+{
+	const struct ip_addr home = addr_of("10.1.0.14"), other = addr_of("10.1.0.15");
+	struct position position = some_position(1), back = {0};
+	struct state *state = open_state(); /* nothing is committed yet */
+	uint64_t number;
+
+	CU_ASSERT(state_write(state, &home, &position) != 0);
+	position.generation = 3;
+	CU_ASSERT(state_write(state, &home, &position) != 0);
+	position.generation = 5;
+	CU_ASSERT(state_write(state, &other, &position) != 0);
+	CU_ASSERT_EQUAL(state_load(state, &home, &back), 0);
+	CU_ASSERT_EQUAL(back.generation, 3);
+	CU_ASSERT(state_erase(state, &home) != 0);
+	CU_ASSERT_EQUAL(state_load(state, &home, &back), -ENOENT);
+	position.generation = 1;
+	CU_ASSERT(state_write(state, &home, &position) != 0);
+	CU_ASSERT_EQUAL(state_load(state, &home, &back), 0);
+	CU_ASSERT_EQUAL(back.generation, 1);
+	number = state_erase(state, &other);
+	CU_ASSERT(number != 0);
+	CU_ASSERT_EQUAL(state_start(state), 0);
+	wait_durable(state, number);
+	CU_ASSERT_EQUAL(state_load(state, &other, &back), -ENOENT);
+	/* Erasing what is not there holds nothing up. */
+	number = state_erase(state, &other);
+	wait_durable(state, number);
+	CU_ASSERT_EQUAL(state_durable(state), number);
+	state_close(state);
+	state = open_state();
+	CU_ASSERT_EQUAL(state_load(state, &other, &back), -ENOENT);
+	CU_ASSERT_EQUAL(state_load(state, &home, &back), 0);
+	CU_ASSERT_EQUAL(back.generation, 1);
+	state_close(state);
+}
+
 static void test_queue_is_bounded(void)
 {
 	const struct ip_addr home = addr_of("10.1.0.13");
@@ -136,6 +176,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"restart", test_restart},
 		{"close writes", test_close_writes},
+		{"load sees the queue", test_load_sees_the_queue},
 		{"the queue is bounded", test_queue_is_bounded},
 		{"epochs rise", test_epochs_rise},
 		{"cannot open", test_cannot_open},
