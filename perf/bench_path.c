@@ -16,8 +16,6 @@
 #include "perf/raw.h"
 #include "perf/rig.h"
 
-#include <rte_eal.h>
-
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,7 +210,7 @@ static int alg_by_name(const char *name)
 int main(int argc, char **argv)
 {
 	static struct bench bench;
-	int used = rte_eal_init(argc, argv);
+	int used = rig_eal_init(argc, argv);
 	uint64_t state = 0x9e3779b97f4a7c15u; /* any: the order is the same in every run */
 	uint32_t nodes;
 

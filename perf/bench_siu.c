@@ -24,7 +24,6 @@
 #include "perf/rig.h"
 #include "siu/association.h"
 
-#include <rte_eal.h>
 #include <rte_launch.h>
 #include <rte_lcore.h>
 
@@ -430,7 +429,7 @@ static void set_up(const char *folder)
 
 int main(int argc, char **argv)
 {
-	int used = rte_eal_init(argc, argv);
+	int used = rig_eal_init(argc, argv);
 	unsigned lcore = rte_get_next_lcore(-1, 1, 0);
 	uint64_t until;
 

@@ -8,6 +8,7 @@
 #include "lib/hmac.h"
 #include "lib/ipv4.h"
 
+#include <rte_eal.h>
 #include <rte_eth_ring.h>
 
 #include <stdio.h>
@@ -31,6 +32,14 @@ void rig_fail(const char *what)
 {
 	fprintf(stderr, "benchmark: %s\n", what);
 	exit(1);
+}
+
+int rig_eal_init(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--no-pci") == 0)
+			return rte_eal_init(argc, argv);
+	rig_fail("give --no-pci: these ports are in memory");
 }
 
 struct ip_addr rig_addr(const char *text)

@@ -6,7 +6,7 @@
  *
  * Port p receives what is put into rx[p] and leaves what it sends in tx[p]. Nodes are numbered from
  * 0: node i has home address 10.64.0.0 + i and care-of address 198.18.0.0 + i (RFC 2544). Packets
- * are bytes of a fixed pattern behind good headers. EAL must be up. Errors end the program with
+ * are bytes of a fixed pattern behind good headers. Errors end the program with
  * exit 1. Single thread, but for worker_run_once() on whichever thread the caller chooses.
  */
 #include "dataplane/esp/esp.h"
@@ -34,6 +34,8 @@ struct rig {
 };
 
 void rig_fail(const char *what) __attribute__((noreturn));
+/* rte_eal_init(), but only with --no-pci: a probe could take a network card from this machine. */
+int rig_eal_init(int argc, char **argv);
 struct ip_addr rig_addr(const char *text);
 extern const char *const rig_outside, *const rig_inside; /* the gateway's own addresses */
 extern const char *const rig_home_agent, *const rig_corr;
