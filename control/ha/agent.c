@@ -197,11 +197,12 @@ static void accept_request(struct ha_agent *agent, const struct request *request
 	}
 	count(agent, HA_RRQ_ACCEPTED);
 	binding->request_ns = request->at_ns;
-	log_accepted(request, gateway, agent->parts.conf);
-	/* Before a direct reply: it must not be led into the tunnel of a node that is home. */
+	/* Before a direct reply: it must not be led into the tunnel of a node that is home. And
+	 * with no former care-of address the packets follow the UPDATE, not its ACK. */
 	follow(agent, binding);
 	if (nothing || gateway == HA_DIRECT)
 		send_reply(agent, request, gateway, &reply);
+	log_accepted(request, gateway, agent->parts.conf);
 }
 
 static void answer(struct ha_agent *agent, const struct request *request, int gateway)

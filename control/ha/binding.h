@@ -64,8 +64,9 @@ struct ha_binding *ha_binding_at(struct ha_bindings *bindings, size_t index);
 struct ha_binding *ha_binding_find(
 	struct ha_bindings *bindings, const struct ip_addr *home_address); /* NULL: no such node */
 
-/* Where to tunnel to: in force, else (first registration) registered; NULL: the node is not away.
- */
+/* Where to tunnel to: in force; if there is none (first move from home) registered, although it is
+ * not acknowledged: the gateway drops what comes before its swap, and nothing is lost after the
+ * reply. NULL: the node is not away. */
 const struct ha_care *ha_binding_target(const struct ha_binding *binding);
 /* May this node's reverse tunnel come from there (RFC 3024 section 5.3)? */
 bool ha_binding_accepts_outer(

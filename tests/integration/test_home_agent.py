@@ -332,6 +332,27 @@ def test_through_the_gateway(house):
     assert row["generation"] == 2 and row["ack_us"] >= row["update_us"] >= row["durable_us"]
 
 
+def test_first_move_does_not_wait_for_the_ack(house):
+    """From home there is no former address: packets follow the UPDATE, until it is refused."""
+    house.start()
+    gateway = house.connect_gateway(result=None)
+    assert house.destination() is None
+    house.ask_by_gateway(COA_A, house.rrq(COA_A))
+    _, entry = gateway.wait_move(COA_A)
+    assert house.destination() == COA_A and house.binding()["pending"]
+    assert house.arp() == house.mac_home_agent
+    # pending a second time: the newest address, since none is in force
+    house.ask_by_gateway(COA_B, house.rrq(COA_B))
+    _, second = gateway.wait_move(COA_B)
+    assert house.destination() == COA_B
+    gateway.answer(entry, 129)  # of a superseded UPDATE
+    assert house.destination() == COA_B
+    gateway.answer(second, 129)
+    wait_until(lambda: not house.binding()["pending"], 2, "the refusal")
+    assert house.destination() is None and house.arp() is None
+    assert house.binding()["registered"] is None
+
+
 def test_tunnel_goes_to_the_gateway_only(house):
     """Whatever routes there are to the care-of address, and if there is none to the gateway."""
     house.start()
