@@ -73,6 +73,8 @@ static inline struct esp_pkt pkt_view(const struct rte_mbuf *mbuf, uint16_t skip
 		.len = mbuf->data_len - (uint32_t)skip,
 		.headroom = (uint16_t)(mbuf->data_off + skip),
 		.tailroom = rte_pktmbuf_tailroom(mbuf),
+		.l2_bytes = (uint8_t)skip,
+		.segments = (uint8_t)mbuf->nb_segs,
 	};
 }
 
