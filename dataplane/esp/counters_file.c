@@ -160,8 +160,43 @@ static void sync_folder(const char *path)
 	close(fd);
 }
 
-/* Reads the header of an existing file, or writes that of a new one. */
-static int header_load(int fd, const char *path, struct file_header *header)
+/* A new file gets its name when its header is on disk: an empty one under that name was emptied by
+ * somebody, and its windows would take replays. Returns fd or -errno. */
+static int file_make(const char *path)
+{
+	/* clean: nothing can be lost yet */
+	struct file_header header = {.version = FILE_VERSION, .clean = 1};
+	char fresh[PATH_MAX];
+	int fd, ret = 0;
+
+	if (snprintf(fresh, sizeof fresh, "%s.new", path) >= (int)sizeof fresh)
+		return -ENAMETOOLONG;
+	fd = open(fresh, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	memcpy(header.magic, file_magic, sizeof file_magic);
+	errno = EIO; /* of a short write */
+	if (pwrite(fd, &header, sizeof header, 0) != (ssize_t)sizeof header || fsync(fd) != 0 ||
+		rename(fresh, path) != 0)
+		ret = -errno;
+	if (ret != 0) {
+		close(fd);
+		return ret;
+	}
+	sync_folder(path);
+	return fd;
+}
+
+static int file_open(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return errno == ENOENT ? file_make(path) : -errno;
+	return fd;
+}
+
+static int header_load(int fd, struct file_header *header)
 {
 	struct stat st;
 
@@ -169,17 +204,6 @@ static int header_load(int fd, const char *path, struct file_header *header)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
-	memset(header, 0, sizeof *header);
-	if (st.st_size == 0) {
-		memcpy(header->magic, file_magic, sizeof file_magic);
-		header->version = FILE_VERSION;
-		header->clean = 1; /* empty: nothing can be lost */
-		if (pwrite(fd, header, sizeof *header, 0) != (ssize_t)sizeof *header ||
-			fsync(fd) != 0)
-			return errno == 0 ? -EIO : -errno;
-		sync_folder(path);
-		return 0;
-	}
 	if (pread(fd, header, sizeof *header, 0) != (ssize_t)sizeof *header ||
 		memcmp(header->magic, file_magic, sizeof file_magic) != 0 ||
 		header->version != FILE_VERSION || header->clean > 1)
@@ -236,13 +260,12 @@ static int take_over(struct counters *counters, const char boot_id[BOOT_ID_BYTES
 	return counters_flush(counters);
 }
 
-static int load(struct counters *counters, const char *path, uint32_t capacity,
-	enum after_power_loss policy)
+static int load(struct counters *counters, uint32_t capacity, enum after_power_loss policy)
 {
 	struct file_header header;
 	char boot_id[BOOT_ID_BYTES];
 	bool power_lost = false;
-	int ret = header_load(counters->fd, path, &header);
+	int ret = header_load(counters->fd, &header);
 
 	if (ret == 0)
 		ret = boot_id_read(boot_id);
@@ -297,13 +320,13 @@ int counters_open(const char *path, uint32_t capacity, enum after_power_loss pol
 	if (counters == NULL)
 		goto fail;
 	pthread_mutex_init(&counters->lock, NULL);
-	counters->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	counters->fd = file_open(path);
 	if (counters->fd < 0)
-		ret = -errno;
+		ret = counters->fd;
 	else if (flock(counters->fd, LOCK_EX | LOCK_NB) != 0)
 		ret = errno == EWOULDBLOCK ? -EBUSY : -errno;
 	else
-		ret = load(counters, path, capacity, policy);
+		ret = load(counters, capacity, policy);
 	if (ret == 0) {
 		*out = counters;
 		return 0;

@@ -501,6 +501,8 @@ static void test_foreign_files(void)
 	uint8_t bytes[8192];
 	FILE *file;
 
+	write_file(path, "", 0); /* somebody emptied it */
+	CU_ASSERT_EQUAL(open_as(path, 8, AFTER_POWER_LOSS_STRICT, &counters), -EINVAL);
 	write_file(path, "hello", 5);
 	CU_ASSERT_EQUAL(open_as(path, 8, AFTER_POWER_LOSS_STRICT, &counters), -EINVAL);
 	write_file(path, zero, sizeof zero);
