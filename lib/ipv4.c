@@ -16,6 +16,7 @@
 #define ICMP_HDR_BYTES 8           /* RFC 792 */
 #define ICMP_ERROR_BYTES_MAX 576   /* whole datagram, RFC 1812 section 4.3.2.3 */
 #define TOS_INTERNETWORK_CTRL 0xc0 /* RFC 1812 section 4.3.2.5 */
+#define ECN_CE 3u                  /* also the mask of the field, RFC 3168 */
 #define OPTION_END 0
 #define OPTION_NOP 1
 #define OPTION_COPIED 0x80u
@@ -118,6 +119,22 @@ size_t ipv4_udp_build(uint8_t *out, size_t room, const struct ip_endpoint *src,
 		inet_pseudo_sum(&src->addr, &dst->addr, IPPROTO_UDP, (uint32_t)udp_len)));
 	wire_store_u16(hdr + 6, checksum == 0 ? UINT16_MAX : checksum); /* RFC 768 */
 	return total;
+}
+
+bool ipv4_carry_ecn(uint8_t outer_tos, uint8_t *inner)
+{
+	uint16_t before = wire_load_u16(inner);
+	uint16_t sum = wire_load_u16(inner + 10);
+	uint16_t after = (uint16_t)(before | ECN_CE);
+
+	if ((outer_tos & ECN_CE) != ECN_CE)
+		return true;
+	if ((before & ECN_CE) == 0)
+		return false;
+	wire_store_u16(inner, after);
+	/* RFC 1624: HC' = ~(~HC + ~m + m') */
+	wire_store_u16(inner + 10, inet_fold((uint32_t)(uint16_t)~sum + (uint16_t)~before + after));
+	return true;
 }
 
 /* Header of the second and later pieces: the options that ask to be copied (RFC 791 section 3.1),

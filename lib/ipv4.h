@@ -49,6 +49,10 @@ bool ipv4_udp_parse(const void *data, size_t len, struct ipv4_view *ip, struct u
 size_t ipv4_udp_build(uint8_t *out, size_t room, const struct ip_endpoint *src,
 	const struct ip_endpoint *dst, const void *payload, size_t payload_len);
 
+/* Takes the outer header's congestion mark into the inner one, with its checksum (RFC 6040 section
+ * 4.2). False: congestion was met by a sender that does not know of ECN; drop it. */
+bool ipv4_carry_ecn(uint8_t outer_tos, uint8_t *inner);
+
 /* Cuts datagram (a whole IPv4 datagram, DF clear) into pieces of at most mtu bytes; each is handed
  * to fn in order. Returns the number of pieces, or -EMSGSIZE (DF is set or mtu < 68) without a
  * call. */

@@ -13,7 +13,9 @@
  *
  * Bounds: requests that are held and RRQ_SEENs that are remembered lie in rings (waiting.c);
  * denials and repeated replies are rationed for each node, since both can be drawn by replaying old
- * requests; requests that name no configured node cost no more than their decoding.
+ * requests; so are acceptances, since each costs a write to the disk and an UPDATE, and a node that
+ * went mad must not take those from all others; requests that name no configured node cost no more
+ * than their decoding.
  */
 #include "control/ha/agent.h"
 
@@ -31,8 +33,8 @@
 
 #define MODULE "registration"
 #define RECEIVE_BURST 64                     /* datagrams a wake-up */
-#define ANSWER_INTERVAL_NS (200 * NS_PER_MS) /* denials and repetitions: 5 a second and node */
-#define ANSWER_BURST 10
+#define RATION_INTERVAL_NS (200 * NS_PER_MS) /* 5 a second and node */
+#define RATION_BURST 10
 #define TICK_NS NS_PER_S
 
 struct request {
@@ -42,12 +44,16 @@ struct request {
 	uint64_t at_ns; /* when it arrived */
 };
 
+struct rations { /* when each of them is whole again, monotonic */
+	uint64_t answers_ns, acceptances_ns;
+};
+
 struct ha_agent {
 	struct ha_parts parts;
 	int fd;
 	struct loop_timer *tick, *release;
 	struct ha_waiting waiting;
-	uint64_t *next_answer_ns; /* a node: earliest time at which its ration is whole again */
+	struct rations *rations; /* one a node */
 	bool links_changed, home_link_changed;
 };
 
@@ -111,19 +117,31 @@ static struct ha_reply make_reply(const struct request *request, uint8_t code)
 	return reply;
 }
 
-/* One answer every ANSWER_INTERVAL_NS, ANSWER_BURST of them at once. */
-static bool is_rationed(struct ha_agent *agent, const struct ha_binding *binding, uint64_t now)
+/* One every RATION_INTERVAL_NS, RATION_BURST of them at once. True: used up. */
+static bool is_used_up(uint64_t *whole_ns)
 {
-	uint64_t *next = &agent->next_answer_ns[index_of(agent, binding)];
+	uint64_t now = clock_mono_ns();
 
-	if (*next < now)
-		*next = now;
-	if (*next - now > (ANSWER_BURST - 1) * ANSWER_INTERVAL_NS) {
-		count(agent, HA_RRQ_LIMITED);
+	if (*whole_ns < now)
+		*whole_ns = now;
+	if (*whole_ns - now > (RATION_BURST - 1) * RATION_INTERVAL_NS)
 		return true;
-	}
-	*next += ANSWER_INTERVAL_NS;
+	*whole_ns += RATION_INTERVAL_NS;
 	return false;
+}
+
+static struct rations *rations_of(struct ha_agent *agent, const struct ha_binding *binding)
+{
+	return &agent->rations[index_of(agent, binding)];
+}
+
+static bool may_answer(struct ha_agent *agent, const struct ha_binding *binding)
+{
+	bool may = !is_used_up(&rations_of(agent, binding)->answers_ns);
+
+	if (!may)
+		count(agent, HA_RRQ_LIMITED);
+	return may;
 }
 
 /* --- figure 4, steps 33 to 36 --- */
@@ -135,7 +153,7 @@ static void deny(struct ha_agent *agent, const struct request *request, int gate
 	char coa[IP_TEXT_MAX];
 
 	count(agent, reason);
-	if (is_rationed(agent, request->binding, clock_mono_ns()))
+	if (!may_answer(agent, request->binding))
 		return;
 	log_remote(MODULE, "denied node=%s coa=%s code=%u reason=%s (%s)",
 		request->binding->node->name, ip_addr_format(&request->reg.rrq.coa, coa), code,
@@ -150,7 +168,7 @@ static void repeat(struct ha_agent *agent, const struct request *request, int ga
 
 	count(agent, HA_RRQ_DUPLICATE);
 	/* While pending the reply is in the UPDATE that the association repeats by itself. */
-	if (request->binding->pending || is_rationed(agent, request->binding, clock_mono_ns()))
+	if (request->binding->pending || !may_answer(agent, request->binding))
 		return;
 	reply.port = request->from.port;
 	send_reply(agent, request, gateway, &reply);
@@ -185,6 +203,10 @@ static void accept_request(struct ha_agent *agent, const struct request *request
 	bool nothing = deregisters_nothing(request);
 	int err;
 
+	if (is_used_up(&rations_of(agent, binding)->acceptances_ns)) {
+		deny(agent, request, gateway, MIP4_CODE_NO_RESOURCES, HA_RRQ_TOO_MANY);
+		return;
+	}
 	if (nothing)
 		err = ha_binding_remember(agent->parts.bindings, binding, &request->reg, &reply);
 	else
@@ -439,10 +461,10 @@ int ha_agent_open(const struct ha_parts *parts, struct ha_agent **out, char *why
 		return err;
 	agent->parts = *parts;
 	agent->fd = -1;
-	agent->next_answer_ns = calloc(parts->conf->n_nodes, sizeof *agent->next_answer_ns);
+	agent->rations = calloc(parts->conf->n_nodes, sizeof *agent->rations);
 	agent->tick = loop_timer_new(parts->loop, on_tick, agent);
 	agent->release = loop_timer_new(parts->loop, on_release, agent);
-	if (agent->next_answer_ns == NULL || agent->tick == NULL || agent->release == NULL)
+	if (agent->rations == NULL || agent->tick == NULL || agent->release == NULL)
 		goto fail;
 	err = open_socket(parts->conf, why, why_size);
 	if (err < 0)
@@ -471,6 +493,6 @@ void ha_agent_close(struct ha_agent *agent)
 	}
 	loop_timer_free(agent->tick);
 	loop_timer_free(agent->release);
-	free(agent->next_answer_ns);
+	free(agent->rations);
 	free(agent);
 }

@@ -15,6 +15,7 @@ static const char *const NAMES[HA_COUNTERS] = {
 	[HA_RRQ_BAD_COA] = "rrq_bad_coa",
 	[HA_RRQ_SOURCE_NOT_COA] = "rrq_source_not_coa",
 	[HA_RRQ_ENCAPSULATION] = "rrq_encapsulation",
+	[HA_RRQ_TOO_MANY] = "rrq_too_many",
 	[HA_RRQ_NO_RESOURCES] = "rrq_no_resources",
 	[HA_RRQ_GATEWAY_REFUSED] = "rrq_gateway_refused",
 	[HA_RRQ_ACCEPTED] = "rrq_accepted",

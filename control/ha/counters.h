@@ -23,6 +23,7 @@ enum ha_counter {
 	HA_RRQ_BAD_COA,
 	HA_RRQ_SOURCE_NOT_COA,
 	HA_RRQ_ENCAPSULATION,
+	HA_RRQ_TOO_MANY, /* good ones, faster than a node moves */
 	HA_RRQ_NO_RESOURCES,
 	HA_RRQ_GATEWAY_REFUSED,
 	/* registrations that were good */

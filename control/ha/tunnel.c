@@ -36,8 +36,6 @@
 #define MARK_BASE UINT32_C(0x52470100) /* mark and table of a gateway: this and its index */
 #define RULE_PRIORITY 5247             /* before the main table (32766) */
 #define FALLBACK_METRIC 4096
-#define ECN_MASK 3u
-#define ECN_CE 3u
 
 struct ha_tunnel {
 	struct loop *loop;
@@ -64,19 +62,6 @@ void ha_tunnel_outer(uint8_t outer[IPV4_HDR_BYTES], const struct ipv4_view *inne
 		(uint16_t)(IPV4_HDR_BYTES + inner->total_len));
 }
 
-/* RFC 6040 section 4.2. False: congestion was met by a sender that does not know of ECN. */
-static bool merge_ecn(uint8_t *inner, size_t hdr_bytes, uint8_t outer_tos)
-{
-	if ((outer_tos & ECN_MASK) != ECN_CE || (inner[1] & ECN_MASK) == ECN_CE)
-		return true;
-	if ((inner[1] & ECN_MASK) == 0)
-		return false;
-	inner[1] |= ECN_CE;
-	wire_store_u16(inner + 10, 0);
-	wire_store_u16(inner + 10, inet_fold(inet_sum(inner, hdr_bytes, 0)));
-	return true;
-}
-
 size_t ha_tunnel_inner(uint8_t *data, size_t len, const struct ip_addr *own,
 	struct ha_bindings *bindings, uint64_t now_ns, enum ha_counter *reason)
 {
@@ -97,7 +82,7 @@ size_t ha_tunnel_inner(uint8_t *data, size_t len, const struct ip_addr *own,
 		!ha_binding_accepts_outer(binding, &outer.src, now_ns))
 		return 0;
 	*reason = HA_TUNNEL_CONGESTED;
-	if (!merge_ecn(data + outer.hdr_bytes, inner.hdr_bytes, outer.tos))
+	if (!ipv4_carry_ecn(outer.tos, data + outer.hdr_bytes))
 		return 0;
 	*reason = HA_TUNNEL_IN;
 	return outer.hdr_bytes;

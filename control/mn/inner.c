@@ -5,27 +5,7 @@
 #include "lib/mip4.h"
 #include "lib/wire.h"
 
-#define ECN_MASK 3u
-#define ECN_CE 3u
-#define ECN_NOT_ECT 0u
 #define PROTOCOL_IPIP 4
-
-/* RFC 6040 section 4.2, outer CE; the other combinations leave the inner field as it is. */
-static enum verdict carry_ecn(const struct ipv4_view *outer, uint8_t *inner)
-{
-	uint16_t before = wire_load_u16(inner);
-	uint16_t after = (uint16_t)(before | ECN_CE);
-	uint16_t sum = wire_load_u16(inner + 10);
-
-	if ((outer->tos & ECN_MASK) != ECN_CE)
-		return VERDICT_OK;
-	if ((inner[1] & ECN_MASK) == ECN_NOT_ECT)
-		return VERDICT_ECN;
-	inner[1] |= ECN_CE;
-	/* RFC 1624: HC' = ~(~HC + ~m + m') */
-	wire_store_u16(inner + 10, inet_fold((uint32_t)(uint16_t)~sum + (uint16_t)~before + after));
-	return VERDICT_OK;
-}
 
 static enum verdict check_ipip(const struct inner_conf *conf, const struct ipv4_view *outer,
 	uint8_t *data, struct inner *out)
@@ -41,7 +21,7 @@ static enum verdict check_ipip(const struct inner_conf *conf, const struct ipv4_
 	if (!ip_addr_equal(&view.dst, &conf->home_address))
 		return VERDICT_BAD_ADDRESS;
 	*out = (struct inner){.kind = INNER_TRAFFIC, .data = inner, .len = view.total_len};
-	return carry_ecn(outer, inner);
+	return ipv4_carry_ecn(outer->tos, inner) ? VERDICT_OK : VERDICT_ECN;
 }
 
 enum verdict inner_check(const struct inner_conf *conf, const struct care_of *care_of,

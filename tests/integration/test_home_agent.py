@@ -302,6 +302,17 @@ def test_answers_are_rationed(house):
     assert house.agent.output().count("denied") <= 10
 
 
+def test_acceptances_are_rationed(house):
+    """A node that registers without end does not keep the disk and the gateway from others."""
+    house.start()
+    codes = [house.ask_direct(INSIDE_COA, house.rrq(INSIDE_COA))[1] for _ in range(18)]
+    assert codes[:10] == [0] * 10 and 130 in codes
+    drops = house.drops()
+    assert drops["rrq_accepted"] == codes.count(0) and drops["rrq_too_many"] == codes.count(130)
+    time.sleep(0.5)
+    assert house.ask_direct(INSIDE_COA, house.rrq(INSIDE_COA))[1] == 0
+
+
 def test_through_the_gateway(house):
     house.start()
     gateway = house.connect_gateway(result=None)

@@ -362,6 +362,27 @@ static void test_icmp_error(void)
 	}
 }
 
+/* RFC 6040 figure 4: inner field after the tunnel by inner and outer; 4: drop. */
+static void test_carry_ecn(void)
+{
+	static const uint8_t after[4][4] = {/* outer: Not-ECT, ECT(1), ECT(0), CE */
+		{0, 0, 0, 4}, {1, 1, 1, 3}, {2, 2, 2, 3}, {3, 3, 3, 3}};
+	struct ip_addr src = addr("10.2.0.5"), dst = addr("10.1.0.10");
+
+	for (uint8_t inner = 0; inner < 4; inner++)
+		for (uint8_t outer = 0; outer < 4; outer++) {
+			uint8_t hdr[IPV4_HDR_BYTES], want = after[inner][outer];
+			struct ipv4_view view;
+			bool good;
+
+			ipv4_build(hdr, &src, &dst, 17, 64, (uint8_t)(0xb8 | inner), 7, 0, 20);
+			good = ipv4_carry_ecn((uint8_t)(0x20 | outer), hdr);
+			CU_ASSERT_EQUAL(good, want != 4);
+			CU_ASSERT_TRUE_FATAL(ipv4_parse(hdr, sizeof hdr, &view)); /* checksum */
+			CU_ASSERT_EQUAL(view.tos, 0xb8 | (good ? want : inner));
+		}
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -373,6 +394,7 @@ int main(void)
 		{"fragments", test_fragments},
 		{"fragments of options", test_fragment_options},
 		{"ICMP errors", test_icmp_error},
+		{"ECN", test_carry_ecn},
 		{NULL, NULL},
 	};
 
