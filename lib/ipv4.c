@@ -16,7 +16,9 @@
 #define ICMP_HDR_BYTES 8           /* RFC 792 */
 #define ICMP_ERROR_BYTES_MAX 576   /* whole datagram, RFC 1812 section 4.3.2.3 */
 #define TOS_INTERNETWORK_CTRL 0xc0 /* RFC 1812 section 4.3.2.5 */
-#define ECN_CE 3u                  /* also the mask of the field, RFC 3168 */
+#define ECN_ECT_1 1u               /* RFC 3168 */
+#define ECN_ECT_0 2u
+#define ECN_CE 3u /* also the mask of the field */
 #define OPTION_END 0
 #define OPTION_NOP 1
 #define OPTION_COPIED 0x80u
@@ -125,11 +127,14 @@ bool ipv4_carry_ecn(uint8_t outer_tos, uint8_t *inner)
 {
 	uint16_t before = wire_load_u16(inner);
 	uint16_t sum = wire_load_u16(inner + 10);
+	unsigned outer = outer_tos & ECN_CE, own = before & ECN_CE;
 	uint16_t after = (uint16_t)(before | ECN_CE);
 
-	if ((outer_tos & ECN_CE) != ECN_CE)
+	if (outer == ECN_ECT_1 && own == ECN_ECT_0)
+		after = (uint16_t)((before & ~ECN_CE) | ECN_ECT_1);
+	else if (outer != ECN_CE)
 		return true;
-	if ((before & ECN_CE) == 0)
+	else if (own == 0)
 		return false;
 	wire_store_u16(inner, after);
 	/* RFC 1624: HC' = ~(~HC + ~m + m') */

@@ -49,7 +49,7 @@ bool ipv4_udp_parse(const void *data, size_t len, struct ipv4_view *ip, struct u
 size_t ipv4_udp_build(uint8_t *out, size_t room, const struct ip_endpoint *src,
 	const struct ip_endpoint *dst, const void *payload, size_t payload_len);
 
-/* Takes the outer header's congestion mark into the inner one, with its checksum (RFC 6040 section
+/* Takes the outer header's ECN field into the inner one, with its checksum (RFC 6040 section
  * 4.2). False: congestion was met by a sender that does not know of ECN; drop it. */
 bool ipv4_carry_ecn(uint8_t outer_tos, uint8_t *inner);
 

@@ -366,7 +366,7 @@ static void test_icmp_error(void)
 static void test_carry_ecn(void)
 {
 	static const uint8_t after[4][4] = {/* outer: Not-ECT, ECT(1), ECT(0), CE */
-		{0, 0, 0, 4}, {1, 1, 1, 3}, {2, 2, 2, 3}, {3, 3, 3, 3}};
+		{0, 0, 0, 4}, {1, 1, 1, 3}, {2, 1, 2, 3}, {3, 3, 3, 3}};
 	struct ip_addr src = addr("10.2.0.5"), dst = addr("10.1.0.10");
 
 	for (uint8_t inner = 0; inner < 4; inner++)
