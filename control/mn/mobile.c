@@ -272,7 +272,7 @@ static void take_claim(struct mobile *m)
 	home_leave(&m->home);
 	if (link == NULL)
 		return;
-	routes_take_from(link->name);
+	routes_claimed(link->name);
 	err = home_enter(&m->home, claim->ifindex, link->mac);
 	if (err != 0)
 		log_error(MODULE, "cannot use the home link error=%s", strerror(-err));

@@ -25,7 +25,8 @@
 #define RULE_OUTER 5247 /* before 32766, the main table */
 #define RULE_INNER 5248
 #define HOST_BITS 32
-#define MTU_MIN 576 /* bytes; what tunnel_mtu may be at least */
+#define ARP_RETRY_MS "50" /* Linux has 1000; the far end of a new link may not be ready at once */
+#define MTU_MIN 576       /* bytes; what tunnel_mtu may be at least */
 
 static void must(int err, const char *what)
 {
@@ -33,12 +34,11 @@ static void must(int err, const char *what)
 		log_error(MODULE, "cannot %s error=%s", what, strerror(-err));
 }
 
-static void set_sysctl(
-	const char *family, const char *interface, const char *key, const char *value)
+static void set_sysctl(const char *group, const char *interface, const char *key, const char *value)
 {
 	char path[128];
 
-	snprintf(path, sizeof path, "net/%s/conf/%s/%s", family, interface, key);
+	snprintf(path, sizeof path, "net/%s/%s/%s", group, interface, key);
 	(void)sysctl_write(path, value); /* a kernel without IPv6 has no such file */
 }
 
@@ -46,8 +46,8 @@ void routes_init(struct routes *r, struct netlink *nl, const struct mn_conf *con
 {
 	*r = (struct routes){.nl = nl, .conf = conf, .tun_ifindex = tun_ifindex};
 	/* Who may send to the home address is decided by the gateway, not by our routes. */
-	set_sysctl("ipv4", conf->tunnel_interface, "rp_filter", "0");
-	set_sysctl("ipv6", conf->tunnel_interface, "disable_ipv6", "1");
+	set_sysctl("ipv4/conf", conf->tunnel_interface, "rp_filter", "0");
+	set_sysctl("ipv6/conf", conf->tunnel_interface, "disable_ipv6", "1");
 	/* up also at home: without address and routes nothing goes there */
 	must(nl_link_set(nl, tun_ifindex, true, conf->tunnel_mtu), "bring up the tunnel");
 }
@@ -90,6 +90,11 @@ static bool covers_gateway(const struct mn_conf *conf)
 	return false;
 }
 
+static void take_from(const char *interface)
+{
+	set_sysctl("ipv4/conf", interface, "rp_filter", "2");
+}
+
 void routes_use_interface(struct routes *r, const char *interface, unsigned mtu)
 {
 	unsigned overhead = tunnel_overhead(r->conf);
@@ -101,10 +106,11 @@ void routes_use_interface(struct routes *r, const char *interface, unsigned mtu)
 	/* The way back to the gateway, for a packet without our mark, is then the tunnel: a strict
 	 * filter would take its ESP for forged. Loose: reachable by any interface. */
 	if (covers_gateway(r->conf))
-		routes_take_from(interface);
+		take_from(interface);
 }
 
-void routes_take_from(const char *interface)
+void routes_claimed(const char *interface)
 {
-	set_sysctl("ipv4", interface, "rp_filter", "2");
+	take_from(interface);
+	set_sysctl("ipv4/neigh", interface, "retrans_time_ms", ARP_RETRY_MS);
 }

@@ -22,6 +22,7 @@ void routes_away(struct routes *r);
 void routes_home(struct routes *r); /* also removes what a killed process has left */
 /* The care-of address is on this interface, whose MTU bounds that of the tunnel. */
 void routes_use_interface(struct routes *r, const char *interface, unsigned mtu);
-/* Takes the home agent's answer from there, although the way back to it is still the tunnel. */
-void routes_take_from(const char *interface);
+/* The home agent is asked on this interface: its answer is taken, although the way back to it is
+ * still the tunnel, and a lost ARP does not cost a second. */
+void routes_claimed(const char *interface);
 #endif
