@@ -91,6 +91,21 @@ static uint32_t read_spi(struct reader *reader)
 	return (uint32_t)read_count(reader, "spi", SA_SPI_MIN, UINT32_MAX, 0, true);
 }
 
+struct named_sa { /* which one a request is about */
+	struct tunnel *tunnel;
+	bool inbound;
+	uint32_t spi;
+};
+
+static struct named_sa read_named_sa(struct reader *reader, const struct gw *gw)
+{
+	struct named_sa sa = {.tunnel = read_node(reader, gw)};
+
+	sa.inbound = read_inbound(reader);
+	sa.spi = read_spi(reader);
+	return sa;
+}
+
 /* Arguments that the verb does not know are refused: a misspelt one must not be ignored. */
 static void refuse_unknown(struct reader *reader, const char *const known[])
 {
@@ -301,21 +316,18 @@ json_t *gw_admin_sa_update(void *arg, json_t *request, const char **error)
 	struct reader reader = {.request = request};
 	struct gw *gw = arg;
 	const char *why = "";
-	struct tunnel *tunnel;
+	struct named_sa sa;
 	uint64_t lifetime_s;
-	bool inbound, make_current, has_lifetime;
-	uint32_t spi;
+	bool make_current, has_lifetime;
 
 	refuse_unknown(&reader, known);
-	tunnel = read_node(&reader, gw);
-	inbound = read_inbound(&reader);
-	spi = read_spi(&reader);
+	sa = read_named_sa(&reader, gw);
 	has_lifetime = json_object_get(request, "lifetime_s") != NULL;
 	lifetime_s = read_count(&reader, "lifetime_s", 0, KEY_LIFETIME_MAX_S, 0, false);
 	make_current = read_bool(&reader, "make_current", false);
 	if (reader.error == NULL &&
-		key_update(gw->keys, tunnel, inbound, spi, has_lifetime ? &lifetime_s : NULL,
-			make_current, &why) != 0)
+		key_update(gw->keys, sa.tunnel, sa.inbound, sa.spi,
+			has_lifetime ? &lifetime_s : NULL, make_current, &why) != 0)
 		reader.error = admin_error("%s", why);
 	*error = reader.error;
 	return reader.error == NULL ? json_object() : NULL;
@@ -325,23 +337,19 @@ json_t *gw_admin_sa_query(void *arg, json_t *request, const char **error)
 {
 	static const char *const known[] = {"node", "direction", "spi", NULL};
 	struct reader reader = {.request = request};
-	const struct tunnel_sa *sa = NULL;
+	const struct tunnel_sa *found = NULL;
 	struct gw *gw = arg;
-	struct tunnel *tunnel;
-	bool inbound;
-	uint32_t spi;
+	struct named_sa sa;
 
 	refuse_unknown(&reader, known);
-	tunnel = read_node(&reader, gw);
-	inbound = read_inbound(&reader);
-	spi = read_spi(&reader);
+	sa = read_named_sa(&reader, gw);
 	if (reader.error == NULL) {
-		sa = key_query(tunnel, inbound, spi);
-		if (sa == NULL)
+		found = key_query(sa.tunnel, sa.inbound, sa.spi);
+		if (found == NULL)
 			reader.error = admin_error("spi: this node has no such SA");
 	}
 	*error = reader.error;
-	return sa == NULL ? NULL : gw_admin_sa_row(tunnel, sa);
+	return found == NULL ? NULL : gw_admin_sa_row(sa.tunnel, found);
 }
 
 json_t *gw_admin_sa_del(void *arg, json_t *request, const char **error)
@@ -350,15 +358,11 @@ json_t *gw_admin_sa_del(void *arg, json_t *request, const char **error)
 	struct reader reader = {.request = request};
 	struct gw *gw = arg;
 	const char *why = "";
-	struct tunnel *tunnel;
-	bool inbound;
-	uint32_t spi;
+	struct named_sa sa;
 
 	refuse_unknown(&reader, known);
-	tunnel = read_node(&reader, gw);
-	inbound = read_inbound(&reader);
-	spi = read_spi(&reader);
-	if (reader.error == NULL && key_del(gw->keys, tunnel, inbound, spi, &why) != 0)
+	sa = read_named_sa(&reader, gw);
+	if (reader.error == NULL && key_del(gw->keys, sa.tunnel, sa.inbound, sa.spi, &why) != 0)
 		reader.error = admin_error("%s", why);
 	*error = reader.error;
 	return reader.error == NULL ? json_object() : NULL;

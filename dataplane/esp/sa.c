@@ -13,7 +13,6 @@
 #include "lib/wire.h"
 
 #include <errno.h>
-#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,32 +109,59 @@ static uint32_t salt_of(const struct sa_params *params)
 	return salt_be;
 }
 
+/* What both directions are made of. */
+struct parts {
+	void *sa; /* zeroed */
+	void *key;
+	struct counter_slot *slot;
+};
+
+static size_t sa_bytes(bool inbound)
+{
+	return inbound ? sizeof(struct sa_in) : sizeof(struct sa_out);
+}
+
+static int parts_new(const struct sa_memory *memory, const struct crypto_engine *engine,
+	struct counters *counters, const struct sa_params *params, bool inbound,
+	struct parts *parts)
+{
+	uint8_t id[COUNTERS_ID_BYTES];
+	int ret = -ENOMEM;
+
+	if (!params_valid(params, inbound))
+		return -EINVAL;
+	parts->sa = memory->alloc(memory->arg, sa_bytes(inbound), SA_CACHE_LINE);
+	if (parts->sa == NULL)
+		return -ENOMEM;
+	parts->key = key_new(memory, engine, params);
+	if (parts->key == NULL)
+		goto free_sa;
+	sa_slot_id(params, inbound, id);
+	parts->slot = counters_take(counters, id, params->replay_window);
+	if (parts->slot != NULL)
+		return 0;
+	ret = -ENOSPC;
+	key_free(memory, engine, params->alg, parts->key);
+free_sa:
+	memory->free(memory->arg, parts->sa, sa_bytes(inbound));
+	return ret;
+}
+
 int sa_in_new(const struct sa_memory *memory, const struct crypto_engine *engine,
 	struct counters *counters, const struct sa_params *params, struct node *node, bool shared,
 	struct sa_in **out)
 {
-	uint8_t id[COUNTERS_ID_BYTES];
+	struct parts parts;
+	int ret = parts_new(memory, engine, counters, params, true, &parts);
 	struct sa_in *sa;
-	void *key;
-	int ret = -ENOMEM;
 
-	if (!params_valid(params, true))
-		return -EINVAL;
-	sa = memory->alloc(memory->arg, sizeof *sa, alignof(struct sa_in));
-	if (sa == NULL)
-		return -ENOMEM;
-	key = key_new(memory, engine, params);
-	if (key == NULL)
-		goto free_sa;
-	sa_slot_id(params, true, id);
-	sa->slot = counters_take(counters, id, params->replay_window);
-	if (sa->slot == NULL) {
-		ret = -ENOSPC;
-		goto free_key;
-	}
+	if (ret != 0)
+		return ret;
+	sa = parts.sa;
 	sa->spi = params->spi;
 	sa->salt_be = salt_of(params);
-	sa->key = key;
+	sa->key = parts.key;
+	sa->slot = parts.slot;
 	sa->node = node;
 	sa->alg = (uint8_t)params->alg;
 	sa->esn = params->esn;
@@ -146,39 +172,26 @@ int sa_in_new(const struct sa_memory *memory, const struct crypto_engine *engine
 	sa->source = params->source;
 	*out = sa;
 	return 0;
-free_key:
-	key_free(memory, engine, params->alg, key);
-free_sa:
-	memory->free(memory->arg, sa, sizeof *sa);
-	return ret;
 }
 
 int sa_out_new(const struct sa_memory *memory, const struct crypto_engine *engine,
 	struct counters *counters, const struct sa_params *params, struct node *node,
 	uint32_t iv_epoch, struct sa_out **out)
 {
-	uint8_t id[COUNTERS_ID_BYTES];
+	struct parts parts;
 	struct sa_out *sa;
-	void *key;
-	int ret = -ENOMEM;
+	int ret;
 
-	if (!params_valid(params, false) || iv_epoch > SA_IV_EPOCH_MAX)
+	if (iv_epoch > SA_IV_EPOCH_MAX)
 		return -EINVAL;
-	sa = memory->alloc(memory->arg, sizeof *sa, alignof(struct sa_out));
-	if (sa == NULL)
-		return -ENOMEM;
-	key = key_new(memory, engine, params);
-	if (key == NULL)
-		goto free_sa;
-	sa_slot_id(params, false, id);
-	sa->slot = counters_take(counters, id, 0);
-	if (sa->slot == NULL) {
-		ret = -ENOSPC;
-		goto free_key;
-	}
+	ret = parts_new(memory, engine, counters, params, false, &parts);
+	if (ret != 0)
+		return ret;
+	sa = parts.sa;
 	sa->spi = params->spi;
 	sa->salt_be = salt_of(params);
-	sa->key = key;
+	sa->key = parts.key;
+	sa->slot = parts.slot;
 	sa->node = node;
 	sa->alg = (uint8_t)params->alg;
 	sa->esn = params->esn;
@@ -186,11 +199,6 @@ int sa_out_new(const struct sa_memory *memory, const struct crypto_engine *engin
 	atomic_init(&sa->iv_epoch, iv_epoch);
 	*out = sa;
 	return 0;
-free_key:
-	key_free(memory, engine, params->alg, key);
-free_sa:
-	memory->free(memory->arg, sa, sizeof *sa);
-	return ret;
 }
 
 void sa_in_free(

@@ -207,6 +207,20 @@ static struct siu_update update_to(uint64_t generation, const char *former, cons
 	};
 }
 
+/* A deregistration from COA_A, with its reply or without. */
+static struct siu_update goodbye(bool with_reply)
+{
+	struct siu_update update = update_to(2, COA_A, NULL);
+
+	update.flags = SIU_DEREGISTER;
+	update.lifetime_s = 0;
+	if (with_reply) {
+		update.rrp = rrp_bytes;
+		update.rrp_len = make_rrp("10.1.0.10", COA_A, "10.1.0.1");
+	}
+	return update;
+}
+
 /* Hands the update over and lets it be answered; returns the answer's result, or -1: none. */
 static int send_from(unsigned agent, const struct siu_update *update)
 {
@@ -565,12 +579,10 @@ static void test_reply_only(void)
 
 static void test_deregister(void)
 {
-	struct siu_update update = update_to(2, COA_A, NULL);
+	struct siu_update update = goodbye(false);
 
 	begin();
 	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
-	update.flags = SIU_DEREGISTER;
-	update.lifetime_s = 0;
 	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_OK);
 	CU_ASSERT(path_of("node1")->flags & PATH_CLOSED);
 	CU_ASSERT(!ip_addr_is_set(&path_of("node1")->remote.addr));
@@ -585,15 +597,11 @@ static void test_deregister(void)
 
 static void test_deregister_with_reply(void)
 {
-	struct siu_update update = update_to(2, COA_A, NULL);
+	struct siu_update update = goodbye(true);
 
 	begin();
 	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
 	forget_calls();
-	update.flags = SIU_DEREGISTER;
-	update.lifetime_s = 0;
-	update.rrp = rrp_bytes;
-	update.rrp_len = make_rrp("10.1.0.10", COA_A, "10.1.0.1");
 	dp_double.stamp_replies = false; /* the reply is still in the worker's queue */
 	CU_ASSERT_EQUAL(send_update(&update), -1);
 	CU_ASSERT_EQUAL(double_count(DOUBLE_SEND_TO_NODE), 1);
@@ -613,17 +621,13 @@ static void test_deregister_with_reply(void)
 /* The node goes and another one gets its handle while the reply is waited for. */
 static void test_deregister_of_deleted_node(void)
 {
-	struct siu_update update = update_to(2, COA_A, NULL);
+	struct siu_update update = goodbye(true);
 	struct tunnel_params params = {.name = "next", .home_address = addr_of("10.1.0.12")};
 	uint32_t handle;
 	struct tunnel *tunnel;
 
 	begin();
 	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
-	update.flags = SIU_DEREGISTER;
-	update.lifetime_s = 0;
-	update.rrp = rrp_bytes;
-	update.rrp_len = make_rrp("10.1.0.10", COA_A, "10.1.0.1");
 	dp_double.stamp_replies = false;
 	CU_ASSERT_EQUAL(send_update(&update), -1);
 	handle = fixture_node(&fx, "node1")->handle;
@@ -688,14 +692,10 @@ static void test_share_of_pending(void)
 
 static void test_deregister_reply_lost(void)
 {
-	struct siu_update update = update_to(2, COA_A, NULL);
+	struct siu_update update = goodbye(true);
 
 	begin();
 	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
-	update.flags = SIU_DEREGISTER;
-	update.lifetime_s = 0;
-	update.rrp = rrp_bytes;
-	update.rrp_len = make_rrp("10.1.0.10", COA_A, "10.1.0.1");
 	dp_double.stamp_replies = false;
 	CU_ASSERT_EQUAL(send_update(&update), -1);
 	run_ms(25); /* longer than MOVE_CLOSE_WAIT_NS */
@@ -735,9 +735,7 @@ static void test_expiry(void)
 	/* The home agent's clock says otherwise: it is believed. But not its repeated goodbye. */
 	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_OK);
 	CU_ASSERT(path_is_at("node1", COA_A));
-	update = update_to(2, COA_A, NULL);
-	update.flags = SIU_DEREGISTER;
-	update.lifetime_s = 0;
+	update = goodbye(false);
 	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_OK);
 	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_DUPLICATE);
 	CU_ASSERT(path_of("node1")->flags & PATH_CLOSED);
