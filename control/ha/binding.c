@@ -318,6 +318,8 @@ int ha_binding_outrun(struct ha_bindings *bindings, struct ha_binding *binding, 
 {
 	struct ha_binding changed = *binding;
 
+	if (in_force == UINT64_MAX)
+		return -EOVERFLOW;
 	if (in_force >= changed.generation)
 		changed.generation = in_force + 1;
 	return replace(bindings, binding, &changed);

@@ -88,7 +88,8 @@ int ha_binding_confirm(
 /* The gateway refused: registered is what is in force. reply: the denial, for duplicates. */
 int ha_binding_refuse(
 	struct ha_bindings *bindings, struct ha_binding *binding, const struct ha_reply *denial);
-/* The gateway has in_force, which is newer than we remember: go beyond it. */
+/* The gateway has in_force, which is newer than we remember: go beyond it. -EOVERFLOW: nothing is.
+ */
 int ha_binding_outrun(struct ha_bindings *bindings, struct ha_binding *binding, uint64_t in_force)
 	__attribute__((warn_unused_result));
 /* Lifetime is over: next generation, nothing registered, nothing in force. */

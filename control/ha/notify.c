@@ -293,8 +293,18 @@ static void confirm(struct link *link, struct ha_binding *binding)
 static void outrun(struct link *link, struct ha_binding *binding, uint64_t in_force)
 {
 	struct siu_update update;
+	int err = ha_binding_outrun(link->notify->bindings, binding, in_force);
 
-	if (ha_binding_outrun(link->notify->bindings, binding, in_force) != 0) {
+	if (err == -EOVERFLOW) {
+		link->notify->counters->n[HA_SIU_REFUSED]++;
+		log_remote(MODULE,
+			"the gateway has the last generation there is: delete and add the node "
+			"there "
+			"node=%s",
+			binding->node->name);
+		return;
+	}
+	if (err != 0) {
 		link->notify->counters->n[HA_STORE_FAILED]++;
 		return;
 	}

@@ -517,6 +517,10 @@ int mobile_open(struct mobile *m, struct loop *loop, struct mn_conf *conf, struc
 		return -ENOMEM;
 	}
 	err = open_tunnel(m, iv_epoch, why, why_size);
+	/* A loss of power after the first packet must find the ceilings on disk. */
+	if (err == 0 && (err = counters_sync(counters, UINT32_MAX)) != 0)
+		snprintf(
+			why, why_size, "cannot make the counters file durable: %s", strerror(-err));
 	if (err == 0)
 		err = open_events(m, why, why_size);
 	if (err != 0)

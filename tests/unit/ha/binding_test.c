@@ -246,6 +246,7 @@ static void outrun(void)
 	CU_ASSERT_EQUAL(ha_binding_outrun(bindings, binding, 41), 0);
 	reopen();
 	CU_ASSERT_EQUAL(binding->generation, 42);
+	CU_ASSERT_EQUAL(ha_binding_outrun(bindings, binding, UINT64_MAX), -EOVERFLOW);
 	CU_ASSERT_EQUAL(ha_binding_outrun(bindings, binding, 3), 0); /* never back */
 	CU_ASSERT_EQUAL(binding->generation, 42);
 	end();
