@@ -176,6 +176,8 @@ void dataplane_close(struct dataplane *dp)
 		slab_fini(&dp->sa_slabs[i]);
 	rte_free((void *)(uintptr_t)dp->by_handle);
 	for (unsigned i = 0; i < DP_PORTS; i++)
+		port_stop(&dp->ports[i]);
+	for (unsigned i = 0; i < DP_PORTS; i++)
 		port_close(&dp->ports[i]);
 	rte_mempool_free(dp->inject_pool);
 	rte_free(dp);

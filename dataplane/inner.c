@@ -61,7 +61,8 @@ static bool rate_passes(const struct dataplane *dp, struct node *node, uint64_t 
 	return true;
 }
 
-static enum verdict check_reverse_tunnel(const struct node *node, const uint8_t *ip, uint32_t len)
+static enum verdict check_reverse_tunnel(
+	const struct dataplane *dp, const struct node *node, const uint8_t *ip, uint32_t len)
 {
 	uint32_t hdr = ip4_hdr_bytes(ip);
 	const uint8_t *tunnelled = ip + hdr;
@@ -72,6 +73,9 @@ static enum verdict check_reverse_tunnel(const struct node *node, const uint8_t 
 		return VERDICT_FRAGMENT;
 	if (len < hdr + IPV4_HDR_BYTES || tunnelled[0] >> 4 != 4)
 		return VERDICT_BAD_HEADER;
+	/* Not by way of the home agent either does a node talk to the gateway. */
+	if (is_own_address(dp, ip4_dst(tunnelled)))
+		return VERDICT_BAD_ADDRESS;
 	return ip4_src(tunnelled) == ip4_of(&node->home_address) ? VERDICT_OK
 								 : VERDICT_INNER_SOURCE;
 }
@@ -84,13 +88,16 @@ static enum verdict check_source(const struct dataplane *dp, const struct node *
 	bool tunnels = ip4_protocol(ip) == IP4_PROTO_IPIP;
 
 	if (src == ip4_of(&node->home_address))
-		/* The home agent takes IP-in-IP from care-of addresses only. */
 		return tunnels && is_home_agent(dp, ip4_dst(ip)) ? VERDICT_INNER_SOURCE
 								 : VERDICT_OK;
 	/* Acquire pairs with the release in dataplane_node_set_path(). */
 	path = atomic_load_explicit(&node->path, memory_order_acquire);
 	if (ip4_path_selects(path, src, now_ns))
-		return tunnels ? check_reverse_tunnel(node, ip, len) : VERDICT_OK;
+		return tunnels ? check_reverse_tunnel(dp, node, ip, len) : VERDICT_OK;
+	/* The home agent takes IP-in-IP from care-of addresses only; that of another node would
+	 * let this one speak for it, so no flag opens this. */
+	if (tunnels && is_home_agent(dp, ip4_dst(ip)))
+		return VERDICT_INNER_SOURCE;
 	return node->flags & NODE_STRICT_INNER_SOURCE ? VERDICT_INNER_SOURCE : VERDICT_OK;
 }
 

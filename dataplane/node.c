@@ -132,7 +132,8 @@ static int reserve_coas(
 		if (ret != 0)
 			return ret;
 	}
-	if (!ip_addr_is_set(&path->former_coa) || ip_addr_equal(&path->former_coa, &path->coa))
+	if (!ip_addr_is_set(&path->former_coa) || path->grace_until_ns == 0 ||
+		ip_addr_equal(&path->former_coa, &path->coa))
 		return 0;
 	ret = coa_index_reserve(&dp->coas, &path->former_coa, &coas[CLAIM_FORMER]);
 	if (ret != 0 && coas[CLAIM_CURRENT] != NULL)
@@ -153,7 +154,7 @@ static void replace_claims(struct dataplane *dp, struct node_entry *entry, const
 	for (unsigned i = 0; i < CLAIMS; i++)
 		coa_claim_release(&dp->coas, &old[i]);
 	grace_unlink(dp, entry);
-	if (coas[CLAIM_FORMER] != NULL && path->grace_until_ns != 0)
+	if (coas[CLAIM_FORMER] != NULL)
 		grace_link(dp, entry, path->grace_until_ns);
 }
 

@@ -146,12 +146,18 @@ int port_open(struct port *port, const char *name, const struct dp_config *confi
 	return 0;
 }
 
+void port_stop(struct port *port)
+{
+	if (!port->open)
+		return;
+	rte_eth_dev_stop(port->id);
+	rte_eth_dev_close(port->id);
+	port->open = false;
+}
+
 void port_close(struct port *port)
 {
-	if (port->open) {
-		rte_eth_dev_stop(port->id);
-		rte_eth_dev_close(port->id);
-	}
+	port_stop(port);
 	rte_mempool_free(port->pool);
 	*port = (struct port){0};
 }

@@ -37,6 +37,9 @@ struct port {
 int port_open(struct port *port, const char *name, const struct dp_config *config,
 	enum dp_port which, uint32_t workers, char *why, size_t why_size)
 	__attribute__((warn_unused_result));
+/* The device gives back the mbufs it holds, also those of the other port's pool: all devices stop
+ * before the first port_close(), which frees a pool. */
+void port_stop(struct port *port);
 void port_close(struct port *port);
 void port_stats(const struct port *port, struct dp_port_stats *out);
 

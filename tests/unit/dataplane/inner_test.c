@@ -99,6 +99,12 @@ static size_t tunnel_good(uint8_t *ip)
 {
 	return tunnel(ip, A, HA, HOA);
 }
+static size_t tunnel_to_us(uint8_t *ip)
+{
+	uint8_t inner[RIG_FRAME_MAX];
+
+	return rig_ipip(ip, A, HA, inner, rig_udp(inner, HOA, 1000, "10.2.0.254", 2000, 32));
+}
 static size_t tunnel_former(uint8_t *ip)
 {
 	return tunnel(ip, B, HA, HOA);
@@ -257,7 +263,9 @@ static const struct {
 
 	{"reverse tunnel", tunnel_good, VERDICT_OK, VERDICT_OK},
 	{"reverse tunnel from the former CoA", tunnel_former, VERDICT_OK, VERDICT_OK},
-	{"reverse tunnel from a new address", tunnel_new, VERDICT_INNER_SOURCE, VERDICT_OK},
+	{"reverse tunnel from a new address", tunnel_new, VERDICT_INNER_SOURCE,
+		VERDICT_INNER_SOURCE},
+	{"reverse tunnel to the gateway", tunnel_to_us, VERDICT_BAD_ADDRESS, VERDICT_BAD_ADDRESS},
 	{"tunnel to a host", tunnel_elsewhere, VERDICT_INNER_SOURCE, VERDICT_INNER_SOURCE},
 	{"tunnel to another agent", tunnel_other_agent, VERDICT_INNER_SOURCE, VERDICT_INNER_SOURCE},
 	{"tunnelled source of another", tunnel_of_another, VERDICT_INNER_SOURCE,
