@@ -171,7 +171,9 @@ void mirror_neighs_event(
 
 	if (event->addr.family != AF_INET)
 		return;
-	if (event->added && (event->state & NUD_USABLE) != 0) {
+	/* Linux resolves a subnet's broadcast address to the group address; what a node sends
+	 * there is not forwarded (RFC 2644). */
+	if (event->added && (event->state & NUD_USABLE) != 0 && (event->mac[0] & 1) == 0) {
 		learn(neighs, &key, event->mac);
 		return;
 	}

@@ -180,6 +180,19 @@ static void test_states(void)
 	}
 }
 
+static void test_group_mac(void)
+{
+	const struct nl_neigh_event event = {.addr = addr_of("192.0.2.255"),
+		.mac = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		.state = NUD_NOARP,
+		.added = true};
+
+	begin_neighs(4);
+	mirror_neighs_event(neighs, DP_OUTSIDE, &event);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_NEIGH_SET), 0);
+	mirror_neighs_free(neighs);
+}
+
 static void test_wait(void)
 {
 	struct mirror_neigh_stats stats;
@@ -288,6 +301,7 @@ int main(void)
 		{"no room for routes", test_full},
 		{"routes after a resync", test_route_resync},
 		{"states", test_states},
+		{"a group address is no neighbour", test_group_mac},
 		{"packets wait", test_wait},
 		{"bounds", test_bounds},
 		{"failed and expired", test_failed_and_expired},
