@@ -43,6 +43,8 @@ static void on_addr(void *arg, const struct nl_addr_event *event)
 	struct ip_addr extra;
 
 	(void)arg;
+	if (event->addr.family == AF_INET6) /* the link's own; comes when the kernel likes */
+		return;
 	seen.addr = *event;
 	seen.addr_at_ns = clock_mono_ns();
 	seen.addrs++;
