@@ -40,7 +40,7 @@ static enum verdict check_frame(
 	/* RFC 1812 5.3.4: what came by link-layer broadcast is not forwarded. */
 	if (group)
 		return VERDICT_NOT_FOR_US;
-	*pkt = pkt_view(mbuf, RTE_ETHER_HDR_LEN);
+	pkt_view(pkt, mbuf, RTE_ETHER_HDR_LEN);
 	return ip4_check(pkt->data, pkt->len);
 }
 
@@ -92,6 +92,7 @@ void classify_outside(const struct worker *worker, struct burst *b)
 	for (unsigned i = 0; i < b->n; i++) {
 		struct esp_pkt *pkt = &b->pkts[i];
 
+		ahead_mbuf(b, i);
 		b->verdicts[i] = check_frame(port, b->mbufs[i], pkt, &arp);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
@@ -118,6 +119,7 @@ void classify_inside(const struct worker *worker, struct burst *b)
 	for (unsigned i = 0; i < b->n; i++) {
 		struct esp_pkt *pkt = &b->pkts[i];
 
+		ahead_mbuf(b, i);
 		b->verdicts[i] = check_frame(port, b->mbufs[i], pkt, &arp);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;

@@ -23,7 +23,7 @@
 #define INJECT_MBUFS 2047    /* twice the ring to the worker, less one: what a mempool holds best */
 #define REGISTRATION_BURST 3 /* copies of the first request on a new link, at least */
 
-/* SAs and key blobs come in a few sizes: a slab each, made when a size is first asked for. */
+/* SAs come in a few sizes: a slab each, made when a size is first asked for. */
 static struct slab *sa_slab(struct dataplane *dp, size_t bytes)
 {
 	for (unsigned i = 0; i < RTE_DIM(dp->sa_slabs); i++) {

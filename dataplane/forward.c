@@ -72,9 +72,11 @@ void forward_route(struct worker *worker, struct burst *b, enum dp_port port)
 {
 	struct way way = {0}; /* 0.0.0.0 is no destination that comes so far */
 
-	for (unsigned i = 0; i < b->n; i++)
+	for (unsigned i = 0; i < b->n; i++) {
+		ahead_frame(b, i, 1);
 		if (b->verdicts[i] == VERDICT_OK)
 			route_one(worker, b, i, port, &way);
+	}
 }
 
 static void count(struct verdict_cells *cells, enum verdict verdict, uint64_t n)
@@ -120,6 +122,7 @@ void forward_finish(struct worker *worker, struct burst *b, enum dp_port came_in
 	unsigned n_good = 0, sent;
 
 	for (unsigned i = 0; i < b->n; i++) {
+		ahead_frame(b, i, 2);
 		if (b->verdicts[i] == VERDICT_OK && b->pkts[i].len > out->frame_max)
 			burst_drop(b, i, VERDICT_TOO_BIG);
 		if (b->verdicts[i] == VERDICT_OK) {

@@ -345,7 +345,8 @@ int dataplane_sa_out_add(
 		return -EEXIST;
 	if (current != NULL && node->sa_out_next != NULL)
 		return -ENOSPC;
-	ret = sa_out_new(&dp->sa_memory, dp->engine, dp->counters, params, node, iv_epoch, &sa);
+	ret = sa_out_new(&dp->sa_memory, dp->engine, dp->counters, params, node, dp->n_workers > 1,
+		iv_epoch, &sa);
 	if (ret != 0)
 		return ret;
 	if (current == NULL)

@@ -20,7 +20,7 @@ enum node_flag {
 	NODE_ALLOW_NAT = 1u << 1,
 };
 
-struct node {
+struct node { /* its first line is what packets need */
 	/* RCU: replaced whole, never NULL (a closed path has PATH_CLOSED). Store: release, by
 	 * control. Load: acquire, once per packet or burst. */
 	_Alignas(SA_CACHE_LINE) _Atomic(struct path *) path;
@@ -31,12 +31,10 @@ struct node {
 	struct ip_addr home_agent;
 	uint32_t handle; /* index into the gateway's table, 1.. */
 	uint32_t flags;  /* enum node_flag */
+	/* atomic: registrations let through, tokens for the limit; any worker */
+	_Alignas(SA_CACHE_LINE) _Atomic(uint64_t) registration_at_ns;
 	/* control only */
 	struct sa_out *sa_out_next;
 	struct sa_in *sa_in[NODE_INBOUND_MAX];
-	/* atomic: registrations let through, tokens for the limit; any worker */
-	_Alignas(SA_CACHE_LINE) _Atomic(uint64_t) registration_at_ns;
-	/* atomic: newest authenticated outer source, for NAT and RRQ_SEEN; written by workers */
-	_Atomic(uint64_t) last_rx_ns;
 };
 #endif

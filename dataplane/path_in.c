@@ -36,7 +36,7 @@ static void find_sa(const struct dataplane *dp, struct burst *b)
 		if (found[j] == NULL)
 			burst_drop(b, at[j], VERDICT_NO_SA_IN);
 		else
-			__builtin_prefetch(found[j]);
+			__builtin_prefetch(found[j], 1);
 	}
 }
 
@@ -46,6 +46,7 @@ static void check_inner(const struct dataplane *dp, struct burst *b)
 		struct node *node;
 		bool registration;
 
+		ahead_frame(b, i, 0);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
 		node = b->sas.in[i]->node;
@@ -53,9 +54,6 @@ static void check_inner(const struct dataplane *dp, struct burst *b)
 		b->verdicts[i] = inner_check(dp, node, &b->pkts[i], b->now_ns, &registration);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
-		/* Relaxed: a time stamp for people. Not written twice in one burst. */
-		if (atomic_load_explicit(&node->last_rx_ns, memory_order_relaxed) != b->now_ns)
-			atomic_store_explicit(&node->last_rx_ns, b->now_ns, memory_order_relaxed);
 		if (registration)
 			burst_punt(b, i, PUNT_REGISTRATION);
 		else
@@ -63,17 +61,16 @@ static void check_inner(const struct dataplane *dp, struct burst *b)
 	}
 }
 
-void path_in(struct worker *worker, struct rte_mbuf **mbufs, unsigned n)
+void path_in(struct worker *worker, const struct received *now, const struct received *ahead)
 {
 	struct dataplane *dp = worker->dp;
 	struct burst *b = &worker->burst;
 
-	b->n = n;
-	memcpy(b->mbufs, mbufs, n * sizeof *mbufs);
+	burst_begin(b, now, ahead, PKT_FRAME_AT);
 
 	classify_outside(worker, b);
 	find_sa(dp, b);
-	esp_decap_burst(worker->crypto, dp->engine, b->sas.in, b->pkts, b->verdicts, n);
+	esp_decap_burst(worker->crypto, dp->engine, b->sas.in, b->pkts, b->verdicts, b->n);
 	check_inner(dp, b);
 	forward_route(worker, b, DP_INSIDE);
 	forward_finish(worker, b, DP_OUTSIDE, DP_INSIDE, &worker->in);

@@ -17,7 +17,7 @@ static unsigned append(struct burst *b, struct rte_mbuf *mbuf)
 	unsigned i = b->n++;
 
 	b->mbufs[i] = mbuf;
-	b->pkts[i] = pkt_view(mbuf, 0);
+	pkt_view(&b->pkts[i], mbuf, 0);
 	b->verdicts[i] = VERDICT_OK;
 	b->nodes[i] = NULL;
 	return i;
@@ -46,17 +46,13 @@ static enum verdict choose_path(
 	struct worker *worker, struct burst *b, unsigned i, const struct pkt_meta *meta)
 {
 	struct node *node = node_by_handle(worker->dp, meta->node);
-	const struct path *path;
 
-	b->nodes[i] = node;
 	if (node == NULL)
 		return VERDICT_NO_SA_OUT;
-	/* Acquire pairs with the release in dataplane_node_set_path(). */
-	path = atomic_load_explicit(&node->path, memory_order_acquire);
+	protect_load(b, i, node);
 	if (meta->kind == INJECT_ONCE)
-		return once_path(worker, b, i, path, meta);
-	b->paths[i] = path;
-	return path->flags & PATH_CLOSED ? VERDICT_NO_PATH : VERDICT_OK;
+		return once_path(worker, b, i, b->paths[i], meta);
+	return b->paths[i]->flags & PATH_CLOSED ? VERDICT_NO_PATH : VERDICT_OK;
 }
 
 static void sort(struct worker *worker, struct rte_mbuf *mbuf)

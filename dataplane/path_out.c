@@ -40,6 +40,17 @@ static enum verdict check_tunnel(const struct dataplane *dp, const struct esp_pk
 	return ip[hdr] >> 4 == 4 ? VERDICT_OK : VERDICT_BAD_HEADER;
 }
 
+static void put_node(struct burst *b, unsigned i, struct node *node)
+{
+	b->nodes[i] = node;
+	if (node == NULL)
+		burst_drop(b, i, VERDICT_NO_SA_OUT);
+	else if (node == COA_AMBIGUOUS)
+		burst_drop(b, i, VERDICT_AMBIGUOUS_COA);
+	else
+		__builtin_prefetch(node);
+}
+
 static void find_nodes(const struct dataplane *dp, struct burst *b)
 {
 	struct wanted homes = {.n = 0}, coas = {.n = 0};
@@ -61,30 +72,30 @@ static void find_nodes(const struct dataplane *dp, struct burst *b)
 	}
 	sad_lookup_home_burst(&dp->sad, homes.addrs, found, homes.n);
 	for (unsigned j = 0; j < homes.n; j++)
-		b->nodes[homes.at[j]] = found[j];
+		put_node(b, homes.at[j], found[j]);
 	coa_lookup_burst(&dp->coas, coas.addrs, found, coas.n);
 	for (unsigned j = 0; j < coas.n; j++)
-		b->nodes[coas.at[j]] = found[j];
+		put_node(b, coas.at[j], found[j]);
+}
+
+/* All nodes of the burst before any of their paths is looked into, so that the memory works on all
+ * of them at once. */
+static void load_nodes(struct burst *b)
+{
+	for (unsigned i = 0; i < b->n; i++)
+		if (b->verdicts[i] == VERDICT_OK)
+			protect_load(b, i, b->nodes[i]);
 }
 
 /* The selector of node, by the one path that also gives the outer header. */
 static enum verdict select_path(
-	struct burst *b, unsigned i, const struct node *node, const uint8_t *ip)
+	const struct node *node, const struct path *path, const uint8_t *ip, uint64_t now_ns)
 {
-	const struct path *path;
-
-	if (node == NULL)
-		return VERDICT_NO_SA_OUT;
-	if (node == COA_AMBIGUOUS)
-		return VERDICT_AMBIGUOUS_COA;
 	if (ip4_protocol(ip) == IP4_PROTO_IPIP && ip4_src(ip) != ip4_of(&node->home_agent))
 		return VERDICT_SELECTOR;
-	/* Acquire pairs with the release in dataplane_node_set_path(). */
-	path = atomic_load_explicit(&node->path, memory_order_acquire);
-	b->paths[i] = path;
 	if (path->flags & PATH_CLOSED)
 		return VERDICT_NO_PATH;
-	return ip4_path_selects(path, ip4_dst(ip), b->now_ns) ? VERDICT_OK : VERDICT_SELECTOR;
+	return ip4_path_selects(path, ip4_dst(ip), now_ns) ? VERDICT_OK : VERDICT_SELECTOR;
 }
 
 static void check_selectors(struct burst *b)
@@ -92,24 +103,26 @@ static void check_selectors(struct burst *b)
 	for (unsigned i = 0; i < b->n; i++) {
 		uint8_t *ip = b->pkts[i].data;
 
+		ahead_frame(b, i, 0);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
-		b->verdicts[i] = select_path(b, i, b->nodes[i], ip);
+		b->verdicts[i] = select_path(b->nodes[i], b->paths[i], ip, b->now_ns);
 		if (b->verdicts[i] == VERDICT_OK && !ip4_ttl_decrement(ip))
 			burst_drop(b, i, VERDICT_TTL);
 	}
 }
 
-void path_out(struct worker *worker, struct rte_mbuf **mbufs, unsigned n)
+void path_out(struct worker *worker, const struct received *now, const struct received *ahead)
 {
 	struct dataplane *dp = worker->dp;
 	struct burst *b = &worker->burst;
 
-	b->n = n;
-	memcpy(b->mbufs, mbufs, n * sizeof *mbufs);
+	/* ESP and outer header go in front of the frame. */
+	burst_begin(b, now, ahead, PKT_FRAME_AT - RTE_CACHE_LINE_SIZE);
 
 	classify_inside(worker, b);
 	find_nodes(dp, b);
+	load_nodes(b);
 	check_selectors(b);
 	protect_burst(worker, b);
 	forward_route(worker, b, DP_OUTSIDE);

@@ -39,6 +39,11 @@ struct pkt_meta {
 #define PKT_META_BYTES \
 	((sizeof(struct pkt_meta) + RTE_MBUF_PRIV_ALIGN - 1) & ~(size_t)(RTE_MBUF_PRIV_ALIGN - 1))
 
+struct received { /* a burst as the device gave it */
+	unsigned n;
+	struct rte_mbuf *mbufs[PKT_BURST_MAX];
+};
+
 struct neigh;
 
 struct burst {
@@ -58,24 +63,54 @@ struct burst {
 	be32_t next_hops[PKT_BURST_MAX];
 	be32_t outer_src[PKT_BURST_MAX]; /* in: where the ESP packet came from */
 	uint8_t punts[PKT_BURST_MAX];    /* VERDICT_PUNTED: enum punt_reason */
+	const struct received *ahead;    /* what comes next */
+	uint32_t ahead_at; /* from a mbuf to the first line of its frame that this path touches */
 };
+
+/* A received packet is in no near cache, and asking for a whole burst at once would stop the
+ * processor: each step that passes place i asks for one line of the packet that will be there next.
+ * Where the frame lies is a guess: a device may have put it elsewhere, at no harm. */
+static inline void ahead_mbuf(const struct burst *b, unsigned i)
+{
+	if (i < b->ahead->n)
+		__builtin_prefetch(b->ahead->mbufs[i], 1);
+}
+
+static inline void ahead_frame(const struct burst *b, unsigned i, unsigned line)
+{
+	if (i < b->ahead->n)
+		__builtin_prefetch((const uint8_t *)b->ahead->mbufs[i] + b->ahead_at +
+					   line * RTE_CACHE_LINE_SIZE,
+			1);
+}
+
+#define PKT_FRAME_AT (sizeof(struct rte_mbuf) + PKT_META_BYTES + RTE_PKTMBUF_HEADROOM)
+
+static inline void burst_begin(struct burst *b, const struct received *now,
+	const struct received *ahead, uint32_t ahead_at)
+{
+	b->n = now->n;
+	memcpy(b->mbufs, now->mbufs, now->n * sizeof *now->mbufs);
+	b->ahead = ahead;
+	b->ahead_at = ahead_at;
+}
 
 static inline struct pkt_meta *pkt_meta(struct rte_mbuf *mbuf)
 {
 	return rte_mbuf_to_priv(mbuf);
 }
 
-/* The view of a mbuf whose first skip bytes are behind us. */
-static inline struct esp_pkt pkt_view(const struct rte_mbuf *mbuf, uint16_t skip)
+/* The view of a mbuf whose first skip bytes are behind us. Field by field: a struct that is built
+ * and copied costs a stall, since the copy loads wider than the fields were stored. */
+static inline void pkt_view(struct esp_pkt *pkt, const struct rte_mbuf *mbuf, uint16_t skip)
 {
-	return (struct esp_pkt){
-		.data = rte_pktmbuf_mtod_offset(mbuf, uint8_t *, skip),
-		.len = mbuf->data_len - (uint32_t)skip,
-		.headroom = (uint16_t)(mbuf->data_off + skip),
-		.tailroom = rte_pktmbuf_tailroom(mbuf),
-		.l2_bytes = (uint8_t)skip,
-		.segments = (uint8_t)mbuf->nb_segs,
-	};
+	pkt->data = rte_pktmbuf_mtod_offset(mbuf, uint8_t *, skip);
+	pkt->len = mbuf->data_len - (uint32_t)skip;
+	pkt->headroom = (uint16_t)(mbuf->data_off + skip);
+	pkt->tailroom = rte_pktmbuf_tailroom(mbuf);
+	pkt->l2_bytes = (uint8_t)skip;
+	pkt->segments = (uint8_t)mbuf->nb_segs;
+	pkt->vlan = 0;
 }
 
 /* Makes the mbuf begin and end where the view does. */

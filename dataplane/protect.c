@@ -1,25 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: the SA is loaded beside the path, since rekeying and moving are independent.
+ * How this works: what protect_load() found is used, whatever control publishes in the meantime.
  */
 #include "dataplane/protect.h"
 
 #include "dataplane/ip4.h"
 #include "dataplane/state.h"
 
-static void choose_sas(struct burst *b)
+static void check_sas(struct burst *b)
 {
-	for (unsigned i = 0; i < b->n; i++) {
-		struct sa_out *sa;
-
-		if (b->verdicts[i] != VERDICT_OK)
-			continue;
-		/* Acquire pairs with the release in dataplane_sa_out_add() and _switch(). */
-		sa = atomic_load_explicit(&b->nodes[i]->sa_out, memory_order_acquire);
-		b->sas.out[i] = sa;
-		if (sa == NULL)
+	for (unsigned i = 0; i < b->n; i++)
+		if (b->verdicts[i] == VERDICT_OK && b->sas.out[i] == NULL)
 			burst_drop(b, i, VERDICT_NO_SA_OUT);
-	}
 }
 
 static void stamp_first(struct burst *b)
@@ -41,7 +33,7 @@ static void stamp_first(struct burst *b)
 
 void protect_burst(struct worker *worker, struct burst *b)
 {
-	choose_sas(b);
+	check_sas(b);
 	esp_encap_burst(worker->crypto, worker->dp->engine, b->sas.out, b->paths, b->pkts,
 		b->verdicts, b->n);
 	stamp_first(b);

@@ -6,8 +6,25 @@
  *
  * Threads: worker.
  */
+#include "dataplane/node.h"
 #include "dataplane/worker.h"
 
-/* b->nodes[i] and b->paths[i] are set where the verdict is OK; sets b->next_hops[i]. */
+/* Place i belongs to node: loads its path and outbound SA and asks for their first lines. */
+static inline void protect_load(struct burst *b, unsigned i, struct node *node)
+{
+	/* Acquire pairs with the release in dataplane_node_set_path(), in dataplane_sa_out_add()
+	 * and _switch(): rekeying and moving are independent. */
+	const struct path *path = atomic_load_explicit(&node->path, memory_order_acquire);
+	struct sa_out *sa = atomic_load_explicit(&node->sa_out, memory_order_acquire);
+
+	b->nodes[i] = node;
+	b->paths[i] = path;
+	b->sas.out[i] = sa; /* NULL: none */
+	__builtin_prefetch(&path->outer);
+	__builtin_prefetch(&path->coa);
+	__builtin_prefetch(sa, 1);
+}
+
+/* protect_load() was called where the verdict is OK; sets b->next_hops[i]. */
 void protect_burst(struct worker *worker, struct burst *b);
 #endif

@@ -12,8 +12,8 @@
 
 struct in_key { /* sizes for which rte_hash has its own compare functions */
 	uint8_t dst[TABLE_ADDR_BYTES];
-	uint32_t spi;
-	uint8_t pad[12];
+	uint64_t spi; /* wider than it must be: see table_key_v4() */
+	uint64_t pad;
 };
 struct given_key {
 	struct in_key in;

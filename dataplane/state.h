@@ -21,8 +21,8 @@
  * most SWAP_RETIRES of them. */
 #define RETIRE_MAX 4096
 #define SWAP_RETIRES 3
-/* struct sa_in, struct sa_out, and the key blobs of each algorithm. */
-#define SA_SIZES (2 + CRYPTO_ALG_COUNT)
+#define SA_SIZES \
+	(2 * CRYPTO_ALG_COUNT) /* struct sa_in and sa_out, each with the key blob behind it */
 
 struct node_entry {                    /* a node and what only control needs beside it */
 	struct node node;              /* first */

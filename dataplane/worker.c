@@ -23,6 +23,7 @@ struct worker *worker_new(struct dataplane *dp, uint32_t id)
 		return NULL;
 	worker->id = id;
 	worker->dp = dp;
+	worker->inside.ahead = worker->outside.ahead = worker->to_node.ahead = &worker->nothing;
 	worker->crypto = dp->engine->thread_new();
 	if (worker->crypto == NULL || punt_rings_new(&worker->rings) != 0) {
 		worker_free(worker);
@@ -71,29 +72,63 @@ static uint64_t bucket_end(unsigned bucket)
 	       << shift;
 }
 
+/* The burst to work on, and in *ahead the one behind it: after a full burst there is more, and its
+ * packets can be asked for while this one is worked on. */
+static const struct received *receive(
+	struct worker *worker, enum dp_port which, const struct received **ahead)
+{
+	const struct port *port = &worker->dp->ports[which];
+	struct received *halves = worker->received[which];
+	struct received *now = &halves[worker->ahead[which]];
+	struct received *next = &halves[worker->ahead[which] ^= 1];
+
+	if (now->n == 0)
+		now->n = port_rx(port, worker->id, now->mbufs);
+	next->n = now->n < PKT_BURST_MAX ? 0 : port_rx(port, worker->id, next->mbufs);
+	*ahead = next;
+	return now;
+}
+
+static unsigned walk(struct worker *worker, enum dp_port which, const struct received *now,
+	const struct received *ahead)
+{
+	if (now->n == 0)
+		return 0;
+	worker->burst.now_ns = clock_mono_ns();
+	if (which == DP_OUTSIDE)
+		path_in(worker, now, ahead);
+	else
+		path_out(worker, now, ahead);
+	return now->n;
+}
+
+static unsigned run_port(struct worker *worker, enum dp_port which)
+{
+	const struct received *ahead, *now = receive(worker, which, &ahead);
+
+	return walk(worker, which, now, ahead);
+}
+
+/* At the end: what was taken ahead is not lost. */
+static void walk_rest(struct worker *worker, enum dp_port which)
+{
+	struct received *rest = &worker->received[which][worker->ahead[which]];
+
+	(void)walk(worker, which, rest, &worker->nothing);
+	rest->n = 0;
+}
+
 unsigned worker_run_once(struct worker *worker)
 {
 	struct dataplane *dp = worker->dp;
-	struct rte_mbuf *mbufs[PKT_BURST_MAX];
+	struct rte_mbuf *injected[PKT_BURST_MAX];
 	uint64_t start = rte_rdtsc();
-	unsigned n, total;
+	unsigned total = inject_pop(&worker->rings, injected, PKT_BURST_MAX);
 
-	total = inject_pop(&worker->rings, mbufs, PKT_BURST_MAX);
 	if (total != 0)
-		path_local(worker, mbufs, total);
-
-	n = port_rx(&dp->ports[DP_OUTSIDE], worker->id, mbufs);
-	if (n != 0) {
-		worker->burst.now_ns = clock_mono_ns();
-		path_in(worker, mbufs, n);
-		total += n;
-	}
-	n = port_rx(&dp->ports[DP_INSIDE], worker->id, mbufs);
-	if (n != 0) {
-		worker->burst.now_ns = clock_mono_ns();
-		path_out(worker, mbufs, n);
-		total += n;
-	}
+		path_local(worker, injected, total);
+	total += run_port(worker, DP_OUTSIDE);
+	total += run_port(worker, DP_INSIDE);
 	rcu_quiescent(&dp->rcu, worker->id);
 
 	add_one(&worker->loops);
@@ -113,6 +148,8 @@ int worker_main(void *arg)
 	while (!atomic_load_explicit(&dp->stop, memory_order_relaxed))
 		if (worker_run_once(worker) == 0)
 			rte_pause();
+	walk_rest(worker, DP_OUTSIDE);
+	walk_rest(worker, DP_INSIDE);
 	rcu_offline(&dp->rcu, worker->id);
 	return 0;
 }

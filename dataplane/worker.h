@@ -26,8 +26,12 @@ struct worker {
 	uint32_t id;
 	struct dataplane *dp;
 	struct crypto_thread *crypto;
+	struct received nothing; /* empty: injected packets come alone */
 	/* each end has its thread */
 	struct punt_rings rings;
+	/* worker-private: received and not worked on yet; what is worked on is in the other half */
+	struct received received[DP_PORTS][2];
+	uint8_t ahead[DP_PORTS]; /* which half holds what comes next */
 	/* worker-private scratch */
 	struct burst burst;   /* paths in and out */
 	struct burst inside;  /* injected, towards the inside */
@@ -43,14 +47,15 @@ struct worker {
 struct worker *worker_new(struct dataplane *dp, uint32_t id); /* NULL: out of memory */
 void worker_free(struct worker *worker);
 
-/* One turn: injected packets, a burst from each port, quiescent state. Returns packets handled. */
+/* One turn: injected packets, a burst from each port, quiescent state. Returns packets handled.
+ * While the device gives full bursts, one more than is worked on has been taken from it. */
 unsigned worker_run_once(struct worker *worker);
 /* rte_lcore main function; arg: struct worker. Runs until dp->stop. */
 int worker_main(void *arg);
 void worker_stats(const struct worker *worker, struct dp_worker_stats *out);
 
 /* The three paths; each owns the mbufs from here on. */
-void path_in(struct worker *worker, struct rte_mbuf **mbufs, unsigned n);
-void path_out(struct worker *worker, struct rte_mbuf **mbufs, unsigned n);
+void path_in(struct worker *worker, const struct received *now, const struct received *ahead);
+void path_out(struct worker *worker, const struct received *now, const struct received *ahead);
 void path_local(struct worker *worker, struct rte_mbuf **mbufs, unsigned n);
 #endif

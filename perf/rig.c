@@ -171,7 +171,7 @@ void rig_make_sas(struct rig *rig, uint32_t node, struct sa_params *in, struct s
 	memcpy(peer_out.key, peer->key_in, key_bytes);
 	memcpy(out->key, peer->key_out, key_bytes);
 	back.coa = back.remote.addr;
-	if (sa_out_new(&sa_memory_heap, rig->dp->engine, rig->peer_counters, &peer_out, NULL,
+	if (sa_out_new(&sa_memory_heap, rig->dp->engine, rig->peer_counters, &peer_out, NULL, false,
 		    BENCH_EPOCH, &peer->sa) != 0 ||
 		!path_init(&peer->path, &back))
 		rig_fail("no memory for a peer");

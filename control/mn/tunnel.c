@@ -400,7 +400,7 @@ static int open_crypto(
 		false, &t->sa_in);
 	if (err == 0)
 		err = sa_out_new(&sa_memory_heap, t->engine, params->counters, &t->conf->outbound,
-			NULL, params->iv_epoch, &t->sa_out);
+			NULL, false, params->iv_epoch, &t->sa_out);
 	if (err != 0)
 		snprintf(why, why_size, "cannot make the SAs: %s", strerror(-err));
 	return err;

@@ -42,6 +42,16 @@ struct counter_slot {
 };
 static_assert(sizeof(struct counter_slot) == 56, "on-disk layout");
 
+/* shared: several workers add, else only the caller does and no locked instruction is needed. */
+static inline void counter_add(_Atomic(uint64_t) *cell, uint64_t n, bool shared)
+{
+	if (shared)
+		atomic_fetch_add_explicit(cell, n, memory_order_relaxed);
+	else
+		atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n,
+			memory_order_relaxed);
+}
+
 enum after_power_loss { AFTER_POWER_LOSS_STRICT, AFTER_POWER_LOSS_OPEN };
 
 struct counters;

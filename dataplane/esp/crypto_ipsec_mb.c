@@ -18,16 +18,17 @@
 #include <string.h>
 
 #define AES_ROUND_KEYS_BYTES (16 * 15)
+#define AES128_ROUND_KEYS_BYTES (16 * 11)
 #define GHASH_KEYS_8 (16 * 8)   /* AVX2, AVX512 without VAES: H^1..H^8 */
 #define GHASH_KEYS_48 (16 * 48) /* VAES: H^1..H^48, used from the end: short messages need few */
 #define CACHE_LINE 64
-#define SHORT_MESSAGE 256 /* bytes: needs the last 16 powers of H at most */
+#define GHASH_KEYS_16 (16 * 16)
+#define SHORT_MESSAGE 224 /* bytes: with AAD and lengths the last 16 powers of H at most */
 
 struct crypto_thread {
 	_Alignas(CACHE_LINE) struct gcm_context_data scratch;
 	aes_gcm_enc_dec_t encrypt[CRYPTO_ALG_COUNT];
 	aes_gcm_enc_dec_t decrypt[CRYPTO_ALG_COUNT];
-	uint16_t key_bytes;
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -83,6 +84,23 @@ static void key_init(enum crypto_alg alg, const uint8_t *key, void *blob)
 		IMB_AES256_GCM_PRE(shared_manager, key, blob);
 }
 
+/* Round keys, then powers of H, of which short messages need the last ones only. */
+static void key_prefetch(enum crypto_alg alg, const void *blob, uint32_t len)
+{
+	const size_t rounds = alg == CRYPTO_AES128GCM16 ? AES128_ROUND_KEYS_BYTES
+							: AES_ROUND_KEYS_BYTES;
+	const size_t bytes = shared_key_bytes;
+	const uint8_t *key = blob;
+	size_t at;
+
+	for (at = 0; at < rounds; at += CACHE_LINE)
+		__builtin_prefetch(key + at);
+	if (len < SHORT_MESSAGE && bytes > AES_ROUND_KEYS_BYTES + GHASH_KEYS_16)
+		at = (bytes - GHASH_KEYS_16) & ~(size_t)(CACHE_LINE - 1);
+	for (; at < bytes; at += CACHE_LINE)
+		__builtin_prefetch(key + at);
+}
+
 static struct crypto_thread *thread_new(void)
 {
 	struct crypto_thread *thread;
@@ -97,7 +115,6 @@ static struct crypto_thread *thread_new(void)
 			[CRYPTO_AES256GCM16] = shared_manager->gcm256_enc},
 		.decrypt = {[CRYPTO_AES128GCM16] = shared_manager->gcm128_dec,
 			[CRYPTO_AES256GCM16] = shared_manager->gcm256_dec},
-		.key_bytes = (uint16_t)shared_key_bytes,
 	};
 	return thread;
 }
@@ -108,25 +125,6 @@ static void thread_free(struct crypto_thread *thread)
 		return;
 	secret_wipe(thread, sizeof *thread);
 	free(thread);
-}
-
-/* With many SAs a key is seldom in the cache; while one packet is worked on, fetch the key after
- * next. Short messages need the round keys and the end of the blob only. */
-static inline void prefetch_key(
-	const struct crypto_thread *thread, const struct crypto_op *ops, unsigned i, unsigned n)
-{
-	const uint8_t *key;
-	size_t skip_from = 4 * CACHE_LINE, skip_to = skip_from;
-
-	if (i >= n || ops[i].key == ops[i - 1].key)
-		return;
-	key = ops[i].key;
-	if (ops[i].len < SHORT_MESSAGE && thread->key_bytes > 12 * CACHE_LINE)
-		skip_to = 11 * CACHE_LINE;
-	for (size_t at = 0; at < skip_from && at < thread->key_bytes; at += CACHE_LINE)
-		__builtin_prefetch(key + at);
-	for (size_t at = skip_to; at < thread->key_bytes; at += CACHE_LINE)
-		__builtin_prefetch(key + at);
 }
 
 /* The text of the next packet, while this one is worked on: the cipher runs faster than memory, and
@@ -142,11 +140,9 @@ static inline void prefetch_text(const struct crypto_op *ops, unsigned i, unsign
 
 static void encrypt(struct crypto_thread *thread, struct crypto_op *ops, unsigned n)
 {
-	prefetch_key(thread, ops, 1, n);
 	for (unsigned i = 0; i < n; i++) {
 		struct crypto_op *op = &ops[i];
 
-		prefetch_key(thread, ops, i + 2, n);
 		prefetch_text(ops, i + 1, n);
 		thread->encrypt[op->alg](op->key, &thread->scratch, op->data, op->data, op->len,
 			op->nonce, op->aad, op->aad_len, op->tag, CRYPTO_TAG_BYTES);
@@ -169,11 +165,9 @@ static void decrypt(struct crypto_thread *thread, struct crypto_op *ops, unsigne
 {
 	_Alignas(CRYPTO_TAG_BYTES) uint8_t tag[CRYPTO_TAG_BYTES];
 
-	prefetch_key(thread, ops, 1, n);
 	for (unsigned i = 0; i < n; i++) {
 		struct crypto_op *op = &ops[i];
 
-		prefetch_key(thread, ops, i + 2, n);
 		prefetch_text(ops, i + 1, n);
 		thread->decrypt[op->alg](op->key, &thread->scratch, op->data, op->data, op->len,
 			op->nonce, op->aad, op->aad_len, tag, CRYPTO_TAG_BYTES);
@@ -186,6 +180,7 @@ const struct crypto_engine crypto_engine_ipsec_mb = {
 	.supported = supported,
 	.key_blob_bytes = key_blob_bytes,
 	.key_init = key_init,
+	.key_prefetch = key_prefetch,
 	.thread_new = thread_new,
 	.thread_free = thread_free,
 	.encrypt = encrypt,

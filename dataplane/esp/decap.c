@@ -33,6 +33,17 @@ uint32_t esp_spi(const uint8_t *esp)
 	return wire_load_u32(esp);
 }
 
+/* A hint, before the packet is checked: 0 if it is too short. */
+static inline uint32_t seq_low_hint(const struct esp_pkt *pkt)
+{
+	uint32_t outer_len;
+
+	if (pkt->len < IPV4_HEADER_MIN + ESP_HDR_BYTES)
+		return 0;
+	outer_len = (pkt->data[0] & IPV4_IHL_MASK) * 4u;
+	return pkt->len < outer_len + ESP_HDR_BYTES ? 0 : wire_load_u32(pkt->data + outer_len + 4);
+}
+
 static inline enum verdict prepare_one(
 	const struct sa_in *sa, const struct esp_pkt *pkt, struct crypto_op *op, uint64_t *seq)
 {
@@ -54,7 +65,7 @@ static inline enum verdict prepare_one(
 	if (!replay_test(sa, *seq))
 		return VERDICT_REPLAY;
 
-	op->key = sa->key;
+	op->key = sa_in_key(sa);
 	op->data = pkt->data + outer_len + ESP_HDR_BYTES + ESP_IV_BYTES;
 	op->tag = op->data + text_len;
 	op->len = text_len;
@@ -165,16 +176,29 @@ static inline enum verdict finish_one(
 	return VERDICT_OK;
 }
 
+/* What the steps below need of SAs that no cache holds: asked for all at once. */
+static void prefetch(const struct crypto_engine *engine, struct sa_in *const sas[],
+	const struct esp_pkt pkts[], const enum verdict verdicts[], unsigned n)
+{
+	const struct sa_in *last = NULL;
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct sa_in *sa = sas[i];
+
+		if (verdicts[i] != VERDICT_OK || sa == last)
+			continue;
+		last = sa;
+		replay_prefetch(sa, seq_low_hint(&pkts[i]));
+		__builtin_prefetch(sa->node);
+		engine->key_prefetch((enum crypto_alg)sa->alg, sa_in_key(sa), pkts[i].len);
+	}
+}
+
 static unsigned prepare(struct sa_in *const sas[], const struct esp_pkt pkts[],
 	enum verdict verdicts[], unsigned n, struct crypto_op ops[], struct pending pending[])
 {
 	unsigned n_ops = 0;
 
-	/* The right edge is in the slot's first line. */
-	for (unsigned i = 0; i < n; i++) {
-		if (verdicts[i] == VERDICT_OK && (i == 0 || sas[i] != sas[i - 1]))
-			__builtin_prefetch(sas[i]->slot, 1);
-	}
 	for (unsigned i = 0; i < n; i++) {
 		if (verdicts[i] != VERDICT_OK)
 			continue;
@@ -191,8 +215,8 @@ static unsigned prepare(struct sa_in *const sas[], const struct esp_pkt pkts[],
 /* Counted once for a run of one SA, not per packet. */
 static void count_run(struct sa_in *sa, uint64_t packets, uint64_t bytes)
 {
-	atomic_fetch_add_explicit(&sa->slot->packets, packets, memory_order_relaxed);
-	atomic_fetch_add_explicit(&sa->slot->bytes, bytes, memory_order_relaxed);
+	counter_add(&sa->slot->packets, packets, sa->shared);
+	counter_add(&sa->slot->bytes, bytes, sa->shared);
 }
 
 void esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
@@ -205,6 +229,7 @@ void esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *e
 	unsigned n_ops;
 
 	assert(n <= ESP_BURST_MAX);
+	prefetch(engine, sas, pkts, verdicts, n);
 	n_ops = prepare(sas, pkts, verdicts, n, ops, pending);
 	engine->decrypt(thread, ops, n_ops);
 	for (unsigned k = 0; k < n_ops; k++) {

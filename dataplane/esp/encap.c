@@ -31,10 +31,10 @@ static inline unsigned pad_bytes(uint32_t inner_len)
 
 static inline enum verdict admit_one(const struct path *path, const struct esp_pkt *pkt)
 {
-	uint32_t front = path->outer[0].len + (uint32_t)(ESP_HDR_BYTES + ESP_IV_BYTES);
+	uint32_t front = path->outer.len + (uint32_t)(ESP_HDR_BYTES + ESP_IV_BYTES);
 	uint32_t behind = pad_bytes(pkt->len) + ESP_TRAILER_BYTES + CRYPTO_TAG_BYTES;
 
-	if (path->outer[0].len == 0)
+	if (path->outer.len == 0)
 		return VERDICT_NO_PATH;
 	if (front + pkt->len + behind > path->mtu)
 		return VERDICT_TOO_BIG;
@@ -43,9 +43,9 @@ static inline enum verdict admit_one(const struct path *path, const struct esp_p
 	return VERDICT_OK;
 }
 
-static unsigned admit(struct sa_out *const sas[], const struct path *const paths[],
-	const struct esp_pkt pkts[], enum verdict verdicts[], unsigned n,
-	uint8_t index[ESP_BURST_MAX])
+static unsigned admit(const struct crypto_engine *engine, struct sa_out *const sas[],
+	const struct path *const paths[], const struct esp_pkt pkts[], enum verdict verdicts[],
+	unsigned n, uint8_t index[ESP_BURST_MAX])
 {
 	unsigned n_good = 0;
 
@@ -56,8 +56,9 @@ static unsigned admit(struct sa_out *const sas[], const struct path *const paths
 		if (verdicts[i] != VERDICT_OK)
 			continue;
 		if (n_good == 0 || sas[i] != sas[index[n_good - 1]]) {
-			__builtin_prefetch(&sas[i]->iv, 1);
 			__builtin_prefetch(sas[i]->slot, 1);
+			engine->key_prefetch(
+				(enum crypto_alg)sas[i]->alg, sa_out_key(sas[i]), pkts[i].len);
 		}
 		index[n_good++] = (uint8_t)i;
 	}
@@ -69,7 +70,15 @@ static inline bool reserve_iv(struct sa_out *sa, unsigned n, uint64_t *first)
 {
 	uint64_t epoch = atomic_load_explicit(&sa->iv_epoch, memory_order_relaxed);
 
-	*first = atomic_fetch_add_explicit(&sa->iv, n, memory_order_relaxed);
+	if (sa->shared) {
+		*first = atomic_fetch_add_explicit(&sa->iv, n, memory_order_relaxed);
+	} else {
+		*first = atomic_load_explicit(&sa->iv, memory_order_relaxed);
+		/* Used up: the next store is sa_out_renew_iv()'s, which must not be undone. */
+		if (*first >> SA_IV_COUNTER_BITS != epoch)
+			return false;
+		atomic_store_explicit(&sa->iv, *first + n, memory_order_relaxed);
+	}
 	return *first >> SA_IV_COUNTER_BITS == epoch &&
 	       (*first + n - 1) >> SA_IV_COUNTER_BITS == epoch;
 }
@@ -81,11 +90,16 @@ static inline unsigned reserve_seq(struct sa_out *sa, unsigned n, uint64_t *firs
 	struct counter_slot *slot = sa->slot;
 	uint64_t last_ever = sa->esn ? SEQ_LAST_ESN : SEQ_LAST_32;
 
-	if (atomic_load_explicit(&slot->seq, memory_order_relaxed) >= last_ever)
-		return 0;
-	*first = atomic_fetch_add_explicit(&slot->seq, n, memory_order_relaxed) + 1;
+	*first = atomic_load_explicit(&slot->seq, memory_order_relaxed) + 1;
 	if (*first > last_ever)
 		return 0;
+	if (sa->shared) {
+		*first = atomic_fetch_add_explicit(&slot->seq, n, memory_order_relaxed) + 1;
+		if (*first > last_ever)
+			return 0;
+	} else {
+		atomic_store_explicit(&slot->seq, *first + n - 1, memory_order_relaxed);
+	}
 	return last_ever - *first + 1 < n ? (unsigned)(last_ever - *first + 1) : n;
 }
 
@@ -127,7 +141,7 @@ struct numbers {
 static inline void build(struct crypto_op *op, const struct sa_out *sa, const struct path *path,
 	struct esp_pkt *pkt, struct numbers number)
 {
-	const struct path_outer *outer = &path->outer[0];
+	const struct path_outer *outer = &path->outer;
 	uint8_t *inner = pkt->data;
 	uint8_t *esp = inner - ESP_HDR_BYTES - ESP_IV_BYTES;
 	uint32_t text_len = pkt->len + trailer_write(inner + pkt->len, pkt->len);
@@ -139,7 +153,7 @@ static inline void build(struct crypto_op *op, const struct sa_out *sa, const st
 	wire_store_u64(esp + ESP_HDR_BYTES, number.iv);
 	outer_write(esp - outer->len, outer, inner, total_len, (uint16_t)number.seq);
 
-	op->key = sa->key;
+	op->key = sa_out_key(sa);
 	op->data = inner;
 	op->tag = inner + text_len;
 	op->len = text_len;
@@ -192,8 +206,8 @@ static unsigned number_run(struct crypto_op ops[], struct sa_out *sa,
 		number.seq++;
 		number.iv++;
 	}
-	atomic_fetch_add_explicit(&sa->slot->packets, usable, memory_order_relaxed);
-	atomic_fetch_add_explicit(&sa->slot->bytes, bytes, memory_order_relaxed);
+	counter_add(&sa->slot->packets, usable, sa->shared);
+	counter_add(&sa->slot->bytes, bytes, sa->shared);
 	return usable;
 }
 
@@ -206,7 +220,7 @@ void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *e
 	unsigned n_good, n_ops = 0, run;
 
 	assert(n <= ESP_BURST_MAX);
-	n_good = admit(sas, paths, pkts, verdicts, n, index);
+	n_good = admit(engine, sas, paths, pkts, verdicts, n, index);
 	for (unsigned start = 0; start < n_good; start += run) {
 		struct sa_out *sa = sas[index[start]];
 

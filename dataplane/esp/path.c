@@ -58,6 +58,6 @@ bool path_init(struct path *path, const struct path_params *params)
 		return true;
 	if (!ends_usable(params))
 		return false;
-	outer_init_ipv4(&path->outer[0], &params->local.addr, &params->remote.addr);
+	outer_init_ipv4(&path->outer, &params->local.addr, &params->remote.addr);
 	return true;
 }

@@ -13,18 +13,18 @@
  */
 #include "lib/inet.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #define PATH_OUTER_MAX 48 /* IPv6 + UDP */
-#define PATH_ENDPOINTS 2  /* [1]: reserved for bicast */
 
 enum path_encap { PATH_ENCAP_ESP, PATH_ENCAP_UDP /* RFC 3948: reserved */ };
 enum path_flag {
 	PATH_CLOSED = 1u << 0,      /* deregistered or expired: nothing may be sent */
 	PATH_PROVISIONAL = 1u << 1, /* reserved: switched before the SIU, under a byte credit */
-	PATH_BICAST = 1u << 2, /* reserved: same ciphertext to endpoint[1] until the deadline */
+	PATH_BICAST = 1u << 2, /* reserved: same ciphertext to the second end until the deadline */
 };
 
 struct path_outer { /* prebuilt; length, id, checksum, TOS are filled in per packet */
@@ -36,23 +36,27 @@ struct path_outer { /* prebuilt; length, id, checksum, TOS are filled in per pac
 	uint32_t sum; /* partial checksum of the constant part of an IPv4 header */
 };
 
+/* What a packet needs is the first two lines; which fields share one is the measured part. */
 struct path {
 	/* const after path_init() */
-	struct path_outer outer[PATH_ENDPOINTS];
-	struct ip_addr coa;               /* selector; unset: none registered */
-	struct ip_addr former_coa;        /* selector in the grace time; unset: none */
-	uint8_t flags;                    /* enum path_flag */
-	uint16_t mtu;                     /* bytes of outer packet */
-	uint32_t table;                   /* reserved: VRF of the outside */
-	uint32_t credit;                  /* reserved: index of a byte credit */
-	uint64_t grace_until_ns;          /* CLOCK_MONOTONIC; former_coa is a selector until then */
-	uint64_t generation;              /* the home agent's; for show and time stamps */
-	struct ip_endpoint local, remote; /* tunnel ends of outer[0] */
+	_Alignas(64) struct path_outer outer; /* to the remote end */
+	uint16_t mtu;                         /* bytes of outer packet */
+	uint8_t flags;                        /* enum path_flag */
+	uint32_t table;                       /* reserved: VRF of the outside */
+	_Alignas(64) struct ip_addr coa;      /* selector; unset: none registered */
+	struct ip_addr former_coa;            /* selector in the grace time; unset: none */
+	uint64_t grace_until_ns;              /* CLOCK_MONOTONIC; former_coa selects until then */
 	/* atomic: set once, by the worker that sends first on this path (0: not yet), ns monotonic
 	 */
-	_Alignas(64) _Atomic(uint64_t) first_tx_ns;
+	_Atomic(uint64_t) first_tx_ns;
 	_Atomic(uint64_t) rrp_tx_ns;
+	/* const again */
+	_Alignas(64) struct path_outer second; /* reserved for bicast: the other end */
+	uint32_t credit;                       /* reserved: index of a byte credit */
+	uint64_t generation;                   /* the home agent's; for show and time stamps */
+	struct ip_endpoint local, remote;      /* tunnel ends of outer */
 };
+static_assert(sizeof(struct path) == 256, "four lines, two of them for packets");
 
 struct path_params {
 	struct ip_endpoint local, remote; /* port 0: plain ESP */

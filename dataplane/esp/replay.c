@@ -25,8 +25,8 @@ uint64_t replay_infer(const struct sa_in *sa, uint32_t seq_low)
 	top = atomic_load_explicit(&slot->seq, memory_order_relaxed);
 	top_low = (uint32_t)top;
 	high = top >> 32;
-	bottom_low = top_low - slot->window + 1; /* modulo 2^32 */
-	if (top_low >= slot->window - 1) {
+	bottom_low = top_low - sa->window + 1; /* modulo 2^32 */
+	if (top_low >= sa->window - 1) {
 		/* Case A: the window lies in one subspace. Past the last of all numbers the sum
 		 * wraps to a small one, which is left of the window. */
 		if (seq_low < bottom_low)
@@ -41,9 +41,16 @@ uint64_t replay_infer(const struct sa_in *sa, uint32_t seq_low)
 	return high << 32 | seq_low;
 }
 
-static inline _Atomic(uint64_t) *word_of(struct counter_slot *slot, uint64_t seq)
+/* The ring has at most 2^32 bits, so the low half of seq names the word. */
+static inline _Atomic(uint64_t) *word_of(const struct sa_in *sa, uint64_t seq)
 {
-	return &slot->bits[(seq / REPLAY_WORD_BITS) & (slot->n_words - 1)];
+	return &sa->slot->bits[(seq / REPLAY_WORD_BITS) & sa->word_mask];
+}
+
+void replay_prefetch(const struct sa_in *sa, uint32_t seq_low)
+{
+	__builtin_prefetch(sa->slot, 1);
+	__builtin_prefetch(word_of(sa, seq_low), 1);
 }
 
 static inline uint64_t mask_of(uint64_t seq)
@@ -51,15 +58,16 @@ static inline uint64_t mask_of(uint64_t seq)
 	return UINT64_C(1) << (seq % REPLAY_WORD_BITS);
 }
 
-static inline bool is_new(struct counter_slot *slot, uint64_t seq)
+static inline bool is_new(const struct sa_in *sa, uint64_t seq)
 {
+	const struct counter_slot *slot = sa->slot;
 	uint64_t top = atomic_load_explicit(&slot->seq, memory_order_relaxed);
 
 	if (seq > top)
 		return true;
-	if (seq == 0 || top - seq >= slot->window)
+	if (seq == 0 || top - seq >= sa->window)
 		return false;
-	return (atomic_load_explicit(word_of(slot, seq), memory_order_relaxed) & mask_of(seq)) == 0;
+	return (atomic_load_explicit(word_of(sa, seq), memory_order_relaxed) & mask_of(seq)) == 0;
 }
 
 /* Words that no number of the window can lie in, wherever its right edge is. */
@@ -95,15 +103,16 @@ static inline void advance(struct counter_slot *slot, uint64_t top, uint64_t seq
 	clear_words(slot, word, last);
 }
 
-static inline bool commit(struct counter_slot *slot, uint64_t seq)
+static inline bool commit(const struct sa_in *sa, uint64_t seq)
 {
+	struct counter_slot *slot = sa->slot;
 	uint64_t top = atomic_load_explicit(&slot->seq, memory_order_relaxed);
-	_Atomic(uint64_t) *word = word_of(slot, seq);
+	_Atomic(uint64_t) *word = word_of(sa, seq);
 	uint64_t seen;
 
 	if (seq > top)
 		advance(slot, top, seq);
-	else if (seq == 0 || top - seq >= slot->window)
+	else if (seq == 0 || top - seq >= sa->window)
 		return false;
 	seen = atomic_load_explicit(word, memory_order_relaxed);
 	if ((seen & mask_of(seq)) != 0)
@@ -126,7 +135,7 @@ static inline void unlock_sa(struct sa_in *sa)
 
 bool replay_test(const struct sa_in *sa, uint64_t seq)
 {
-	return is_new(sa->slot, seq);
+	return is_new(sa, seq);
 }
 
 bool replay_commit(struct sa_in *sa, uint64_t seq)
@@ -134,9 +143,9 @@ bool replay_commit(struct sa_in *sa, uint64_t seq)
 	bool fresh;
 
 	if (!sa->shared)
-		return commit(sa->slot, seq);
+		return commit(sa, seq);
 	lock_sa(sa);
-	fresh = commit(sa->slot, seq);
+	fresh = commit(sa, seq);
 	unlock_sa(sa);
 	return fresh;
 }

@@ -18,6 +18,8 @@
 
 /* Full 64-bit number for the 32 bits in the packet; without ESN the high half is 0. */
 uint64_t replay_infer(const struct sa_in *sa, uint32_t seq_low);
+/* Asks for the lines of the window that a packet with these 32 bits needs. */
+void replay_prefetch(const struct sa_in *sa, uint32_t seq_low);
 /* False: 0, seen, or left of the window. */
 bool replay_test(const struct sa_in *sa, uint64_t seq);
 /* As replay_test, then marks it. Exact among workers. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: an SA is made in the order check, memory, key, slot, so that the slot, the one
- * thing that outlives the process, is taken last. Keys live in a blob of their own, sized and
- * aligned for the engine, and are wiped before the memory goes back.
+ * How this works: an SA is made in the order check, memory, slot, so that the slot, the one thing
+ * that outlives the process, is taken last. The engine's key blob is the end of the SA; the whole
+ * is wiped before the memory goes back.
  *
  * The fingerprints are HMAC-SHA-256 keyed with the key material: they tell SAs apart and say
  * nothing about the key.
@@ -80,25 +80,10 @@ static bool params_valid(const struct sa_params *params, bool inbound)
 	       params->source.family == params->destination.family;
 }
 
-static void *key_new(const struct sa_memory *memory, const struct crypto_engine *engine,
-	const struct sa_params *params)
+static size_t sa_bytes(const struct crypto_engine *engine, enum crypto_alg alg, bool inbound)
 {
-	void *key = memory->alloc(
-		memory->arg, engine->key_blob_bytes(params->alg), CRYPTO_KEY_ALIGN);
-
-	if (key != NULL)
-		engine->key_init(params->alg, params->key, key);
-	return key;
-}
-
-static void key_free(const struct sa_memory *memory, const struct crypto_engine *engine,
-	enum crypto_alg alg, const void *key)
-{
-	size_t bytes = engine->key_blob_bytes(alg);
-	void *owned = (void *)(uintptr_t)key; /* const for its readers, ours to wipe */
-
-	secret_wipe(owned, bytes);
-	memory->free(memory->arg, owned, bytes);
+	return (inbound ? sizeof(struct sa_in) : sizeof(struct sa_out)) +
+	       engine->key_blob_bytes(alg);
 }
 
 static uint32_t salt_of(const struct sa_params *params)
@@ -109,114 +94,103 @@ static uint32_t salt_of(const struct sa_params *params)
 	return salt_be;
 }
 
-/* What both directions are made of. */
-struct parts {
-	void *sa; /* zeroed */
-	void *key;
-	struct counter_slot *slot;
-};
-
-static size_t sa_bytes(bool inbound)
-{
-	return inbound ? sizeof(struct sa_in) : sizeof(struct sa_out);
-}
-
+/* Zeroed memory for an SA with its blob, and its slot. */
 static int parts_new(const struct sa_memory *memory, const struct crypto_engine *engine,
-	struct counters *counters, const struct sa_params *params, bool inbound,
-	struct parts *parts)
+	struct counters *counters, const struct sa_params *params, bool inbound, void **sa,
+	struct counter_slot **slot)
 {
 	uint8_t id[COUNTERS_ID_BYTES];
-	int ret = -ENOMEM;
+	size_t bytes;
 
 	if (!params_valid(params, inbound))
 		return -EINVAL;
-	parts->sa = memory->alloc(memory->arg, sa_bytes(inbound), SA_CACHE_LINE);
-	if (parts->sa == NULL)
+	bytes = sa_bytes(engine, params->alg, inbound);
+	*sa = memory->alloc(memory->arg, bytes, SA_CACHE_LINE);
+	if (*sa == NULL)
 		return -ENOMEM;
-	parts->key = key_new(memory, engine, params);
-	if (parts->key == NULL)
-		goto free_sa;
 	sa_slot_id(params, inbound, id);
-	parts->slot = counters_take(counters, id, params->replay_window);
-	if (parts->slot != NULL)
+	*slot = counters_take(counters, id, params->replay_window);
+	if (*slot != NULL)
 		return 0;
-	ret = -ENOSPC;
-	key_free(memory, engine, params->alg, parts->key);
-free_sa:
-	memory->free(memory->arg, parts->sa, sa_bytes(inbound));
-	return ret;
+	memory->free(memory->arg, *sa, bytes);
+	return -ENOSPC;
 }
 
 int sa_in_new(const struct sa_memory *memory, const struct crypto_engine *engine,
 	struct counters *counters, const struct sa_params *params, struct node *node, bool shared,
 	struct sa_in **out)
 {
-	struct parts parts;
-	int ret = parts_new(memory, engine, counters, params, true, &parts);
+	struct counter_slot *slot;
 	struct sa_in *sa;
+	void *fresh;
+	int ret = parts_new(memory, engine, counters, params, true, &fresh, &slot);
 
 	if (ret != 0)
 		return ret;
-	sa = parts.sa;
+	sa = fresh;
 	sa->spi = params->spi;
 	sa->salt_be = salt_of(params);
-	sa->key = parts.key;
-	sa->slot = parts.slot;
+	sa_in_set_slot(sa, slot);
 	sa->node = node;
 	sa->alg = (uint8_t)params->alg;
 	sa->esn = params->esn;
-	sa->wildcard_source = !ip_addr_is_set(&params->source);
 	sa->shared = shared;
+	sa->wildcard_source = !ip_addr_is_set(&params->source);
 	atomic_flag_clear(&sa->lock);
 	sa->destination = params->destination;
 	sa->source = params->source;
+	engine->key_init(params->alg, params->key, sa + 1);
 	*out = sa;
 	return 0;
 }
 
 int sa_out_new(const struct sa_memory *memory, const struct crypto_engine *engine,
-	struct counters *counters, const struct sa_params *params, struct node *node,
+	struct counters *counters, const struct sa_params *params, struct node *node, bool shared,
 	uint32_t iv_epoch, struct sa_out **out)
 {
-	struct parts parts;
+	struct counter_slot *slot;
 	struct sa_out *sa;
+	void *fresh;
 	int ret;
 
 	if (iv_epoch > SA_IV_EPOCH_MAX)
 		return -EINVAL;
-	ret = parts_new(memory, engine, counters, params, false, &parts);
+	ret = parts_new(memory, engine, counters, params, false, &fresh, &slot);
 	if (ret != 0)
 		return ret;
-	sa = parts.sa;
+	sa = fresh;
 	sa->spi = params->spi;
 	sa->salt_be = salt_of(params);
-	sa->key = parts.key;
-	sa->slot = parts.slot;
+	sa->slot = slot;
 	sa->node = node;
 	sa->alg = (uint8_t)params->alg;
 	sa->esn = params->esn;
+	sa->shared = shared;
 	atomic_init(&sa->iv, (uint64_t)iv_epoch << SA_IV_COUNTER_BITS);
 	atomic_init(&sa->iv_epoch, iv_epoch);
+	engine->key_init(params->alg, params->key, sa + 1);
 	*out = sa;
 	return 0;
+}
+
+static void wipe_and_free(const struct sa_memory *memory, void *sa, size_t bytes)
+{
+	secret_wipe(sa, bytes);
+	memory->free(memory->arg, sa, bytes);
 }
 
 void sa_in_free(
 	const struct sa_memory *memory, const struct crypto_engine *engine, struct sa_in *sa)
 {
-	if (sa == NULL)
-		return;
-	key_free(memory, engine, (enum crypto_alg)sa->alg, sa->key);
-	memory->free(memory->arg, sa, sizeof *sa);
+	if (sa != NULL)
+		wipe_and_free(memory, sa, sa_bytes(engine, (enum crypto_alg)sa->alg, true));
 }
 
 void sa_out_free(
 	const struct sa_memory *memory, const struct crypto_engine *engine, struct sa_out *sa)
 {
-	if (sa == NULL)
-		return;
-	key_free(memory, engine, (enum crypto_alg)sa->alg, sa->key);
-	memory->free(memory->arg, sa, sizeof *sa);
+	if (sa != NULL)
+		wipe_and_free(memory, sa, sa_bytes(engine, (enum crypto_alg)sa->alg, false));
 }
 
 bool sa_out_iv_used_up(const struct sa_out *sa)

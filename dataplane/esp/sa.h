@@ -6,7 +6,7 @@
  * in counters.h), path (path.h, replaced whole and reached through the node, not held here).
  *
  * Owner:    gateway: control/gw/tunnel.c; node: control/mn. They create, publish and free them.
- * Threads:  workers read; `iv` and the slot are atomic and written by any worker.
+ * Threads:  workers read; `iv` and the slot are written by any worker if `shared`, else by one.
  * Lifetime: a pointer found by a lookup is valid until the worker's next quiescent state.
  * Sources:  RFC 4301 section 4.4.2, RFC 4303, RFC 4106.
  */
@@ -14,8 +14,10 @@
 #include "dataplane/esp/crypto.h"
 #include "lib/inet.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define SA_CACHE_LINE 64
@@ -35,19 +37,26 @@ struct sa_params {    /* values only; wiped by the caller after sa_*_new() */
 	struct ip_addr source;      /* inbound: unset = wildcard ("any") */
 };
 
+/*
+ * The first line of an SA is all that a packet needs of it, and the engine's blob lies right behind
+ * it: with many SAs nearly every line that a packet touches comes from memory, and all these can be
+ * asked for at once as soon as the SA's address is known.
+ */
 struct sa_in {
 	/* const after sa_in_new() */
 	_Alignas(SA_CACHE_LINE) uint32_t spi; /* host order */
 	uint32_t salt_be;
-	const void *key; /* engine's blob; owned; wiped on free */
 	struct counter_slot *slot;
-	struct node *node; /* whose SA it is */
-	uint8_t alg;       /* enum crypto_alg */
+	struct node *node;  /* whose SA it is */
+	uint32_t window;    /* packets; of the slot */
+	uint32_t word_mask; /* of the slot: n_words - 1 */
+	uint8_t alg;        /* enum crypto_alg */
 	bool esn;
+	bool shared; /* more than one worker may use it: commits take the lock, counts are atomic */
 	bool wildcard_source;
-	bool shared;      /* more than one worker may commit: take the lock */
 	atomic_flag lock; /* atomic: guards slot->seq and slot->bits; held for tens of ns */
-	struct ip_addr destination;
+	/* const; control only */
+	_Alignas(SA_CACHE_LINE) struct ip_addr destination;
 	struct ip_addr source; /* unset if wildcard_source */
 };
 
@@ -55,20 +64,43 @@ struct sa_out {
 	/* const after sa_out_new() */
 	_Alignas(SA_CACHE_LINE) uint32_t spi; /* host order */
 	uint32_t salt_be;
-	const void *key;           /* engine's blob; owned; wiped on free */
 	struct counter_slot *slot; /* slot->seq: never copied, never reset */
 	struct node *node;
 	uint8_t alg;
 	bool esn;
+	bool shared; /* more than one worker may use it: reservations are atomic */
 	/* atomic. Never copied, never reset: reuse breaks AES-GCM (RFC 4106 section 3.1).
-	 * iv: epoch << 44 | counter, next to use. A worker reserves by atomic_fetch_add and sends
-	 * only if the epoch part of all it got equals iv_epoch; after an overflow nothing leaves
-	 * until the control thread has set a new epoch, at least 2 above the old one. */
-	_Alignas(SA_CACHE_LINE) _Atomic(uint64_t) iv;
+	 * iv: epoch << 44 | counter, next to use. A worker reserves some and sends only if the
+	 * epoch part of all it got equals iv_epoch; after an overflow nothing leaves until the
+	 * control thread has set a new epoch, at least 2 above the old one. */
 	_Atomic(uint32_t) iv_epoch;
+	_Atomic(uint64_t) iv;
 };
+static_assert(sizeof(struct sa_out) == SA_CACHE_LINE, "one line");
+static_assert(offsetof(struct sa_in, destination) == SA_CACHE_LINE, "one line for packets");
+static_assert(SA_CACHE_LINE % CRYPTO_KEY_ALIGN == 0, "the blob behind an SA is aligned");
 
-/* Memory for SAs and key blobs: hugepage slabs in the gateway, the heap elsewhere and in tests. */
+/* The slot, and what of it is kept beside it so that the window's line can be asked for. */
+static inline void sa_in_set_slot(struct sa_in *sa, struct counter_slot *slot)
+{
+	sa->slot = slot;
+	sa->window = slot->window;
+	sa->word_mask = slot->n_words - 1;
+}
+
+/* The engine's blob of an SA that sa_in_new(), sa_out_new() made; wiped on free. */
+static inline const void *sa_in_key(const struct sa_in *sa)
+{
+	return sa + 1;
+}
+
+static inline const void *sa_out_key(const struct sa_out *sa)
+{
+	return sa + 1;
+}
+
+/* Memory for SAs with their key blobs: hugepage slabs in the gateway, the heap elsewhere and in
+ * tests. */
 struct sa_memory {
 	void *(*alloc)(void *arg, size_t bytes, size_t align); /* zeroed; NULL: none left */
 	void (*free)(void *arg, void *memory, size_t bytes);
@@ -87,7 +119,7 @@ int sa_in_new(const struct sa_memory *memory, const struct crypto_engine *engine
 	struct counters *counters, const struct sa_params *params, struct node *node, bool shared,
 	struct sa_in **out) __attribute__((warn_unused_result));
 int sa_out_new(const struct sa_memory *memory, const struct crypto_engine *engine,
-	struct counters *counters, const struct sa_params *params, struct node *node,
+	struct counters *counters, const struct sa_params *params, struct node *node, bool shared,
 	uint32_t iv_epoch, struct sa_out **out) __attribute__((warn_unused_result));
 /* After unlink and grace period. The slot stays in the file unless the owner drops it. */
 void sa_in_free(

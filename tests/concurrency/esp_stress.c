@@ -53,7 +53,7 @@ static void open_shared(struct shared *shared, uint32_t window, uint32_t numbers
 {
 	memset(shared, 0, sizeof *shared);
 	rig_open(&shared->rig, CRYPTO_AES128GCM16, true, window);
-	shared->rig.in->shared = true;
+	shared->rig.in->shared = shared->rig.out->shared = true;
 	shared->accepted = calloc(numbers + 1, sizeof *shared->accepted);
 }
 

@@ -55,7 +55,7 @@ static bool fits_together(const struct path *path)
 	uint32_t n = wire_load_u32(path->coa.bytes) - 0xc6120001;
 
 	return path_selects(path, &path->coa, 0) && path->generation % 60000 == n &&
-	       memcmp(path->outer[0].bytes + 16, path->coa.bytes, 4) == 0;
+	       memcmp(path->outer.bytes + 16, path->coa.bytes, 4) == 0;
 }
 
 static void *read_paths(void *arg)

@@ -30,7 +30,7 @@ static void demand(bool holds)
 
 static const struct crypto_engine *engine;
 static struct crypto_thread *thread;
-static const void *keys[CRYPTO_ALG_COUNT];
+static struct sa_in *sas[CRYPTO_ALG_COUNT];
 static alignas(64) uint8_t slot_memory[sizeof(struct counter_slot) + WORDS * 8];
 
 static void start(void)
@@ -40,11 +40,11 @@ static void start(void)
 	engine = crypto_engine_find("auto");
 	thread = engine->thread_new();
 	for (int alg = 0; alg < CRYPTO_ALG_COUNT; alg++) {
-		void *blob = sa_memory_heap.alloc(
-			NULL, engine->key_blob_bytes((enum crypto_alg)alg), CRYPTO_KEY_ALIGN);
-
-		engine->key_init((enum crypto_alg)alg, key, blob);
-		keys[alg] = blob;
+		sas[alg] = sa_memory_heap.alloc(NULL,
+			sizeof *sas[alg] + engine->key_blob_bytes((enum crypto_alg)alg),
+			SA_CACHE_LINE);
+		*sas[alg] = (struct sa_in){.spi = 0x1000, .alg = (uint8_t)alg};
+		engine->key_init((enum crypto_alg)alg, key, sas[alg] + 1);
 	}
 }
 
@@ -53,7 +53,7 @@ static size_t seal(
 	const struct sa_in *sa, uint8_t *packet, uint8_t tos, uint8_t seq, size_t text_len)
 {
 	uint8_t *esp = packet + OUTER_BYTES;
-	struct crypto_op op = {.key = sa->key,
+	struct crypto_op op = {.key = sa_in_key(sa),
 		.data = esp + ESP_HDR_BYTES + 8,
 		.tag = esp + ESP_HDR_BYTES + 8 + text_len,
 		.len = (uint32_t)text_len,
@@ -93,11 +93,10 @@ static void check(const struct esp_pkt *before, const struct esp_pkt *after, enu
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct counter_slot *slot = (struct counter_slot *)slot_memory;
-	struct sa_in sa = {.spi = 0x1000, .slot = slot};
 	size_t len, overhead = OUTER_BYTES + ESP_HDR_BYTES + 8 + CRYPTO_TAG_BYTES;
 	struct esp_pkt pkt, before;
 	enum verdict verdict = VERDICT_OK;
-	struct sa_in *sas[1] = {&sa};
+	struct sa_in *sa;
 	uint8_t *packet;
 
 	if (engine == NULL)
@@ -107,14 +106,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(slot_memory, 0, sizeof slot_memory);
 	slot->n_words = WORDS;
 	slot->window = WINDOW;
-	sa.esn = (data[0] & 2) != 0;
-	sa.alg = (data[0] & 4) != 0 ? CRYPTO_AES256GCM16 : CRYPTO_AES128GCM16;
-	sa.key = keys[sa.alg];
+	sa = sas[(data[0] & 4) != 0 ? CRYPTO_AES256GCM16 : CRYPTO_AES128GCM16];
+	sa->esn = (data[0] & 2) != 0;
+	sa_in_set_slot(sa, slot);
 	packet = malloc(size + overhead); /* its end is watched by ASan */
 	demand(packet != NULL);
 	if ((data[0] & 1) != 0) {
 		memcpy(packet + OUTER_BYTES + ESP_HDR_BYTES + 8, data + 3, size - 3);
-		len = seal(&sa, packet, data[1], data[2], size - 3);
+		len = seal(sa, packet, data[1], data[2], size - 3);
 	} else {
 		len = size - 1;
 		memcpy(packet, data + 1, len);
@@ -124,7 +123,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	before = (struct esp_pkt){.data = packet + size + overhead - len, .len = (uint32_t)len};
 	before.headroom = (uint16_t)(before.data - packet);
 	pkt = before;
-	esp_decap_burst(thread, engine, sas, &pkt, &verdict, 1);
+	esp_decap_burst(thread, engine, &sa, &pkt, &verdict, 1);
 	check(&before, &pkt, verdict);
 	demand((data[0] & 1) != 0 || verdict != VERDICT_OK); /* nobody guesses a tag */
 	free(packet);

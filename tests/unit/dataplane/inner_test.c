@@ -374,7 +374,7 @@ static void test_punted_registration(void)
 	CU_ASSERT(punt.port == DP_OUTSIDE);
 	CU_ASSERT(punt.node == 1);
 	CU_ASSERT(ip_addr_equal(&punt.observed.addr, &from_addr) && punt.observed.port == 0);
-	CU_ASSERT(punt.rx_ns != 0 && punt.rx_ns == atomic_load(&node->last_rx_ns));
+	CU_ASSERT(punt.rx_ns != 0);
 	CU_ASSERT(punt.len == len);
 	inner[8]--; /* it was forwarded: TTL */
 	rig_checksum(inner);

@@ -175,13 +175,13 @@ static void test_window_changed(void)
 		char row[48];
 
 		snprintf(row, sizeof row, "%u to %u", rows[i].before, rows[i].after);
-		sa.slot = counters_take(counters, id_of(1), rows[i].before);
+		sa_in_set_slot(&sa, counters_take(counters, id_of(1), rows[i].before));
 		for (uint64_t seq = 2; seq <= 10000; seq += 2)
 			CHECK_ROW(row, replay_commit(&sa, seq));
 		sa.slot->packets = 5;
 		counters_close(counters);
 		counters = rig_counters(path, 4);
-		sa.slot = counters_take(counters, id_of(1), rows[i].after);
+		sa_in_set_slot(&sa, counters_take(counters, id_of(1), rows[i].after));
 		CHECK_ROW(row, sa.slot != NULL && sa.slot->window == rows[i].after);
 		CHECK_ROW(row, sa.slot->seq == 10000 && sa.slot->packets == 5);
 		for (uint64_t seq = 1; seq <= 10000; seq++)
@@ -204,7 +204,7 @@ static void commit_until_killed(const char *path, int report)
 	struct sa_in sa = {.esn = true};
 	uint64_t state = (uint64_t)getpid() * 2654435761u + 1;
 
-	sa.slot = counters_take(counters, id_of(1), KILL_WINDOW);
+	sa_in_set_slot(&sa, counters_take(counters, id_of(1), KILL_WINDOW));
 	for (;;) {
 		uint64_t top = sa.slot->seq, seq;
 
@@ -320,7 +320,7 @@ static void fill_and_sync(const char *path)
 	struct sa_in sa = {.esn = true};
 	struct counter_slot *out = counters_take(counters, id_of(2), 0);
 
-	sa.slot = counters_take(counters, id_of(1), 1024);
+	sa_in_set_slot(&sa, counters_take(counters, id_of(1), 1024));
 	if (counters_sync(counters, UINT32_MAX) != 0)
 		_exit(1);
 	for (uint64_t seq = 2; seq <= LIVE_SEQ; seq += 2)
@@ -359,7 +359,7 @@ static void test_power_loss(void)
 		if (rows[i].other_boot)
 			counters_set_boot_id_test("boot-two");
 		CHECK_ROW(rows[i].name, open_as(path, 8, rows[i].policy, &counters) == 0);
-		sa.slot = counters_take(counters, id_of(1), 1024);
+		sa_in_set_slot(&sa, counters_take(counters, id_of(1), 1024));
 		out = counters_take(counters, id_of(2), 0);
 		CHECK_ROW(rows[i].name, sa.slot->seq == edge);
 		CHECK_ROW(rows[i].name,

@@ -25,6 +25,7 @@ static void window_open(struct window *w, uint32_t size, bool esn, uint64_t edge
 	w->sa.slot = counters_take(w->counters, id, size);
 	if (w->sa.slot == NULL)
 		abort();
+	sa_in_set_slot(&w->sa, w->sa.slot);
 	w->sa.slot->seq = edge;
 }
 

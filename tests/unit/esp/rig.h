@@ -93,8 +93,8 @@ static inline void rig_open(struct rig *rig, enum crypto_alg alg, bool esn, uint
 	if (!path_init(&rig->path, &path) ||
 		sa_in_new(&sa_memory_heap, rig->engine, rig->counters, &rig->params, NULL, false,
 			&rig->in) != 0 ||
-		sa_out_new(&sa_memory_heap, rig->engine, rig->counters, &out, NULL, 7, &rig->out) !=
-			0)
+		sa_out_new(&sa_memory_heap, rig->engine, rig->counters, &out, NULL, false, 7,
+			&rig->out) != 0)
 		abort();
 }
 
