@@ -177,6 +177,35 @@ void rig_make_sas(struct rig *rig, uint32_t node, struct sa_params *in, struct s
 		rig_fail("no memory for a peer");
 }
 
+struct node *rig_add_node(struct rig *rig, uint32_t i)
+{
+	struct dp_node_params params = {
+		.home_address = rig_home(i),
+		.home_agent = rig_addr(rig_home_agent),
+		.handle = i + 1,
+		.flags = NODE_STRICT_INNER_SOURCE,
+		.path = rig_path(i),
+	};
+	struct sa_params in, out;
+	struct node *node;
+
+	rig_make_sas(rig, i, &in, &out);
+	if (dataplane_node_add(rig->dp, &params, &node) != 0 ||
+		dataplane_sa_in_add(rig->dp, node, &in) != 0 ||
+		dataplane_sa_out_add(rig->dp, node, &out, BENCH_EPOCH) != 0)
+		rig_fail("cannot add a node");
+	return node;
+}
+
+void rig_order(const struct rig *rig, uint64_t *state, uint32_t *order, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		/* Knuth's MMIX generator; its low bits are poor. */
+		*state = *state * 6364136223846793005u + 1442695040888963407u;
+		order[i] = (uint32_t)((*state >> 33) % rig->nodes);
+	}
+}
+
 /* An IPv4 packet of size bytes: a fixed pattern behind a good header. */
 static void plain_packet(uint8_t *at, uint32_t size, const struct ip_addr *src,
 	const struct ip_addr *dst, uint8_t protocol)

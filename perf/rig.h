@@ -51,6 +51,11 @@ struct counters *rig_counters(const char *folder, uint32_t sas);
 /* SAs of node i with fresh keys, and the peer that has their other ends. */
 void rig_make_sas(struct rig *rig, uint32_t node, struct sa_params *in, struct sa_params *out);
 struct path_params rig_path(uint32_t node);
+/* Adds node i with an SA each way to the gateway. */
+struct node *rig_add_node(struct rig *rig, uint32_t node);
+
+/* Nodes in random order, the same in every run. state: any number at first. */
+void rig_order(const struct rig *rig, uint64_t *state, uint32_t *order, unsigned n);
 
 /* The IP packet of size bytes that goes into ESP; encap: IP-in-IP from the home agent to coa. */
 void rig_packet(bool encap, uint32_t node, const struct ip_addr *coa, uint32_t size, uint8_t *at);
