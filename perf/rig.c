@@ -18,7 +18,6 @@
 
 #define HOME_BASE 0x0a400000u /* 10.64.0.0 */
 #define COA_BASE 0xc6120000u  /* 198.18.0.0 */
-#define SPI_IN 0x01000000u
 #define SPI_OUT 0x02000000u
 #define PROTO_IPIP 4
 #define PROTO_UDP 17
@@ -155,11 +154,11 @@ void rig_make_sas(struct rig *rig, uint32_t node, struct sa_params *in, struct s
 	const struct crypto_alg_info *info = &crypto_alg_infos[rig->alg];
 	const size_t key_bytes = (size_t)info->key_bytes + info->salt_bytes;
 	struct rig_peer *peer = &rig->peers[node];
-	struct sa_params peer_out = {.spi = SPI_IN + node, .alg = rig->alg, .esn = true};
+	struct sa_params peer_out = {.spi = RIG_SPI_IN + node, .alg = rig->alg, .esn = true};
 	struct path_params back = {
 		.local.addr = rig_coa(node), .remote.addr = rig_addr(rig_outside), .mtu = RIG_MTU};
 
-	*in = (struct sa_params){.spi = SPI_IN + node,
+	*in = (struct sa_params){.spi = RIG_SPI_IN + node,
 		.alg = rig->alg,
 		.esn = true,
 		.replay_window = RIG_REPLAY_WINDOW,
@@ -246,8 +245,8 @@ void rig_frame_len(struct rte_mbuf *mbuf, uint32_t ip_bytes)
 	mbuf->pkt_len = mbuf->data_len;
 }
 
-uint32_t rig_seal(struct rig *rig, struct crypto_thread *crypto, uint32_t node, uint32_t size,
-	struct rte_mbuf *mbuf)
+uint32_t rig_seal_bytes(
+	struct rig *rig, struct crypto_thread *crypto, uint32_t node, uint32_t size, uint8_t *at)
 {
 	uint8_t buffer[RIG_FRAME_MAX];
 	struct rig_peer *peer = &rig->peers[node];
@@ -262,7 +261,15 @@ uint32_t rig_seal(struct rig *rig, struct crypto_thread *crypto, uint32_t node, 
 	esp_encap_burst(crypto, rig->dp->engine, &peer->sa, &path, &pkt, &verdict, 1);
 	if (verdict != VERDICT_OK)
 		rig_fail("cannot encrypt ahead");
-	memcpy(rig_frame(rig, DP_OUTSIDE, mbuf), pkt.data, pkt.len);
-	rig_frame_len(mbuf, pkt.len);
+	memcpy(at, pkt.data, pkt.len);
 	return pkt.len;
+}
+
+uint32_t rig_seal(struct rig *rig, struct crypto_thread *crypto, uint32_t node, uint32_t size,
+	struct rte_mbuf *mbuf)
+{
+	uint32_t len = rig_seal_bytes(rig, crypto, node, size, rig_frame(rig, DP_OUTSIDE, mbuf));
+
+	rig_frame_len(mbuf, len);
+	return len;
 }

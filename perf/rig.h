@@ -15,7 +15,8 @@
 #define RIG_RING 16384
 #define RIG_FRAME_MAX 2048
 #define RIG_REPLAY_WINDOW 1024
-#define RIG_MTU 1600 /* of the paths: 1400 bytes and IP-in-IP must fit */
+#define RIG_SPI_IN 0x01000000u /* of node 0's inbound SA; the others follow */
+#define RIG_MTU 1600           /* of the paths: 1400 bytes and IP-in-IP must fit */
 
 struct rig_peer {          /* what the far end of a node has */
 	struct sa_out *sa; /* encrypts what the gateway decrypts */
@@ -62,7 +63,10 @@ void rig_packet(bool encap, uint32_t node, const struct ip_addr *coa, uint32_t s
 /* Ethernet header for a frame that port is to receive; returns where the IP packet begins. */
 uint8_t *rig_frame(struct rig *rig, enum dp_port port, struct rte_mbuf *mbuf);
 void rig_frame_len(struct rte_mbuf *mbuf, uint32_t ip_bytes);
-/* Encrypts a packet of node i as its peer does, into a frame; returns the ESP packet's length. */
+/* Encrypts a packet of node i as its peer does; returns the ESP packet's length. To bytes, or into
+ * a frame. */
+uint32_t rig_seal_bytes(
+	struct rig *rig, struct crypto_thread *crypto, uint32_t node, uint32_t size, uint8_t *at);
 uint32_t rig_seal(struct rig *rig, struct crypto_thread *crypto, uint32_t node, uint32_t size,
 	struct rte_mbuf *mbuf);
 #endif
