@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A small SVG writer: one figure over time with a band of marks, a curve and dots."""
+"""A small SVG writer: rows over one axis (time, as a rule) with marks, curves, dots and bars."""
 from html import escape
 
 WIDTH, LEFT, RIGHT, TOP, BAND, GAP = 1100, 70, 20, 40, 200, 36
@@ -7,7 +7,7 @@ COLOURS = {"home": "#e8f1e8", "A": "#e6edf8", "B": "#f7efe2", "": "#ffffff"}
 
 
 class Figure:
-    """Rows of the same time axis; times in s."""
+    """Rows of the same axis from begin to end."""
 
     def __init__(self, title, begin, end):
         self.begin, self.end = begin, end
@@ -61,10 +61,18 @@ class Figure:
         if label:
             self.text(self.x(at) + 3, self.base - BAND + 28 + 13 * row_y, label, colour=colour)
 
-    def curve(self, points, y, colour):
+    def bar(self, begin, end, value, y, colour):
+        self.parts.append(
+            f'<rect x="{self.x(begin):.1f}" y="{y(value):.1f}" '
+            f'width="{self.x(end) - self.x(begin):.1f}" height="{self.base - y(value):.1f}" '
+            f'fill="{colour}"/>'
+        )
+
+    def curve(self, points, y, colour, dash=""):
+        dash = f' stroke-dasharray="{dash}"' if dash else ""
         path = " ".join(f"{self.x(at):.1f},{y(value):.1f}" for at, value in points)
         self.parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.3"/>'
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.3"{dash}/>'
         )
 
     def dots(self, points, y, colour):
