@@ -15,7 +15,7 @@ import plot  # noqa: E402
 
 DIRECTIONS = ("encap", "decap")
 COLOURS = ("#1f5fa8", "#c2571a", "#2f8f4e", "#8a3fa0", "#a02f3f", "#5f6f1f", "#1f8f8f", "#777777")
-STAGES = ("lookup_in", "lookup_out", "replay", "encap", "decap", "path_swap")
+STAGES = ("lookup_in", "lookup_out", "replay", "encap", "decap")
 BAR_SHARE = 0.8  # of the place of a group
 LABEL_STEP = 15  # px
 
@@ -79,7 +79,7 @@ def plot_size(figures):
         return None
     algorithms = unique(rest[0] for rest in names(figures, "path", "encap") if rest[2] == "1")
     figure = plot.Figure("One SA: cycles a packet over its size; the line up is min to max",
-                         0, max(sizes))
+                         0, max(sizes) * 1.03)
     for direction in DIRECTIONS:
         paths = {alg: [(size, figures[f"path/{direction}/{alg}/{size}/1"]) for size in sizes
                        if f"path/{direction}/{alg}/{size}/1" in figures] for alg in algorithms}
@@ -107,15 +107,18 @@ def plot_sas(figures):
                    lambda size: (not size.isdigit(), int(size) if size.isdigit() else 0))
     figure = plot.Figure(f"{alg}: cycles a packet over the number of SAs, packets in random order",
                          -0.2, math.log10(counts[-1]) + 0.2)
-    rows = [(f"{direction}, whole path", [(f"{size} B" if size.isdigit() else size,
-                                           f"path/{direction}/{alg}/{size}/%d") for size in sizes])
+    rows = [(f"{direction}, whole path", "cycles/packet",
+             [(f"{size} B" if size.isdigit() else size, f"path/{direction}/{alg}/{size}/%d")
+              for size in sizes])
             for direction in DIRECTIONS]
-    rows.append(("stages, 64 B", [(stage, f"stage/{stage}/%d") for stage in STAGES]))
-    for label, lines in rows:
+    rows.append(("stages, 64 B", "cycles/packet",
+                 [(stage, f"stage/{stage}/%d") for stage in STAGES]))
+    rows.append(("swap of a path", "cycles/swap", [("path_swap", "stage/path_swap/%d")]))
+    for label, unit, lines in rows:
         drawn = [(words, [(math.log10(n), figures[name % n]) for n in counts if name % n in figures])
                  for words, name in lines]
         y = figure.row(label, top_of(one["median"] * 1.1 for _, points in drawn
-                                     for _, one in points), "cycles/packet")
+                                     for _, one in points), unit)
         for place, (words, points) in enumerate(drawn):
             series(figure, points, y, COLOURS[place % len(COLOURS)])
             legend(figure, place, COLOURS[place % len(COLOURS)], words)

@@ -62,9 +62,12 @@ def _die_with_parent():
 
 
 class Program:
-    """A started program: its process id is the program's own, its stderr is kept in lines."""
+    """A started program: its process id is the program's own, its stderr is kept in lines.
 
-    def __init__(self, name, argv, cpus=None):
+    stdin: nothing, or subprocess.PIPE for say().
+    """
+
+    def __init__(self, name, argv, cpus=None, stdin=subprocess.DEVNULL):
         self.name = name
         self.argv = argv
         self.lines = []
@@ -74,7 +77,7 @@ class Program:
         self.started_at = time.time()
         self.process = subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             preexec_fn=_die_with_parent,
@@ -114,6 +117,11 @@ class Program:
                         f"{self.name}: no {pattern!r} within {seconds} s:\n" + self.output()
                     )
                 self.changed.wait(left)
+
+    def say(self, line):
+        """Writes a line to the program's stdin."""
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
 
     def output(self):
         return "\n".join(line for _, line in self.lines if line is not None)
@@ -300,9 +308,9 @@ class Lab:
 
     # --- programs ---------------------------------------------------------------------------
 
-    def start(self, namespace, argv, name=None, cpus=None):
+    def start(self, namespace, argv, name=None, cpus=None, stdin=subprocess.DEVNULL):
         argv = ["nsenter", self.net(namespace)] + [str(a) for a in argv]
-        program = Program(name or os.path.basename(argv[2]), argv, cpus)
+        program = Program(name or os.path.basename(argv[2]), argv, cpus, stdin)
         self.programs.append(program)
         return program
 
