@@ -9,6 +9,7 @@ import pytest
 from lab import run
 
 PERF = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "perf")
+ROUNDS = 2
 PKTGEN = os.path.join(PERF, "pktgen")
 
 # What nodrop.lua needs of Pktgen: a gateway that forwards up to limit % of line rate, and in trials
@@ -211,6 +212,54 @@ def test_pktgen_capture(files):
     assert {packet[IP].len for packet in packets} == {594}
     assert len({packet[IP].dst for packet in packets}) == 100
     assert all(packet[IP].proto == 4 for packet in packets)
+
+
+def bench(build, name, *argv):
+    """Figures of a benchmark, by name; without hugepages, on the last CPU."""
+    eal = ["--no-pci", "--no-huge", "-m", "512", f"--file-prefix=perf{os.getpid()}",
+           "--log-level=*:error", "--lcores", f"0@{os.cpu_count() - 1}", "--"]
+    said = run(os.path.join(build, "perf", name), *eal, *map(str, argv))
+    return {one["name"]: one for one in map(json.loads, said.splitlines())}
+
+
+def check_figures(figures):
+    for one in figures.values():
+        assert set(one) == {"name", "unit", "median", "min", "max", "n"}
+        assert one["min"] <= one["median"] <= one["max"] and one["n"] == ROUNDS
+
+
+def test_bench_path(build, tmp_path):
+    """Every algorithm, one SA and many, with all that the benchmark checks in itself."""
+    algorithms = run(os.path.join(build, "perf/bench_path"), "--algorithms").split()
+    assert "aes128gcm16" in algorithms
+    for algorithm in algorithms:
+        for sas in (1, 100):
+            figures = bench(build, "bench_path", sas, algorithm, ROUNDS, tmp_path, "64", "imix")
+            check_figures(figures)
+            want = {f"{kind}/{way}/{algorithm}/{size}/{sas}" for kind in ("path", "ratio")
+                    for way in ("encap", "decap") for size in ("64", "imix")}
+            if sas == 1:
+                want |= {f"raw/{way}/{algorithm}/{size}" for way in ("encap", "decap")
+                         for size in ("64", "imix")}
+            assert set(figures) == want
+
+
+def test_fit(build, tmp_path):
+    """Two points lie on their line."""
+    figures = bench(build, "bench_path", 1, "aes128gcm16", 1, tmp_path, "64", "1400")
+    for way in ("encap", "decap"):
+        for size in (64, 1400):
+            fitted = (figures[f"fit/{way}/aes128gcm16/packet"]["median"] +
+                      figures[f"fit/{way}/aes128gcm16/byte"]["median"] * size)
+            measured = figures[f"path/{way}/aes128gcm16/{size}/1"]["median"]
+            assert fitted == pytest.approx(measured, rel=0.01)  # figures have 4 digits
+
+
+def test_bench_stage(build, tmp_path):
+    figures = bench(build, "bench_stage", 100, ROUNDS, tmp_path)
+    check_figures(figures)
+    assert set(figures) == {f"stage/{stage}/100" for stage in
+                            ("lookup_in", "lookup_out", "replay", "encap", "decap", "path_swap")}
 
 
 def test_two_gateways(build):
