@@ -80,19 +80,16 @@ static enum verdict check_reverse_tunnel(
 								 : VERDICT_INNER_SOURCE;
 }
 
-static enum verdict check_source(const struct dataplane *dp, const struct node *node,
+/* Where src is not the node's home address. */
+static enum verdict check_other_source(const struct dataplane *dp, const struct node *node,
 	const uint8_t *ip, uint32_t len, uint64_t now_ns)
 {
 	const struct path *path;
-	be32_t src = ip4_src(ip);
 	bool tunnels = ip4_protocol(ip) == IP4_PROTO_IPIP;
 
-	if (src == ip4_of(&node->home_address))
-		return tunnels && is_home_agent(dp, ip4_dst(ip)) ? VERDICT_INNER_SOURCE
-								 : VERDICT_OK;
 	/* Acquire pairs with the release in dataplane_node_set_path(). */
 	path = atomic_load_explicit(&node->path, memory_order_acquire);
-	if (ip4_path_selects(path, src, now_ns))
+	if (ip4_path_selects(path, ip4_src(ip), now_ns))
 		return tunnels ? check_reverse_tunnel(dp, node, ip, len) : VERDICT_OK;
 	/* The home agent takes IP-in-IP from care-of addresses only; that of another node would
 	 * let this one speak for it, so no flag opens this. */
@@ -101,7 +98,17 @@ static enum verdict check_source(const struct dataplane *dp, const struct node *
 	return node->flags & NODE_STRICT_INNER_SOURCE ? VERDICT_INNER_SOURCE : VERDICT_OK;
 }
 
-enum verdict inner_check(const struct dataplane *dp, struct node *node, struct esp_pkt *pkt,
+static enum verdict check_source(const struct dataplane *dp, const struct sa_in *sa,
+	const uint8_t *ip, uint32_t len, uint64_t now_ns)
+{
+	if (ip4_src(ip) != ip4_of(&sa->inner_source))
+		return check_other_source(dp, sa->node, ip, len, now_ns);
+	return ip4_protocol(ip) == IP4_PROTO_IPIP && is_home_agent(dp, ip4_dst(ip))
+		       ? VERDICT_INNER_SOURCE
+		       : VERDICT_OK;
+}
+
+enum verdict inner_check(const struct dataplane *dp, const struct sa_in *sa, struct esp_pkt *pkt,
 	uint64_t now_ns, bool *registration)
 {
 	uint8_t *ip = pkt->data;
@@ -116,17 +123,17 @@ enum verdict inner_check(const struct dataplane *dp, struct node *node, struct e
 	if (is_own_address(dp, ip4_dst(ip)) || is_own_address(dp, ip4_src(ip)))
 		return VERDICT_BAD_ADDRESS;
 	if (is_registration_port(ip, pkt->len)) {
-		if (!is_own_registration(node, ip, pkt->len))
+		if (!is_own_registration(sa->node, ip, pkt->len))
 			return VERDICT_REGISTRATION;
 		*registration = true;
 	} else {
-		verdict = check_source(dp, node, ip, pkt->len, now_ns);
+		verdict = check_source(dp, sa, ip, pkt->len, now_ns);
 		if (verdict != VERDICT_OK)
 			return verdict;
 	}
 	if (!ip4_ttl_decrement(ip))
 		return VERDICT_TTL;
-	if (*registration && !rate_passes(dp, node, now_ns))
+	if (*registration && !rate_passes(dp, sa->node, now_ns))
 		return VERDICT_RATE_LIMITED;
 	return VERDICT_OK;
 }

@@ -16,8 +16,8 @@
 
 struct dataplane;
 
-/* pkt: the decapsulated packet. OK, or the first rule that it breaks. Takes one off the TTL.
+/* pkt: what came through sa. OK, or the first rule that it breaks. Takes one off the TTL.
  * *registration: it is this node's own, well-formed request, within the rate. */
-enum verdict inner_check(const struct dataplane *dp, struct node *node, struct esp_pkt *pkt,
+enum verdict inner_check(const struct dataplane *dp, const struct sa_in *sa, struct esp_pkt *pkt,
 	uint64_t now_ns, bool *registration);
 #endif

@@ -307,6 +307,7 @@ int dataplane_sa_in_add(struct dataplane *dp, struct node *node, const struct sa
 		&dp->sa_memory, dp->engine, dp->counters, params, node, dp->n_workers > 1, &sa);
 	if (ret != 0)
 		return ret;
+	sa->inner_source = node->home_address;
 	ret = sad_in_add(&dp->sad, sa);
 	if (ret != 0) {
 		sa_in_free(&dp->sa_memory, dp->engine, sa);

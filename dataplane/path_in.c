@@ -43,15 +43,14 @@ static void find_sa(const struct dataplane *dp, struct burst *b)
 static void check_inner(const struct dataplane *dp, struct burst *b)
 {
 	for (unsigned i = 0; i < b->n; i++) {
-		struct node *node;
 		bool registration;
 
 		ahead_frame(b, i, 0);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
-		node = b->sas.in[i]->node;
-		b->nodes[i] = node;
-		b->verdicts[i] = inner_check(dp, node, &b->pkts[i], b->now_ns, &registration);
+		b->nodes[i] = b->sas.in[i]->node;
+		b->verdicts[i] = inner_check(
+			dp, b->sas.in[i], &b->pkts[i], b->now_ns, &registration);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
 		if (registration)

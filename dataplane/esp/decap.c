@@ -189,7 +189,6 @@ static void prefetch(const struct crypto_engine *engine, struct sa_in *const sas
 			continue;
 		last = sa;
 		replay_prefetch(sa, seq_low_hint(&pkts[i]));
-		__builtin_prefetch(sa->node);
 		engine->key_prefetch((enum crypto_alg)sa->alg, sa_in_key(sa), pkts[i].len);
 	}
 }

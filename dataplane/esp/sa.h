@@ -54,6 +54,9 @@ struct sa_in {
 	bool esn;
 	bool shared; /* more than one worker may use it: commits take the lock, counts are atomic */
 	bool wildcard_source;
+	/* The node's home address, which most packets have inside: these need not look into the
+	 * node. Its owner sets it before the SA is published; unset: none. */
+	struct ip_addr inner_source;
 	atomic_flag lock; /* atomic: guards slot->seq and slot->bits; held for tens of ns */
 	/* const; control only */
 	_Alignas(SA_CACHE_LINE) struct ip_addr destination;

@@ -307,7 +307,7 @@ static int outcome(maker_fn *make)
 	enum verdict verdict;
 
 	atomic_store(&node->registration_at_ns, 0);
-	verdict = inner_check(rig.dp, node, &pkt, now, &registration);
+	verdict = inner_check(rig.dp, node->sa_in[0], &pkt, now, &registration);
 	return verdict == VERDICT_OK && registration ? (int)REGISTRATION : (int)verdict;
 }
 
@@ -350,7 +350,7 @@ static void test_ttl(void)
 			wire_store_u16(ip + 4, (uint16_t)id);
 			ip[8] = ttls[i].ttl;
 			rig_checksum(ip);
-			got = (int)inner_check(rig.dp, node, &pkt, now, &registration);
+			got = (int)inner_check(rig.dp, node->sa_in[0], &pkt, now, &registration);
 			CU_ASSERT(got == ttls[i].want);
 			CU_ASSERT(got != VERDICT_OK ||
 				  (ipv4_parse(ip, pkt.len, &view) && view.ttl == ttls[i].ttl - 1));
