@@ -22,10 +22,12 @@
 #define ECN_MASK 0x03       /* of the TOS byte: RFC 3168 section 5 */
 #define ECN_DROP 0xff
 
-struct pending { /* a packet between prepare and finish */
-	uint64_t seq;
-	const uint8_t *outer;
-	uint8_t index;
+struct work { /* packets between prepare and finish, parallel arrays */
+	struct crypto_op ops[ESP_BURST_MAX];
+	uint64_t seqs[ESP_BURST_MAX];
+	bool fresh[ESP_BURST_MAX]; /* tag good, and new to the window */
+	uint8_t at[ESP_BURST_MAX]; /* place in the burst */
+	unsigned n;
 };
 
 uint32_t esp_spi(const uint8_t *esp)
@@ -149,22 +151,17 @@ static inline enum verdict inner_check(const uint8_t *inner, uint32_t room, uint
 	return *total_len <= room ? VERDICT_OK : VERDICT_RUNT;
 }
 
-static inline enum verdict finish_one(
-	struct sa_in *sa, const struct crypto_op *op, const struct pending *p, struct esp_pkt *pkt)
+/* Makes the view the inner packet's. */
+static inline enum verdict unpack(const struct crypto_op *op, struct esp_pkt *pkt)
 {
 	uint8_t *inner = op->data;
 	uint32_t room, total_len, end;
-	enum verdict verdict;
+	enum verdict verdict = padding_check(inner, op->len, &room);
 
-	if (!op->ok)
-		return VERDICT_BAD_ICV;
-	if (!replay_commit(sa, p->seq))
-		return VERDICT_REPLAY;
-	verdict = padding_check(inner, op->len, &room);
 	if (verdict == VERDICT_OK)
 		verdict = inner_check(inner, room, &total_len);
 	if (verdict == VERDICT_OK)
-		verdict = ecn_decap(inner, p->outer);
+		verdict = ecn_decap(inner, pkt->data);
 	if (verdict != VERDICT_OK)
 		return verdict;
 
@@ -193,59 +190,65 @@ static void prefetch(const struct crypto_engine *engine, struct sa_in *const sas
 	}
 }
 
-static unsigned prepare(struct sa_in *const sas[], const struct esp_pkt pkts[],
-	enum verdict verdicts[], unsigned n, struct crypto_op ops[], struct pending pending[])
+static void prepare(struct sa_in *const sas[], const struct esp_pkt pkts[], enum verdict verdicts[],
+	unsigned n, struct work *work)
 {
-	unsigned n_ops = 0;
-
+	work->n = 0;
 	for (unsigned i = 0; i < n; i++) {
 		if (verdicts[i] != VERDICT_OK)
 			continue;
-		verdicts[i] = prepare_one(sas[i], &pkts[i], &ops[n_ops], &pending[n_ops].seq);
-		if (verdicts[i] != VERDICT_OK)
-			continue;
-		pending[n_ops].outer = pkts[i].data;
-		pending[n_ops].index = (uint8_t)i;
-		n_ops++;
+		verdicts[i] = prepare_one(
+			sas[i], &pkts[i], &work->ops[work->n], &work->seqs[work->n]);
+		if (verdicts[i] == VERDICT_OK)
+			work->at[work->n++] = (uint8_t)i;
 	}
-	return n_ops;
 }
 
-/* Counted once for a run of one SA, not per packet. */
-static void count_run(struct sa_in *sa, uint64_t packets, uint64_t bytes)
+/* A run: n packets of one SA from place k of work on. Committed and counted once, not per packet.
+ */
+static void finish_run(struct sa_in *sa, struct work *work, unsigned k, unsigned n,
+	struct esp_pkt pkts[], enum verdict verdicts[])
 {
-	counter_add(&sa->slot->packets, packets, sa->shared);
-	counter_add(&sa->slot->bytes, bytes, sa->shared);
+	uint64_t packets = 0, bytes = 0;
+
+	for (unsigned j = k; j < k + n; j++)
+		work->fresh[j] = work->ops[j].ok;
+	replay_commit_run(sa, &work->seqs[k], &work->fresh[k], n);
+	for (unsigned end = k + n; k < end; k++) {
+		struct esp_pkt *pkt = &pkts[work->at[k]];
+		enum verdict *verdict = &verdicts[work->at[k]];
+
+		if (!work->fresh[k]) {
+			*verdict = work->ops[k].ok ? VERDICT_REPLAY : VERDICT_BAD_ICV;
+			continue;
+		}
+		*verdict = unpack(&work->ops[k], pkt);
+		if (*verdict == VERDICT_OK) {
+			packets++;
+			bytes += pkt->len;
+		}
+	}
+	if (packets != 0) {
+		counter_add(&sa->slot->packets, packets, sa->shared);
+		counter_add(&sa->slot->bytes, bytes, sa->shared);
+	}
 }
 
 void esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
 	struct sa_in *const sas[], struct esp_pkt pkts[], enum verdict verdicts[], unsigned n)
 {
-	struct crypto_op ops[ESP_BURST_MAX];
-	struct pending pending[ESP_BURST_MAX];
-	struct sa_in *run = NULL;
-	uint64_t packets = 0, bytes = 0;
-	unsigned n_ops;
+	struct work work;
+	unsigned run;
 
 	assert(n <= ESP_BURST_MAX);
 	prefetch(engine, sas, pkts, verdicts, n);
-	n_ops = prepare(sas, pkts, verdicts, n, ops, pending);
-	engine->decrypt(thread, ops, n_ops);
-	for (unsigned k = 0; k < n_ops; k++) {
-		unsigned i = pending[k].index;
+	prepare(sas, pkts, verdicts, n, &work);
+	engine->decrypt(thread, work.ops, work.n);
+	for (unsigned k = 0; k < work.n; k += run) {
+		struct sa_in *sa = sas[work.at[k]];
 
-		verdicts[i] = finish_one(sas[i], &ops[k], &pending[k], &pkts[i]);
-		if (verdicts[i] != VERDICT_OK)
-			continue;
-		if (sas[i] != run) {
-			if (run != NULL)
-				count_run(run, packets, bytes);
-			run = sas[i];
-			packets = bytes = 0;
-		}
-		packets++;
-		bytes += pkts[i].len;
+		for (run = 1; k + run < work.n && sas[work.at[k + run]] == sa;)
+			run++;
+		finish_run(sa, &work, k, run, pkts, verdicts);
 	}
-	if (run != NULL)
-		count_run(run, packets, bytes);
 }

@@ -138,14 +138,20 @@ bool replay_test(const struct sa_in *sa, uint64_t seq)
 	return is_new(sa, seq);
 }
 
+void replay_commit_run(struct sa_in *sa, const uint64_t seqs[], bool fresh[], unsigned n)
+{
+	if (sa->shared)
+		lock_sa(sa);
+	for (unsigned i = 0; i < n; i++)
+		fresh[i] = fresh[i] && commit(sa, seqs[i]);
+	if (sa->shared)
+		unlock_sa(sa);
+}
+
 bool replay_commit(struct sa_in *sa, uint64_t seq)
 {
-	bool fresh;
+	bool fresh = true;
 
-	if (!sa->shared)
-		return commit(sa, seq);
-	lock_sa(sa);
-	fresh = commit(sa, seq);
-	unlock_sa(sa);
+	replay_commit_run(sa, &seq, &fresh, 1);
 	return fresh;
 }
