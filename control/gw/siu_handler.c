@@ -57,6 +57,7 @@ struct siu_handler {
 	uint16_t mtu;
 	int fd;            /* -1: none */
 	uint64_t batch_ns; /* when the batch in hand came in */
+	bool passed;       /* a grace period was over since the disk was last kicked */
 	uint64_t expire_at_ns;
 	uint32_t expire_cursor;
 	uint32_t n_peers;
@@ -153,6 +154,7 @@ static bool advance(struct siu_handler *handler, struct pending *pending, uint64
 		if (!pending->has_token || !dataplane_grace_done(handler->mover.dp, pending->token))
 			return false;
 		pending->grace_over = true;
+		handler->passed = true;
 		handover = handovers_at(handler->mover.handovers, pending->move.handover);
 		if (handover != NULL)
 			handover->grace_ns = now_ns;
@@ -359,6 +361,10 @@ uint64_t siu_handler_poll(struct siu_handler *handler, uint64_t now_ns)
 	uint64_t again = advance_all(handler, now_ns);
 
 	expire(handler, now_ns);
+	/* Waking the thread of the disk takes time that moves under way should not wait for. */
+	if (handler->passed || again != 0)
+		state_kick(handler->mover.state);
+	handler->passed = false;
 	for (uint32_t i = 0; i < handler->n_peers; i++) {
 		struct peer *peer = &handler->peers[i];
 

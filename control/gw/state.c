@@ -5,6 +5,10 @@
  * that cannot be committed stays and is tried again, so a full disk stops acknowledgements, not
  * traffic. LMDB is used by one thread at a time: the store mutex. The same thread syncs the
  * counters file.
+ *
+ * The two threads share a CPU, and a thread that is woken may take it at once. So appending wakes
+ * nobody (state_kick() does, when the control thread can wait), and the state thread is of
+ * SCHED_BATCH, which never preempts on waking up.
  */
 #include "control/gw/state.h"
 
@@ -16,6 +20,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +60,7 @@ struct state {
 	pthread_cond_t wake;
 	struct batch *filling; /* control thread appends */
 	uint64_t next;         /* number of the next record */
+	bool kicked;           /* what filling holds is to be written now */
 	bool stop;
 	struct state_stats stats;
 
@@ -196,7 +202,7 @@ static bool take_work(struct state *state, bool retry)
 		until.tv_sec++;
 	}
 	pthread_mutex_lock(&state->lock);
-	while (!state->stop && (retry || state->filling->n == 0)) {
+	while (!state->stop && (retry || !state->kicked)) {
 		if (pthread_cond_timedwait(&state->wake, &state->lock, &until) == ETIMEDOUT)
 			break;
 	}
@@ -204,6 +210,7 @@ static bool take_work(struct state *state, bool retry)
 	if (state->writing->n == 0) {
 		struct batch *full = state->filling;
 
+		state->kicked = false;
 		state->filling = state->writing;
 		state->writing = full;
 	}
@@ -213,10 +220,12 @@ static bool take_work(struct state *state, bool retry)
 
 static void *state_thread(void *arg)
 {
+	static const struct sched_param none = {.sched_priority = 0};
 	struct state *state = arg;
 	uint64_t sync_at_ns = 0;
 	bool retry = false;
 
+	(void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none); /* needs no privilege */
 	while (take_work(state, retry)) {
 		retry = state->writing->n != 0 && !write_batch(state);
 		if (clock_mono_ns() >= sync_at_ns) {
@@ -403,7 +412,6 @@ static uint64_t enqueue(struct state *state, const struct record *record)
 
 		batch->records[batch->n++] = *record;
 		number = batch->last = state->next++;
-		pthread_cond_signal(&state->wake);
 	}
 	pthread_mutex_unlock(&state->lock);
 	return number;
@@ -419,6 +427,16 @@ uint64_t state_write(
 uint64_t state_erase(struct state *state, const struct ip_addr *home_address)
 {
 	return enqueue(state, &(struct record){.home_address = *home_address, .erased = true});
+}
+
+void state_kick(struct state *state)
+{
+	pthread_mutex_lock(&state->lock);
+	if (state->filling->n != 0 && !state->kicked) {
+		state->kicked = true;
+		pthread_cond_signal(&state->wake);
+	}
+	pthread_mutex_unlock(&state->lock);
 }
 
 uint64_t state_durable(const struct state *state)

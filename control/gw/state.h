@@ -10,7 +10,8 @@
  * Lifetime: state_open() before anything is sent; state_start() once the control thread is pinned;
  *           state_close() stops the thread after the last commit.
  * Order:    state_write() returns a number; the record is on disk once state_durable() has reached
- *           it. Numbers are committed in order.
+ *           it. Numbers are committed in order. It only queues: state_kick() behind it, as soon as
+ *           nothing more urgent is under way; without one it takes up to 200 ms.
  */
 #include "control/gw/position.h"
 #include "dataplane/esp/counters.h"
@@ -45,6 +46,8 @@ uint64_t state_write(struct state *state, const struct ip_addr *home_address,
 /* The same for a node that is gone: nothing is known about it any more. */
 uint64_t state_erase(struct state *state, const struct ip_addr *home_address)
 	__attribute__((warn_unused_result));
+/* Wakes the thread if anything is queued. */
+void state_kick(struct state *state);
 uint64_t state_durable(const struct state *state);
 size_t state_room(
 	struct state *state); /* records that state_write() and state_erase() would take now */

@@ -3,9 +3,12 @@
 #include "control/gw/state.h"
 
 #include "gw_fixture.h"
+#include "lib/clock.h"
 #include "tests/unit/lib/unit.h"
 
 #include <errno.h>
+
+#define KICKS 50
 
 static char dir[256];
 
@@ -121,6 +124,27 @@ static void test_load_sees_the_queue(void)
 	state_close(state);
 }
 
+/* A kick is what brings a record to the disk soon; without it the thread would take 200 ms each. */
+static void test_kick(void)
+{
+	const struct ip_addr home = addr_of("10.1.0.16");
+	struct position position = some_position(1);
+	struct state *state = open_state();
+	uint64_t from_ns, number;
+
+	CU_ASSERT_EQUAL(state_start(state), 0);
+	state_kick(state); /* nothing is queued */
+	from_ns = clock_mono_ns();
+	for (unsigned i = 0; i < KICKS; i++) {
+		number = state_write(state, &home, &position);
+		state_kick(state);
+		wait_durable(state, number);
+		CU_ASSERT_EQUAL(state_durable(state), number);
+	}
+	CU_ASSERT(clock_mono_ns() - from_ns < KICKS * 100 * NS_PER_MS);
+	state_close(state);
+}
+
 static void test_queue_is_bounded(void)
 {
 	const struct ip_addr home = addr_of("10.1.0.13");
@@ -177,6 +201,7 @@ int main(void)
 		{"restart", test_restart},
 		{"close writes", test_close_writes},
 		{"load sees the queue", test_load_sees_the_queue},
+		{"a kick brings records to the disk", test_kick},
 		{"the queue is bounded", test_queue_is_bounded},
 		{"epochs rise", test_epochs_rise},
 		{"cannot open", test_cannot_open},
