@@ -139,8 +139,21 @@ static void on_update(void *arg, const struct siu_update *update, struct siu_tic
 	};
 }
 
+/* waiting: the lowest token that some worker has not passed. One look a turn is enough for all that
+ * wait: each takes the line from the worker that is about to write it. */
+static bool passed(struct siu_handler *handler, uint64_t token, uint64_t *waiting)
+{
+	if (token >= *waiting)
+		return false;
+	if (dataplane_grace_done(handler->mover.dp, token))
+		return true;
+	*waiting = token;
+	return false;
+}
+
 /* One step of an entry. True: it is acknowledged. */
-static bool advance(struct siu_handler *handler, struct pending *pending, uint64_t now_ns)
+static bool advance(
+	struct siu_handler *handler, struct pending *pending, uint64_t *waiting, uint64_t now_ns)
 {
 	struct handover *handover;
 
@@ -151,7 +164,7 @@ static bool advance(struct siu_handler *handler, struct pending *pending, uint64
 		pending->has_token = true;
 	}
 	if (!pending->grace_over) {
-		if (!pending->has_token || !dataplane_grace_done(handler->mover.dp, pending->token))
+		if (!pending->has_token || !passed(handler, pending->token, waiting))
 			return false;
 		pending->grace_over = true;
 		handler->passed = true;
@@ -172,12 +185,12 @@ static bool advance(struct siu_handler *handler, struct pending *pending, uint64
 /* Returns in how many ns to look again. */
 static uint64_t advance_all(struct siu_handler *handler, uint64_t now_ns)
 {
-	uint64_t again = UINT64_MAX;
+	uint64_t again = UINT64_MAX, waiting = UINT64_MAX;
 
 	for (uint32_t i = 0; i < handler->stats.pending;) {
 		struct pending *pending = &handler->pending[i];
 
-		if (advance(handler, pending, now_ns)) {
+		if (advance(handler, pending, &waiting, now_ns)) {
 			handler->peers[pending->home_agent].pending--;
 			*pending = handler->pending[--handler->stats.pending];
 			continue;
