@@ -10,6 +10,8 @@
 
 #include <errno.h>
 
+#define IV_LOOK_EVERY_NS UINT64_C(10000000) /* 10 ms */
+
 enum { CLAIM_CURRENT, CLAIM_FORMER, CLAIMS };
 
 static struct node_entry *entry_of(struct node *node)
@@ -400,12 +402,16 @@ static void renew_epoch(struct sa_out *sa, dp_take_epoch_fn *fn, void *arg)
 		sa_out_renew_iv(sa, epoch);
 }
 
-/* Workers count a packet that found its IVs used up; no count, no search. */
-static void renew_epochs(struct dataplane *dp, dp_take_epoch_fn *fn, void *arg)
+/* Workers count a packet that found its IVs used up; no count, no search. Not looked at in every
+ * turn: it takes the lines of all counters from the workers, who write them with each burst. */
+static void renew_epochs(struct dataplane *dp, uint64_t now_ns, dp_take_epoch_fn *fn, void *arg)
 {
 	struct dp_verdicts sums;
 	uint64_t exhausted;
 
+	if (now_ns < dp->iv_look_at_ns)
+		return;
+	dp->iv_look_at_ns = now_ns + IV_LOOK_EVERY_NS;
 	dataplane_verdicts(dp, &sums);
 	exhausted = sums.out[VERDICT_IV_EXHAUSTED] + sums.local[VERDICT_IV_EXHAUSTED];
 	if (exhausted == dp->iv_exhausted_seen)
@@ -425,7 +431,7 @@ void node_table_poll(struct dataplane *dp, uint64_t now_ns, dp_take_epoch_fn *fn
 {
 	grace_expire(dp, now_ns);
 	if (fn != NULL)
-		renew_epochs(dp, fn, arg);
+		renew_epochs(dp, now_ns, fn, arg);
 }
 
 void node_table_free(struct dataplane *dp)

@@ -63,6 +63,7 @@ struct dataplane {
 	struct slab sa_slabs[SA_SIZES];
 	struct node_entry *grace_first, *grace_last; /* by deadline */
 	uint64_t iv_exhausted_seen; /* sum of that verdict when epochs were last renewed */
+	uint64_t iv_look_at_ns;     /* when to look at it again */
 };
 
 /* Everything behind EAL: for tests and benchmarks that bring EAL and ports themselves. names: of
