@@ -8,7 +8,8 @@
  *
  * The two threads share a CPU, and a thread that is woken may take it at once. So appending wakes
  * nobody (state_kick() does, when the control thread can wait), and the state thread is of
- * SCHED_BATCH, which never preempts on waking up.
+ * SCHED_BATCH, which never preempts on waking up. A commit costs that CPU several interrupts of the
+ * disk, so commits keep a distance: one record goes at once, a storm of them in batches.
  */
 #include "control/gw/state.h"
 
@@ -33,6 +34,7 @@
 #define SYNC_EVERY_MS 200           /* counters: half their headroom at 10 million packets/s */
 #define SYNC_SLOTS 65536            /* a call */
 #define RETRY_MS 1000               /* after a commit that failed */
+#define GATHER_NS 1000000           /* after a commit: what comes now shares the next one */
 #define RECORD_VERSION 1
 #define RECORD_BYTES_MAX 128
 
@@ -221,13 +223,17 @@ static bool take_work(struct state *state, bool retry)
 static void *state_thread(void *arg)
 {
 	static const struct sched_param none = {.sched_priority = 0};
+	static const struct timespec gather = {.tv_nsec = GATHER_NS};
 	struct state *state = arg;
 	uint64_t sync_at_ns = 0;
 	bool retry = false;
 
 	(void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none); /* needs no privilege */
 	while (take_work(state, retry)) {
-		retry = state->writing->n != 0 && !write_batch(state);
+		if (state->writing->n != 0) {
+			retry = !write_batch(state);
+			nanosleep(&gather, NULL);
+		}
 		if (clock_mono_ns() >= sync_at_ns) {
 			int rc = counters_sync(state->counters, SYNC_SLOTS);
 
