@@ -163,13 +163,13 @@ static double run_round(struct bench *bench, bool encap)
 
 	rig_order(rig, &bench->random, bench->order, ROUND);
 	fill(bench, encap);
-	if (rte_ring_enqueue_bulk(rig->rx[in], (void **)bench->mbufs, ROUND, NULL) != ROUND)
+	if (rte_ring_enqueue_bulk(rig->rx[in][0], (void **)bench->mbufs, ROUND, NULL) != ROUND)
 		rig_fail("receive ring is full");
 	from = bench_cycles();
 	for (unsigned n = 0; n < ROUND / PKT_BURST_MAX; n++)
 		(void)worker_run_once(rig->dp->workers[0]);
 	cycles = bench_cycles() - from;
-	if (rte_ring_dequeue_burst(rig->tx[out], (void **)bench->done, ROUND, NULL) != ROUND)
+	if (rte_ring_dequeue_burst(rig->tx[out][0], (void **)bench->done, ROUND, NULL) != ROUND)
 		rig_fail("not every packet came out");
 	if (memcmp(bench->done, bench->mbufs, sizeof bench->done) != 0)
 		rig_fail("packets were reordered");
@@ -343,7 +343,7 @@ int main(int argc, char **argv)
 	if (nodes == 0 || bench.rounds == 0 || bench.rounds > ROUNDS_MAX)
 		rig_fail("want at least one node, and 1 to 256 rounds");
 	rig_open(&bench.rig, (enum crypto_alg)alg_by_name(argv[2]), nodes, 2 * ROUND,
-		rig_counters(argv[4], 2 * nodes + 16), argv[4]);
+		rig_counters(argv[4], 2 * nodes + 16), argv[4], 1);
 	bench.crypto = bench.rig.dp->engine->thread_new();
 	rcu_online(&bench.rig.dp->rcu, 0);
 	for (uint32_t i = 0; i < nodes; i++)

@@ -295,7 +295,7 @@ static void set_up(struct bench *bench, uint32_t nodes, const char *folder)
 	struct ip_addr outside = rig_addr(rig_outside);
 
 	rig_open(&bench->rig, CRYPTO_AES128GCM16, nodes, ROUND,
-		rig_counters(folder, 2 * nodes + 16), folder);
+		rig_counters(folder, 2 * nodes + 16), folder, 1);
 	bench->crypto = bench->rig.dp->engine->thread_new();
 	bench->outside = ip_addr_to_v4(&outside);
 	bench->nodes = calloc(nodes, sizeof(struct node *));

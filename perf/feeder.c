@@ -58,9 +58,9 @@ static void refill(struct feeder *feeder)
 			feeder->sealed[i]);
 	}
 	if (rte_ring_enqueue_bulk(
-		    rig->rx[DP_INSIDE], (void **)feeder->plain, FEEDER_PACKETS, NULL) == 0 ||
+		    rig->rx[DP_INSIDE][0], (void **)feeder->plain, FEEDER_PACKETS, NULL) == 0 ||
 		rte_ring_enqueue_bulk(
-			rig->rx[DP_OUTSIDE], (void **)feeder->sealed, FEEDER_PACKETS, NULL) == 0)
+			rig->rx[DP_OUTSIDE][0], (void **)feeder->sealed, FEEDER_PACKETS, NULL) == 0)
 		rig_fail("receive ring is full");
 	feeder->n_plain = feeder->n_sealed = 0;
 }
@@ -76,7 +76,7 @@ static void empty_inside(struct feeder *feeder)
 
 	do {
 		n = rte_ring_dequeue_burst(
-			feeder->rig->tx[DP_INSIDE], (void **)sent, PKT_BURST_MAX, NULL);
+			feeder->rig->tx[DP_INSIDE][0], (void **)sent, PKT_BURST_MAX, NULL);
 		for (unsigned i = 0; i < n; i++) {
 			if (sent[i]->pool != feeder->rig->dp->inject_pool)
 				feeder->sealed[feeder->n_sealed++] = sent[i];
@@ -165,7 +165,7 @@ static void check(struct feeder *feeder)
 	empty_inside(feeder);
 	do {
 		n = rte_ring_dequeue_burst(
-			feeder->rig->tx[DP_OUTSIDE], (void **)sent, PKT_BURST_MAX, NULL);
+			feeder->rig->tx[DP_OUTSIDE][0], (void **)sent, PKT_BURST_MAX, NULL);
 		for (unsigned i = 0; i < n; i++) {
 			if (sent[i]->pool == feeder->rig->dp->inject_pool) {
 				rte_pktmbuf_free(sent[i]); /* a reply */

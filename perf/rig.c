@@ -73,12 +73,12 @@ struct counters *rig_counters(const char *folder, uint32_t sas)
 	return counters;
 }
 
-static struct rte_ring *ring_new(const char *kind, enum dp_port port)
+static struct rte_ring *ring_new(const char *kind, enum dp_port port, unsigned queue)
 {
 	struct rte_ring *ring;
 	char name[32];
 
-	snprintf(name, sizeof name, "%s%d", kind, port);
+	snprintf(name, sizeof name, "%s%d.%u", kind, port, queue);
 	ring = rte_ring_create(name, RIG_RING, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 	if (ring == NULL)
 		rig_fail("no memory for a ring");
@@ -100,7 +100,7 @@ static void set_forwarding(struct rig *rig)
 }
 
 void rig_open(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbufs,
-	struct counters *counters, const char *folder)
+	struct counters *counters, const char *folder, unsigned workers)
 {
 	const char *const names[DP_PORTS] = {"net_ring_out", "net_ring_in"};
 	struct dp_config config = {
@@ -124,13 +124,15 @@ void rig_open(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbu
 		.addrs = {rig_addr(rig_inside)}, .n_addrs = 1, .mtu = RIG_MTU};
 	config.home_agents[0] = (struct ip_prefix){.addr = rig_addr(rig_home_agent), .len = 32};
 	for (int port = 0; port < DP_PORTS; port++) {
-		rig->rx[port] = ring_new("rx", (enum dp_port)port);
-		rig->tx[port] = ring_new("tx", (enum dp_port)port);
-		if (rte_eth_from_rings(names[port] + strlen("net_ring_"), &rig->rx[port], 1,
-			    &rig->tx[port], 1, 0) < 0)
+		for (unsigned w = 0; w < workers; w++) {
+			rig->rx[port][w] = ring_new("rx", (enum dp_port)port, w);
+			rig->tx[port][w] = ring_new("tx", (enum dp_port)port, w);
+		}
+		if (rte_eth_from_rings(names[port] + strlen("net_ring_"), rig->rx[port], workers,
+			    rig->tx[port], workers, 0) < 0)
 			rig_fail("no ring port");
 	}
-	if (dataplane_open(&config, names, 1, &rig->dp, why, sizeof why) != 0)
+	if (dataplane_open(&config, names, workers, &rig->dp, why, sizeof why) != 0)
 		rig_fail(why);
 	set_forwarding(rig);
 	rig->peer_counters = rig_counters(folder, nodes + 16);

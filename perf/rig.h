@@ -4,15 +4,16 @@
 /*
  * A gateway's packet machine between rings in memory: what bench_path and bench_siu measure on.
  *
- * Port p receives what is put into rx[p] and leaves what it sends in tx[p]. Nodes are numbered from
- * 0: node i has home address 10.64.0.0 + i and care-of address 198.18.0.0 + i (RFC 2544). Packets
- * are bytes of a fixed pattern behind good headers. Errors end the program with
+ * Worker w receives on port p what is put into rx[p][w] and leaves what it sends in tx[p][w]. Nodes
+ * are numbered from 0: node i has home address 10.64.0.0 + i and care-of address 198.18.0.0 + i
+ * (RFC 2544). Packets are bytes of a fixed pattern behind good headers. Errors end the program with
  * exit 1. Single thread, but for worker_run_once() on whichever thread the caller chooses.
  */
 #include "dataplane/esp/esp.h"
 #include "dataplane/state.h"
 
 #define RIG_RING 16384
+#define RIG_WORKERS_MAX 2
 #define RIG_FRAME_MAX 2048
 #define RIG_REPLAY_WINDOW 1024
 #define RIG_SPI_IN 0x01000000u /* of node 0's inbound SA; the others follow */
@@ -28,7 +29,7 @@ struct rig_peer {          /* what the far end of a node has */
 struct rig {
 	struct dataplane *dp;
 	struct counters *peer_counters;
-	struct rte_ring *rx[DP_PORTS], *tx[DP_PORTS];
+	struct rte_ring *rx[DP_PORTS][RIG_WORKERS_MAX], *tx[DP_PORTS][RIG_WORKERS_MAX];
 	enum crypto_alg alg;
 	uint32_t nodes;
 	struct rig_peer *peers;
@@ -43,9 +44,10 @@ extern const char *const rig_home_agent, *const rig_corr;
 struct ip_addr rig_home(uint32_t node);
 struct ip_addr rig_coa(uint32_t node);
 
-/* counters: the gateway's. folder: for the peers' counters file. mbufs: in each port's pool. */
+/* counters: the gateway's. folder: for the peers' counters file. mbufs: in each port's pool.
+ * workers: each with a queue of its own on both ports. */
 void rig_open(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbufs,
-	struct counters *counters, const char *folder);
+	struct counters *counters, const char *folder, unsigned workers);
 /* A counters file in folder that has no name any more. */
 struct counters *rig_counters(const char *folder, uint32_t sas);
 

@@ -275,7 +275,8 @@ static void open_gateway(struct siu_rig *rig, uint32_t nodes, const char *folder
 	if (state_open(folder, 2 * nodes + 16, AFTER_POWER_LOSS_STRICT, &rig->state, why,
 		    sizeof why) != 0)
 		rig_fail(why);
-	rig_open(&rig->rig, CRYPTO_AES128GCM16, nodes, MBUFS, state_counters(rig->state), folder);
+	rig_open(
+		&rig->rig, CRYPTO_AES128GCM16, nodes, MBUFS, state_counters(rig->state), folder, 1);
 	rig->loop = loop_new();
 	rig->handovers = handovers_new();
 	rig->tunnels = tunnels_new(&(struct tunnel_config){.dp = rig->rig.dp,

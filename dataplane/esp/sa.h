@@ -57,11 +57,12 @@ struct sa_in {
 	/* The node's home address, which most packets have inside: these need not look into the
 	 * node. Its owner sets it before the SA is published; unset: none. */
 	struct ip_addr inner_source;
-	atomic_flag
-		lock; /* atomic: guards slot->seq and slot->bits; held while a run is committed */
 	/* const; control only */
 	_Alignas(SA_CACHE_LINE) struct ip_addr destination;
 	struct ip_addr source; /* unset if wildcard_source */
+	/* atomic: guards slot->seq and slot->bits while a run is committed; not in the first line,
+	 * which other workers read meanwhile */
+	atomic_flag lock;
 };
 
 struct sa_out {
