@@ -11,7 +11,7 @@
 
 #include <intel-ipsec-mb.h>
 
-extern const struct crypto_engine crypto_engine_ipsec_mb;
+extern const struct crypto_engine crypto_engine_vaes, crypto_engine_ipsec_mb;
 
 /* Bytes of struct gcm_key_data that the code behind this manager reads or writes. Smaller than the
  * structure for all but AVX512 with VAES; the guard page test proves the figures. */

@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Engines against each other and against OpenSSL on random bursts; nothing outside of text, tag,
+ * operation and key blob is touched; nothing secret is left on the stack or in vector registers.
+ */
+#include "dataplane/esp/crypto_engines.h"
+#include "lib/hmac.h"
+
+#include "tests/unit/esp/rig.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+
+#define KEYS 8
+#define TEXT_MAX 9216
+#define SPARE 64 /* around a text, must not change */
+#define BURSTS 400
+
+static const struct crypto_engine *const engines[] = {&crypto_engine_ipsec_mb, &crypto_engine_vaes};
+#define N_ENGINES (sizeof engines / sizeof engines[0])
+
+/* xorshift64*: the same bursts in every run. */
+static uint64_t random_state;
+
+static uint32_t random_below(uint32_t n)
+{
+	random_state ^= random_state >> 12;
+	random_state ^= random_state << 25;
+	random_state ^= random_state >> 27;
+	return (uint32_t)((random_state * 0x2545f4914f6cdd1du) >> 33) % n;
+}
+
+static void random_bytes(uint8_t *at, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		at[i] = (uint8_t)random_below(256);
+}
+
+static void *key_of(const struct crypto_engine *engine, enum crypto_alg alg, const uint8_t *key)
+{
+	void *blob = sa_memory_heap.alloc(NULL, engine->key_blob_bytes(alg), CRYPTO_KEY_ALIGN);
+
+	engine->key_init(alg, key, blob);
+	return blob;
+}
+
+/* --- random bursts ------------------------------------------------------------------------------
+ */
+
+struct side { /* what one engine works on; all but the key blobs is the same for both */
+	struct crypto_thread *thread;
+	void *blobs[KEYS];
+	uint8_t (*areas)[SPARE + TEXT_MAX + SPARE];
+	uint8_t tags[CRYPTO_BURST_MAX][CRYPTO_TAG_BYTES];
+	struct crypto_op ops[CRYPTO_BURST_MAX];
+};
+
+struct contest {
+	uint8_t keys[KEYS][32]; /* even ones: AES-128 */
+	struct side sides[N_ENGINES];
+	unsigned n;
+	unsigned key_of_op[CRYPTO_BURST_MAX];
+};
+
+static void contest_open(struct contest *c)
+{
+	random_state = 0x9e3779b97f4a7c15u;
+	for (unsigned k = 0; k < KEYS; k++)
+		random_bytes(c->keys[k], sizeof c->keys[k]);
+	for (unsigned e = 0; e < N_ENGINES; e++) {
+		struct side *side = &c->sides[e];
+
+		side->thread = engines[e]->thread_new();
+		side->areas = malloc(CRYPTO_BURST_MAX * sizeof *side->areas);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(side->areas);
+		for (unsigned k = 0; k < KEYS; k++)
+			side->blobs[k] = key_of(
+				engines[e], (enum crypto_alg)(k % CRYPTO_ALG_COUNT), c->keys[k]);
+	}
+}
+
+static void contest_close(struct contest *c)
+{
+	for (unsigned e = 0; e < N_ENGINES; e++) {
+		for (unsigned k = 0; k < KEYS; k++)
+			free(c->sides[e].blobs[k]);
+		free(c->sides[e].areas);
+		engines[e]->thread_free(c->sides[e].thread);
+	}
+}
+
+/* Most bursts are of one kind: all short, all alike, or anything. */
+static uint32_t random_len(unsigned kind)
+{
+	if (kind == 0)
+		return random_below(160);
+	if (kind == 1)
+		return 1404;
+	return random_below(20) == 0 ? random_below(9001) : random_below(2001);
+}
+
+static void contest_fill(struct contest *c)
+{
+	unsigned kind = random_below(4), keys = random_below(2) == 0 ? 1 : KEYS;
+
+	c->n = 1 + random_below(CRYPTO_BURST_MAX);
+	for (unsigned i = 0; i < c->n; i++) {
+		uint32_t len = random_len(kind), shift = random_below(SPARE);
+		struct crypto_op op = {.len = len};
+
+		c->key_of_op[i] = random_below(keys);
+		op.alg = (uint8_t)(c->key_of_op[i] % CRYPTO_ALG_COUNT);
+		op.aad_len = random_below(2) == 0 ? 8 : 12;
+		random_bytes(op.nonce, sizeof op.nonce);
+		random_bytes(op.aad, sizeof op.aad);
+		random_bytes(c->sides[0].areas[i], SPARE + len + SPARE);
+		memcpy(c->sides[1].areas[i], c->sides[0].areas[i], SPARE + len + SPARE);
+		for (unsigned e = 0; e < N_ENGINES; e++) {
+			struct side *side = &c->sides[e];
+
+			op.key = side->blobs[c->key_of_op[i]];
+			op.data = side->areas[i] + shift;
+			op.tag = side->tags[i];
+			side->ops[i] = op;
+		}
+	}
+}
+
+static void contest_compare(const struct contest *c, const char *what)
+{
+	for (unsigned i = 0; i < c->n; i++) {
+		const struct crypto_op *a = &c->sides[0].ops[i], *b = &c->sides[1].ops[i];
+		char row[64];
+
+		snprintf(row, sizeof row, "%s, length %u, operation %u of %u", what, a->len, i,
+			c->n);
+		CHECK_ROW(row, a->ok == b->ok);
+		CHECK_ROW(row, memcmp(c->sides[0].areas[i], c->sides[1].areas[i],
+				       SPARE + a->len + SPARE) == 0);
+		CHECK_ROW(row, memcmp(a->tag, b->tag, CRYPTO_TAG_BYTES) == 0);
+	}
+}
+
+static void contest_against_openssl(const struct contest *c, uint8_t (*before)[TEXT_MAX])
+{
+	for (unsigned i = 0; i < c->n; i++) {
+		const struct crypto_op *op = &c->sides[1].ops[i];
+		uint8_t tag[CRYPTO_TAG_BYTES];
+
+		rig_seal(c->keys[c->key_of_op[i]], crypto_alg_infos[op->alg].key_bytes, op->nonce,
+			op->aad, op->aad_len, before[i], (int)op->len, tag);
+		CU_ASSERT_EQUAL(memcmp(before[i], op->data, op->len), 0);
+		CU_ASSERT_EQUAL(memcmp(tag, op->tag, sizeof tag), 0);
+	}
+}
+
+/* One bit of text, tag or additional data of every third operation. */
+static void contest_damage(struct contest *c, bool damaged[])
+{
+	for (unsigned i = 0; i < c->n; i++) {
+		unsigned what = random_below(3), bit = random_below(8);
+		uint32_t at;
+
+		damaged[i] = random_below(3) == 0;
+		if (!damaged[i])
+			continue;
+		if (what == 0 && c->sides[0].ops[i].len == 0)
+			what = 1;
+		at = random_below(what == 0   ? c->sides[0].ops[i].len
+				  : what == 1 ? CRYPTO_TAG_BYTES
+					      : c->sides[0].ops[i].aad_len);
+		for (unsigned e = 0; e < N_ENGINES; e++) {
+			struct crypto_op *op = &c->sides[e].ops[i];
+			uint8_t *place = what == 0 ? op->data : what == 1 ? op->tag : op->aad;
+
+			place[at] ^= (uint8_t)(1u << bit);
+		}
+	}
+}
+
+static void test_random_bursts(void)
+{
+	static struct contest c;
+	static uint8_t before[CRYPTO_BURST_MAX][TEXT_MAX];
+	unsigned refused = 0;
+
+	contest_open(&c);
+	for (unsigned round = 0; round < BURSTS; round++) {
+		bool damaged[CRYPTO_BURST_MAX];
+
+		contest_fill(&c);
+		for (unsigned i = 0; i < c.n; i++)
+			memcpy(before[i], c.sides[0].ops[i].data, c.sides[0].ops[i].len);
+		for (unsigned e = 0; e < N_ENGINES; e++)
+			engines[e]->encrypt(c.sides[e].thread, c.sides[e].ops, c.n);
+		contest_compare(&c, "encrypted");
+		contest_against_openssl(&c, before);
+		contest_damage(&c, damaged);
+		for (unsigned e = 0; e < N_ENGINES; e++)
+			engines[e]->decrypt(c.sides[e].thread, c.sides[e].ops, c.n);
+		contest_compare(&c, "decrypted");
+		for (unsigned i = 0; i < c.n; i++) {
+			CU_ASSERT_EQUAL(c.sides[1].ops[i].ok, !damaged[i]);
+			refused += damaged[i];
+		}
+	}
+	CU_ASSERT_TRUE(refused > 0);
+	contest_close(&c);
+}
+
+/* --- guard pages --------------------------------------------------------------------------------
+ */
+
+static sigjmp_buf at_fault;
+
+static void on_fault(int number)
+{
+	(void)number;
+	siglongjmp(at_fault, 1);
+}
+
+/* A page with no access before it and behind it. */
+struct island {
+	uint8_t *start, *end;
+};
+
+static struct island island_new(void)
+{
+	const size_t room = 3 * RIG_PAGE; /* for the longest text here */
+	uint8_t *map = mmap(
+		NULL, room + 2 * RIG_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CU_ASSERT_FATAL(map != MAP_FAILED);
+	CU_ASSERT_FATAL(mprotect(map + RIG_PAGE, room, PROT_READ | PROT_WRITE) == 0);
+	return (struct island){.start = map + RIG_PAGE, .end = map + RIG_PAGE + room};
+}
+
+static void island_free(struct island *island)
+{
+	munmap(island->start - RIG_PAGE, (size_t)(island->end - island->start) + 2 * RIG_PAGE);
+}
+
+struct islands {
+	struct island text, tag, op, key;
+};
+
+static uint8_t raw_key[32];
+
+/* Both directions on a message whose parts all end, or all start, at a page without access. */
+static bool run_one(const struct crypto_engine *engine, struct crypto_thread *thread,
+	const struct islands *is, const struct crypto_op *form, bool at_end)
+{
+	struct crypto_op *op = (struct crypto_op *)(void *)(at_end ? is->op.end - sizeof *op
+								   : is->op.start);
+
+	*op = *form;
+	op->data = at_end ? is->text.end - op->len : is->text.start;
+	op->tag = at_end ? is->tag.end - CRYPTO_TAG_BYTES : is->tag.start;
+	engine->encrypt(thread, op, 1);
+	op->ok = false;
+	engine->decrypt(thread, op, 1);
+	return op->ok;
+}
+
+/* Does all stay within `bytes` of the key blob, and are all results good? */
+static bool stays_within(const struct crypto_engine *engine, enum crypto_alg alg,
+	const struct islands *is, size_t bytes, bool at_end)
+{
+	struct crypto_thread *thread = engine->thread_new();
+	uint8_t *key = at_end ? is->key.end - bytes : is->key.start;
+	struct sigaction action = {.sa_handler = on_fault}, before;
+	volatile bool within = false;
+
+	sigaction(SIGSEGV, &action, &before);
+	if (sigsetjmp(at_fault, 1) == 0) {
+		bool good = true;
+
+		engine->key_init(alg, raw_key, key);
+		for (uint32_t len = 0; len <= 9000; len += len < 600 ? 1 : 61) {
+			struct crypto_op op = {.key = key,
+				.len = len,
+				.alg = (uint8_t)alg,
+				.aad_len = len % 2 == 0 ? 8 : 12};
+
+			good = run_one(engine, thread, is, &op, at_end) && good;
+		}
+		within = good;
+	}
+	sigaction(SIGSEGV, &before, NULL);
+	engine->thread_free(thread);
+	return within;
+}
+
+static void test_guard_pages(void)
+{
+	struct islands is = {island_new(), island_new(), island_new(), island_new()};
+
+	for (unsigned e = 0; e < N_ENGINES; e++) {
+		for (int alg = 0; alg < CRYPTO_ALG_COUNT; alg++) {
+			size_t bytes = engines[e]->key_blob_bytes((enum crypto_alg)alg);
+			char row[64];
+
+			snprintf(row, sizeof row, "%s, %s", engines[e]->name,
+				crypto_alg_infos[alg].name);
+			printf("%s: key blob of %zu bytes\n", row, bytes);
+			CHECK_ROW(row,
+				stays_within(engines[e], (enum crypto_alg)alg, &is, bytes, false));
+			CHECK_ROW(row,
+				stays_within(engines[e], (enum crypto_alg)alg, &is, bytes, true));
+			/* And all of it is needed: this pair of pages does catch. */
+			CHECK_ROW(row, !stays_within(engines[e], (enum crypto_alg)alg, &is,
+					       bytes - 16, true));
+		}
+	}
+	island_free(&is.text);
+	island_free(&is.tag);
+	island_free(&is.op);
+	island_free(&is.key);
+}
+
+/* --- what is left behind ------------------------------------------------------------------------
+ */
+
+#if defined(__SANITIZE_ADDRESS__)
+#define INSTRUMENTED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define INSTRUMENTED 1
+#endif
+#endif
+#ifndef INSTRUMENTED
+#define INSTRUMENTED 0
+#endif
+
+#define STACK_BYTES (256 * 1024)
+#define STACK_PATTERN 0xa5
+#define BLOB_MAX 1024
+#define REGISTERS 16
+#define SECRETS_MAX 256
+
+static struct {
+	enum { CALL_KEY_INIT, CALL_ENCRYPT, CALL_DECRYPT, CALLS } call;
+	bool plant; /* a secret, to see that it would be found */
+	enum crypto_alg alg;
+	struct crypto_op ops[CRYPTO_BURST_MAX];
+	uint8_t text[CRYPTO_BURST_MAX][TEXT_MAX], tags[CRYPTO_BURST_MAX][CRYPTO_TAG_BYTES];
+	_Alignas(CRYPTO_KEY_ALIGN) uint8_t blob[BLOB_MAX];
+	uint8_t registers[REGISTERS][32]; /* after the call */
+	uint8_t secrets[SECRETS_MAX][8];
+	unsigned n_secrets;
+} left;
+
+#define READ_REGISTER(n, to) __asm__ volatile("vmovdqu %%ymm" #n ", %0" : "=m"((to)[n]))
+
+static inline __attribute__((always_inline)) void read_registers(uint8_t (*to)[32])
+{
+	READ_REGISTER(0, to);
+	READ_REGISTER(1, to);
+	READ_REGISTER(2, to);
+	READ_REGISTER(3, to);
+	READ_REGISTER(4, to);
+	READ_REGISTER(5, to);
+	READ_REGISTER(6, to);
+	READ_REGISTER(7, to);
+	READ_REGISTER(8, to);
+	READ_REGISTER(9, to);
+	READ_REGISTER(10, to);
+	READ_REGISTER(11, to);
+	READ_REGISTER(12, to);
+	READ_REGISTER(13, to);
+	READ_REGISTER(14, to);
+	READ_REGISTER(15, to);
+}
+
+/* Deep in the stack, where what ends the thread does not write. */
+static __attribute__((noinline)) void run_deep(void)
+{
+	const struct crypto_engine *engine = &crypto_engine_vaes;
+	uint8_t room[STACK_BYTES / 2]; /* kept in one piece by handing it out */
+
+	if (left.call == CALL_KEY_INIT)
+		engine->key_init(left.alg, raw_key, left.blob);
+	else if (left.call == CALL_ENCRYPT)
+		engine->encrypt(NULL, left.ops, CRYPTO_BURST_MAX);
+	else
+		engine->decrypt(NULL, left.ops, CRYPTO_BURST_MAX);
+	read_registers(left.registers);
+	for (unsigned i = 0; i < 8; i++)
+		room[i] = left.plant ? left.secrets[left.n_secrets - 1][i] : STACK_PATTERN;
+	__asm__ volatile("" : : "r"(room) : "memory");
+}
+
+static void *on_own_stack(void *arg)
+{
+	run_deep();
+	return arg;
+}
+
+static void add_secrets(const uint8_t *at, size_t bytes)
+{
+	for (size_t i = 0; i + 8 <= bytes && left.n_secrets < SECRETS_MAX; i += 8)
+		memcpy(left.secrets[left.n_secrets++], at + i, 8);
+}
+
+/* Halves of round keys and of powers of H, their sums, and key stream. */
+static void collect_secrets(void)
+{
+	size_t bytes = crypto_engine_vaes.key_blob_bytes(left.alg);
+	uint8_t zeros[64] = {0}, tag[CRYPTO_TAG_BYTES], sum[8];
+	const struct crypto_op *op = &left.ops[0];
+
+	left.n_secrets = 0;
+	crypto_engine_vaes.key_init(left.alg, raw_key, left.blob);
+	add_secrets(left.blob, bytes);
+	for (size_t block = 0; block < bytes; block += 16) {
+		for (unsigned i = 0; i < 8; i++)
+			sum[i] = left.blob[block + i] ^ left.blob[block + 8 + i];
+		add_secrets(sum, sizeof sum);
+	}
+	rig_seal(raw_key, crypto_alg_infos[left.alg].key_bytes, op->nonce, op->aad, op->aad_len,
+		zeros, sizeof zeros, tag);
+	add_secrets(zeros, sizeof zeros);
+}
+
+static unsigned count_secrets(const uint8_t *at, size_t bytes)
+{
+	unsigned found = 0;
+
+	for (size_t i = 0; i + 8 <= bytes; i++)
+		for (unsigned s = 0; s < left.n_secrets; s++)
+			found += memcmp(at + i, left.secrets[s], 8) == 0;
+	return found;
+}
+
+static unsigned leftovers(uint32_t len)
+{
+	uint8_t *stack = mmap(
+		NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_attr_t attr;
+	pthread_t thread;
+	unsigned found;
+
+	CU_ASSERT_FATAL(stack != MAP_FAILED);
+	memset(stack, STACK_PATTERN, STACK_BYTES);
+	for (unsigned i = 0; i < CRYPTO_BURST_MAX; i++)
+		left.ops[i] = (struct crypto_op){.key = left.blob,
+			.data = left.text[i],
+			.tag = left.tags[i],
+			.len = len + (i % 3 == 0 ? 16 * (i % 11) : 0),
+			.alg = (uint8_t)left.alg,
+			.aad_len = 12};
+	collect_secrets();
+	pthread_attr_init(&attr);
+	CU_ASSERT_FATAL(pthread_attr_setstack(&attr, stack, STACK_BYTES) == 0);
+	CU_ASSERT_FATAL(pthread_create(&thread, &attr, on_own_stack, NULL) == 0);
+	pthread_join(thread, NULL);
+	pthread_attr_destroy(&attr);
+	found = count_secrets(stack, STACK_BYTES);
+	found += count_secrets(&left.registers[0][0], sizeof left.registers);
+	munmap(stack, STACK_BYTES);
+	return found;
+}
+
+static void test_nothing_left(void)
+{
+	static const uint32_t lens[] = {0, 5, 16, 68, 100, 132, 260, 516, 1404, 5000};
+
+	if (INSTRUMENTED) {
+		printf("not in this build: a sanitizer moves locals off the stack\n");
+		return;
+	}
+	memset(left.text, 0x3c, sizeof left.text);
+	for (int alg = 0; alg < CRYPTO_ALG_COUNT; alg++) {
+		left.alg = (enum crypto_alg)alg;
+		for (size_t i = 0; i < sizeof lens / sizeof lens[0]; i++) {
+			char row[64];
+
+			snprintf(row, sizeof row, "%s, %u", crypto_alg_infos[alg].name, lens[i]);
+			for (int call = 0; call < CALLS; call++) {
+				left.call = call;
+				left.plant = false;
+				CHECK_ROW(row, leftovers(lens[i]) == 0);
+				left.plant = true;
+				CHECK_ROW(row, leftovers(lens[i]) != 0);
+			}
+		}
+	}
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"random bursts", test_random_bursts},
+		{"guard pages", test_guard_pages},
+		{"nothing left behind", test_nothing_left},
+		{NULL, NULL},
+	};
+
+	if (!crypto_engine_vaes.supported()) {
+		fprintf(stderr, "no VAES and VPCLMULQDQ on this CPU: nothing was compared\n");
+		return 77;
+	}
+	random_state = 1;
+	random_bytes(raw_key, sizeof raw_key);
+	return unit_run("crypto engines", cases);
+}
