@@ -69,18 +69,17 @@ static void take_config(struct dataplane *dp, const struct dp_config *config)
 static int open_engine(
 	struct dataplane *dp, const struct dp_config *config, char *why, size_t why_size)
 {
-	dp->engine = crypto_engine_find(config->crypto_engine);
-	if (dp->engine == NULL) {
-		snprintf(why, why_size, "dpdk.crypto_engine = \"%s\": unknown, or not for this CPU",
-			config->crypto_engine);
-		return -ENOTSUP;
-	}
-	if (crypto_self_test(dp->engine) != 0) {
+	dp->engine = crypto_engine_open(config->crypto_engine, &dp->engine_failed);
+	if (dp->engine != NULL)
+		return 0;
+	if (dp->engine_failed != NULL) {
 		snprintf(why, why_size, "crypto engine %s fails its self-test: do not use it here",
-			dp->engine->name);
+			dp->engine_failed);
 		return -EIO;
 	}
-	return 0;
+	snprintf(why, why_size, "dpdk.crypto_engine = \"%s\": unknown, or not for this CPU",
+		config->crypto_engine);
+	return -ENOTSUP;
 }
 
 static int open_tables(
@@ -250,6 +249,11 @@ void dataplane_stop(struct dataplane *dp)
 const struct crypto_engine *dataplane_engine(const struct dataplane *dp)
 {
 	return dp->engine;
+}
+
+const char *dataplane_engine_failed(const struct dataplane *dp)
+{
+	return dp->engine_failed;
 }
 
 uint32_t dataplane_workers(const struct dataplane *dp)

@@ -44,7 +44,7 @@ struct dp_config {
 	uint32_t max_routes, max_neighbours;
 	uint32_t mbufs; /* per port pool */
 	uint16_t rx_descriptors, tx_descriptors;
-	const char *crypto_engine;        /* "auto", "ipsec-mb" */
+	const char *crypto_engine;        /* "auto", "vaes", "ipsec-mb" */
 	struct ip_prefix home_agents[64]; /* who may send IP-in-IP: host prefixes */
 	uint32_t n_home_agents;
 	uint32_t registration_rate; /* RRQs a second and node that pass */
@@ -62,6 +62,8 @@ int dataplane_start(struct dataplane *dp, char *why, size_t why_size)
 void dataplane_stop(struct dataplane *dp); /* joins the workers */
 void dataplane_free(struct dataplane *dp);
 const struct crypto_engine *dataplane_engine(const struct dataplane *dp);
+/* Name of an engine that "auto" did not take since it failed its self-test, or NULL. */
+const char *dataplane_engine_failed(const struct dataplane *dp);
 uint32_t dataplane_workers(const struct dataplane *dp);
 
 /* --- nodes and SAs ------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ struct node_entry {                    /* a node and what only control needs bes
 struct dataplane {
 	/* const after dataplane_new() */
 	const struct crypto_engine *engine;
+	const char *engine_failed; /* NULL, or one that auto passed over */
 	struct counters *counters; /* lent */
 	struct sa_memory sa_memory;
 	uint32_t max_nodes;

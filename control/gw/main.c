@@ -232,8 +232,12 @@ static int run(struct gw_conf *conf)
 		fprintf(stderr, PROGRAM ": %s\n", program.why);
 		code = EXIT_ENVIRONMENT;
 	} else {
+		const char *failed = dataplane_engine_failed(program.gw.dp);
 		char detail[128];
 
+		if (failed != NULL)
+			log_warn("main", "crypto engine fails its self-test, using %s name=%s",
+				dataplane_engine(program.gw.dp)->name, failed);
 		snprintf(detail, sizeof detail, "nodes=%u workers=%u crypto=%s epoch=%u",
 			tunnels_count(program.gw.tunnels), dataplane_workers(program.gw.dp),
 			dataplane_engine(program.gw.dp)->name, state_boot_epoch(program.gw.state));

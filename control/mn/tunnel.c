@@ -18,6 +18,7 @@
 
 #include "control/mn/inner.h"
 #include "lib/clock.h"
+#include "lib/log.h"
 #include "lib/rawsock.h"
 
 #include <errno.h>
@@ -384,13 +385,17 @@ const struct sa_in *tunnel_sa_in(const struct tunnel *t)
 static int open_crypto(
 	struct tunnel *t, const struct tunnel_params *params, char *why, size_t why_size)
 {
+	const char *failed;
 	int err;
 
-	t->engine = crypto_engine_find("auto");
-	if (t->engine == NULL || crypto_self_test(t->engine) != 0) {
+	t->engine = crypto_engine_open("auto", &failed);
+	if (t->engine == NULL) {
 		snprintf(why, why_size, "no crypto engine works on this CPU");
 		return -ENOSYS;
 	}
+	if (failed != NULL)
+		log_warn("tunnel", "crypto engine fails its self-test, using %s name=%s",
+			t->engine->name, failed);
 	t->crypto = t->engine->thread_new();
 	if (t->crypto == NULL) {
 		snprintf(why, why_size, "out of memory");

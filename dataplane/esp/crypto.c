@@ -37,13 +37,17 @@ const char *const *crypto_alg_names(void)
 	return names;
 }
 
-static const struct crypto_engine *const engines[] = {&crypto_engine_ipsec_mb};
+/* The first that runs is preferred. vaes is, even where intel-ipsec-mb has AVX-512: that is ahead
+ * by an eighth with large packets of one SA and behind with small ones, and its keys of 1008 bytes
+ * (here 304) are 1.4 GB more for a million nodes and three times the cache misses for many. */
+static const struct crypto_engine *const engines[] = {&crypto_engine_vaes, &crypto_engine_ipsec_mb};
+#define N_ENGINES (sizeof engines / sizeof engines[0])
 
 const struct crypto_engine *crypto_engine_find(const char *name)
 {
 	bool any = strcmp(name, "auto") == 0;
 
-	for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
+	for (size_t i = 0; i < N_ENGINES; i++) {
 		if ((any || strcmp(name, engines[i]->name) == 0) && engines[i]->supported())
 			return engines[i];
 	}
@@ -130,4 +134,25 @@ int crypto_self_test(const struct crypto_engine *engine)
 	}
 	engine->thread_free(thread);
 	return good ? 0 : -EIO;
+}
+
+const struct crypto_engine *crypto_engine_choose(
+	const struct crypto_engine *const list[], size_t n, const char *name, const char **failed)
+{
+	const bool any = strcmp(name, "auto") == 0;
+
+	*failed = NULL;
+	for (size_t i = 0; i < n; i++) {
+		if ((!any && strcmp(name, list[i]->name) != 0) || !list[i]->supported())
+			continue;
+		if (crypto_self_test(list[i]) == 0)
+			return list[i];
+		*failed = list[i]->name;
+	}
+	return NULL;
+}
+
+const struct crypto_engine *crypto_engine_open(const char *name, const char **failed)
+{
+	return crypto_engine_choose(engines, N_ENGINES, name, failed);
 }

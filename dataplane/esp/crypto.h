@@ -54,7 +54,7 @@ struct crypto_op { /* aligned so that a burst of them does not split lines needl
 struct crypto_thread; /* per-thread state of an engine (ipsec-mb manager, scratch context) */
 
 struct crypto_engine {
-	const char *name;                              /* "ipsec-mb" */
+	const char *name;                              /* "vaes", "ipsec-mb" */
 	bool (*supported)(void);                       /* by this CPU */
 	size_t (*key_blob_bytes)(enum crypto_alg alg); /* what the engine really touches */
 	/* key: crypto_alg_infos[alg].key_bytes bytes. */
@@ -70,6 +70,10 @@ struct crypto_engine {
 
 /* name "auto" (best supported) or an engine's; NULL if unknown or unsupported. */
 const struct crypto_engine *crypto_engine_find(const char *name);
+/* The same, but an engine must also pass its self-test: "auto" goes on to the next one. *failed:
+ * the last that did not pass, for the caller to tell, or NULL. */
+const struct crypto_engine *crypto_engine_open(const char *name, const char **failed)
+	__attribute__((warn_unused_result));
 /* Known answers for every algorithm, both directions, and a rejected tag. 0 or -EIO. */
 int crypto_self_test(const struct crypto_engine *engine) __attribute__((warn_unused_result));
 #endif

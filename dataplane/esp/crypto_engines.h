@@ -13,6 +13,10 @@
 
 extern const struct crypto_engine crypto_engine_vaes, crypto_engine_ipsec_mb;
 
+/* crypto_engine_open() on a list of engines, the preferred first. */
+const struct crypto_engine *crypto_engine_choose(const struct crypto_engine *const list[], size_t n,
+	const char *name, const char **failed) __attribute__((warn_unused_result));
+
 /* Bytes of struct gcm_key_data that the code behind this manager reads or writes. Smaller than the
  * structure for all but AVX512 with VAES; the guard page test proves the figures. */
 size_t crypto_ipsec_mb_key_bytes(const IMB_MGR *manager);

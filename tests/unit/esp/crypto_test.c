@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The AES-GCM engine: vectors of NIST and Wycheproof, OpenSSL for all lengths, tags that differ in
- * one bit, and how much of a key blob each code path of the library touches.
+ * Each AES-GCM engine: vectors of NIST and Wycheproof, OpenSSL for all lengths, tags that differ in
+ * one bit; how one is chosen; how much of a key blob each code path of intel-ipsec-mb touches.
+ * crypto_engines_test.c compares engines with each other.
  *
  * GCM_NIST_FOLDER: NIST CAVP gcmtestvectors as python3-cryptography-vectors installs them.
  * GCM_WYCHEPROOF: tests/vectors/aes_gcm_wycheproof.json, its source is named in the file.
@@ -284,13 +285,53 @@ static void test_self_test(void)
 
 static void test_find(void)
 {
-	CU_ASSERT_PTR_EQUAL(crypto_engine_find("auto"), engine);
-	CU_ASSERT_PTR_EQUAL(crypto_engine_find("ipsec-mb"), engine);
+	const struct crypto_engine *first = crypto_engine_vaes.supported()
+						    ? &crypto_engine_vaes
+						    : &crypto_engine_ipsec_mb;
+	const char *failed;
+
+	CU_ASSERT_PTR_EQUAL(crypto_engine_find("auto"), first);
+	CU_ASSERT_PTR_EQUAL(crypto_engine_open("auto", &failed), first);
+	CU_ASSERT_PTR_NULL(failed);
+	CU_ASSERT_PTR_EQUAL(crypto_engine_find("ipsec-mb"), &crypto_engine_ipsec_mb);
+	CU_ASSERT_PTR_EQUAL(crypto_engine_find("vaes"),
+		crypto_engine_vaes.supported() ? &crypto_engine_vaes : NULL);
+	CU_ASSERT_PTR_NULL(crypto_engine_open("none", &failed));
+	CU_ASSERT_PTR_NULL(failed);
 	CU_ASSERT_PTR_NULL(crypto_engine_find("none"));
 	CU_ASSERT_PTR_NULL(crypto_engine_find(""));
 	for (int alg = 0; alg < CRYPTO_ALG_COUNT; alg++)
 		CU_ASSERT_STRING_EQUAL(crypto_alg_names()[alg], crypto_alg_infos[alg].name);
 	CU_ASSERT_PTR_NULL(crypto_alg_names()[CRYPTO_ALG_COUNT]);
+}
+
+static bool never(void)
+{
+	return false;
+}
+
+/* What the preferred engine lacks or fails at is left to the next one, and told. */
+static void test_choose(void)
+{
+	struct crypto_engine absent = crypto_engine_ipsec_mb, broken = crypto_engine_ipsec_mb;
+	const struct crypto_engine *const good = &crypto_engine_ipsec_mb;
+	const struct crypto_engine *const list[] = {&absent, &broken, good};
+	const char *failed;
+
+	absent.name = "absent";
+	absent.supported = never;
+	broken.name = "broken";
+	broken.decrypt = broken.encrypt;
+	CU_ASSERT_PTR_EQUAL(crypto_engine_choose(list, 3, "auto", &failed), good);
+	CU_ASSERT_PTR_EQUAL(failed, broken.name);
+	CU_ASSERT_PTR_NULL(crypto_engine_choose(list, 2, "auto", &failed));
+	CU_ASSERT_PTR_EQUAL(failed, broken.name);
+	CU_ASSERT_PTR_NULL(crypto_engine_choose(list, 3, "broken", &failed));
+	CU_ASSERT_PTR_EQUAL(failed, broken.name);
+	CU_ASSERT_PTR_NULL(crypto_engine_choose(list, 3, "absent", &failed));
+	CU_ASSERT_PTR_NULL(failed);
+	CU_ASSERT_PTR_EQUAL(crypto_engine_choose(list, 3, good->name, &failed), good);
+	CU_ASSERT_PTR_NULL(failed);
 }
 
 static sigjmp_buf at_fault;
@@ -374,30 +415,40 @@ static void test_key_bytes(void)
 		}
 		free_mb_mgr(manager);
 	}
-	CU_ASSERT_TRUE(engine->key_blob_bytes(CRYPTO_AES256GCM16) <= sizeof(struct gcm_key_data));
+	CU_ASSERT_TRUE(crypto_engine_ipsec_mb.key_blob_bytes(CRYPTO_AES256GCM16) <=
+		       sizeof(struct gcm_key_data));
 }
 
 int main(void)
 {
-	static const struct unit_case cases[] = {
+	static const struct crypto_engine *const engines[] = {
+		&crypto_engine_vaes, &crypto_engine_ipsec_mb};
+	static const struct unit_case each[] = {
 		{"self-test", test_self_test},
-		{"engine by name", test_find},
 		{"NIST CAVP", test_nist},
 		{"Wycheproof", test_wycheproof},
 		{"against OpenSSL", test_against_openssl},
 		{"burst and tags", test_burst_and_tags},
+		{NULL, NULL},
+	};
+	static const struct unit_case all[] = {
+		{"engine by name", test_find},
+		{"choice of an engine", test_choose},
 		{"bytes of a key blob", test_key_bytes},
 		{NULL, NULL},
 	};
-	int ret;
+	int ret = unit_run("crypto", all);
 
-	engine = crypto_engine_find("auto");
-	thread = engine == NULL ? NULL : engine->thread_new();
-	if (thread == NULL) {
-		fprintf(stderr, "no engine for this CPU\n");
-		return EXIT_FAILURE;
+	for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
+		engine = engines[i];
+		if (!engine->supported()) {
+			printf("%s: not on this CPU, not proven\n", engine->name);
+			continue;
+		}
+		thread = engine->thread_new();
+		if (unit_run(engine->name, each) != EXIT_SUCCESS)
+			ret = EXIT_FAILURE;
+		engine->thread_free(thread);
 	}
-	ret = unit_run("crypto", cases);
-	engine->thread_free(thread);
 	return ret;
 }

@@ -286,6 +286,26 @@ static void test_shipped(void)
 	gw_conf_free(conf);
 }
 
+static void test_crypto_engine(void)
+{
+	static const char *const names[] = {"auto", "vaes", "ipsec-mb"};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		char good[TEXT_MAX], text[TEXT_MAX], said[4096], fresh[64];
+		const char *place;
+		struct gw_conf *conf;
+
+		snprintf(fresh, sizeof fresh, "dpdk = { crypto_engine = \"%s\";", names[i]);
+		fixture_conf_text(dir, good, sizeof good);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(edit(good, "dpdk = {", fresh, text, &place));
+		conf = load(text, said, sizeof said);
+		CHECK_ROW(names[i], said[0] == '\0');
+		CU_ASSERT_PTR_NOT_NULL_FATAL(conf);
+		CHECK_ROW(names[i], strcmp(conf->crypto_engine, names[i]) == 0);
+		gw_conf_free(conf);
+	}
+}
+
 static void test_missing_file(void)
 {
 	CU_ASSERT_PTR_NULL(gw_conf_load("/nonexistent/roamgate.conf"));
@@ -298,6 +318,7 @@ int main(void)
 		{"faults", test_faults},
 		{"all errors at once", test_all_errors_at_once},
 		{"the shipped file", test_shipped},
+		{"crypto engines", test_crypto_engine},
 		{"no file", test_missing_file},
 		{NULL, NULL},
 	};
