@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -19,6 +20,18 @@
 #define LATENCY_LINE 64
 #define LATENCY_STEPS 200000
 #define LATENCY_RUNS 9
+
+bool bench_isa_avx2(void)
+{
+	const char *isa = getenv("BENCH_ISA");
+
+	if (isa == NULL)
+		return false;
+	if (strcmp(isa, "avx2") == 0)
+		return true;
+	fprintf(stderr, "benchmark: BENCH_ISA=%s: only avx2 is known\n", isa);
+	exit(2);
+}
 
 void bench_samples_init(struct bench_samples *samples)
 {

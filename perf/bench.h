@@ -7,6 +7,7 @@
  * Single thread. Figures go to stdout, and to the file in $BENCH_OUT if it is set (appended).
  * Names and units are fixed by README.md here: scripts and baselines rely on them.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <x86intrin.h>
@@ -34,6 +35,10 @@ static inline uint64_t bench_cycles(void)
 
 	return __rdtscp(&cpu);
 }
+
+/* BENCH_ISA=avx2: intel-ipsec-mb, as yardstick and as engine, keeps to its AVX2 code, as on a CPU
+ * without AVX-512. Any other value ends the program. */
+bool bench_isa_avx2(void);
 
 double bench_cycles_per_us(void); /* of the TSC, measured once */
 

@@ -51,7 +51,10 @@ struct raw *raw_new(enum crypto_alg alg, uint32_t inner_bytes)
 		raw_free(raw);
 		return NULL;
 	}
-	init_mb_mgr_auto(raw->mgr, NULL);
+	if (bench_isa_avx2())
+		init_mb_mgr_avx2(raw->mgr);
+	else
+		init_mb_mgr_auto(raw->mgr, NULL);
 	if (alg == CRYPTO_AES128GCM16)
 		IMB_AES128_GCM_PRE(raw->mgr, key, &raw->key);
 	else

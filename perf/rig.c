@@ -5,8 +5,10 @@
  */
 #include "perf/rig.h"
 
+#include "dataplane/esp/crypto_engines.h"
 #include "lib/hmac.h"
 #include "lib/ipv4.h"
+#include "perf/bench.h"
 
 #include <rte_eal.h>
 #include <rte_eth_ring.h>
@@ -103,6 +105,7 @@ void rig_open(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbu
 	struct counters *counters, const char *folder, unsigned workers)
 {
 	const char *const names[DP_PORTS] = {"net_ring_out", "net_ring_in"};
+	const char *engine = getenv("BENCH_ENGINE");
 	struct dp_config config = {
 		.max_nodes = nodes,
 		.max_routes = 16,
@@ -110,13 +113,15 @@ void rig_open(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbu
 		.mbufs = mbufs,
 		.rx_descriptors = 1024,
 		.tx_descriptors = 1024,
-		.crypto_engine = "auto",
+		.crypto_engine = engine != NULL ? engine : "auto",
 		.n_home_agents = 1,
 		.registration_rate = 10,
 		.counters = counters,
 	};
 	char why[256];
 
+	if (bench_isa_avx2())
+		crypto_ipsec_mb_hold_avx2_test();
 	*rig = (struct rig){.alg = alg, .nodes = nodes};
 	config.ports[DP_OUTSIDE] = (struct dp_port_config){
 		.addrs = {rig_addr(rig_outside)}, .n_addrs = 1, .mtu = RIG_MTU};

@@ -44,7 +44,8 @@ extern const char *const rig_home_agent, *const rig_corr;
 struct ip_addr rig_home(uint32_t node);
 struct ip_addr rig_coa(uint32_t node);
 
-/* counters: the gateway's. folder: for the peers' counters file. mbufs: in each port's pool.
+/* BENCH_ENGINE=name in the environment: that crypto engine instead of "auto".
+ * counters: the gateway's. folder: for the peers' counters file. mbufs: in each port's pool.
  * workers: each with a queue of its own on both ports. */
 void rig_open(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbufs,
 	struct counters *counters, const char *folder, unsigned workers);

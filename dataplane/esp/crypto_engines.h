@@ -20,4 +20,8 @@ const struct crypto_engine *crypto_engine_choose(const struct crypto_engine *con
 /* Bytes of struct gcm_key_data that the code behind this manager reads or writes. Smaller than the
  * structure for all but AVX512 with VAES; the guard page test proves the figures. */
 size_t crypto_ipsec_mb_key_bytes(const IMB_MGR *manager);
+
+/* Tests and benchmarks only, before the engine is first used: intel-ipsec-mb keeps to its AVX2
+ * code, as on a CPU without AVX-512. */
+void crypto_ipsec_mb_hold_avx2_test(void);
 #endif

@@ -34,6 +34,12 @@ struct crypto_thread {
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static IMB_MGR *shared_manager; /* const after once; NULL: no memory or no AES instructions */
 static size_t shared_key_bytes;
+static bool hold_avx2;
+
+void crypto_ipsec_mb_hold_avx2_test(void)
+{
+	hold_avx2 = true;
+}
 
 size_t crypto_ipsec_mb_key_bytes(const IMB_MGR *manager)
 {
@@ -55,7 +61,10 @@ static void manager_init(void)
 
 	if (manager == NULL)
 		return;
-	init_mb_mgr_auto(manager, &arch);
+	if (hold_avx2)
+		init_mb_mgr_avx2(manager);
+	else
+		init_mb_mgr_auto(manager, &arch);
 	if ((manager->features & needed) != needed) {
 		free_mb_mgr(manager);
 		return;
