@@ -35,8 +35,8 @@ static void find_sa(const struct dataplane *dp, struct burst *b)
 		b->sas.in[at[j]] = found[j];
 		if (found[j] == NULL)
 			burst_drop(b, at[j], VERDICT_NO_SA_IN);
-		else
-			__builtin_prefetch(found[j], 1);
+		else if (j == 0 || found[j] != found[j - 1])
+			esp_prefetch_in(dp->engine, found[j], b->pkts[at[j]].len);
 	}
 }
 

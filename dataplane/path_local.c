@@ -49,7 +49,7 @@ static enum verdict choose_path(
 
 	if (node == NULL)
 		return VERDICT_NO_SA_OUT;
-	protect_load(b, i, node);
+	protect_load(worker->dp->engine, b, i, node);
 	if (meta->kind == INJECT_ONCE)
 		return once_path(worker, b, i, b->paths[i], meta);
 	return b->paths[i]->flags & PATH_CLOSED ? VERDICT_NO_PATH : VERDICT_OK;

@@ -80,11 +80,11 @@ static void find_nodes(const struct dataplane *dp, struct burst *b)
 
 /* All nodes of the burst before any of their paths is looked into, so that the memory works on all
  * of them at once. */
-static void load_nodes(struct burst *b)
+static void load_nodes(const struct dataplane *dp, struct burst *b)
 {
 	for (unsigned i = 0; i < b->n; i++)
 		if (b->verdicts[i] == VERDICT_OK)
-			protect_load(b, i, b->nodes[i]);
+			protect_load(dp->engine, b, i, b->nodes[i]);
 }
 
 /* The selector of node, by the one path that also gives the outer header. */
@@ -122,7 +122,7 @@ void path_out(struct worker *worker, const struct received *now, const struct re
 
 	classify_inside(worker, b);
 	find_nodes(dp, b);
-	load_nodes(b);
+	load_nodes(dp, b);
 	check_selectors(b);
 	protect_burst(worker, b);
 	forward_route(worker, b, DP_OUTSIDE);

@@ -9,8 +9,9 @@
 #include "dataplane/node.h"
 #include "dataplane/worker.h"
 
-/* Place i belongs to node: loads its path and outbound SA and asks for their first lines. */
-static inline void protect_load(struct burst *b, unsigned i, struct node *node)
+/* Place i belongs to node: loads its path and outbound SA and asks for what they point to. */
+static inline void protect_load(
+	const struct crypto_engine *engine, struct burst *b, unsigned i, struct node *node)
 {
 	/* Acquire pairs with the release in dataplane_node_set_path(), in dataplane_sa_out_add()
 	 * and _switch(): rekeying and moving are independent. */
@@ -20,9 +21,11 @@ static inline void protect_load(struct burst *b, unsigned i, struct node *node)
 	b->nodes[i] = node;
 	b->paths[i] = path;
 	b->sas.out[i] = sa; /* NULL: none */
+	if (i != 0 && b->nodes[i - 1] == node)
+		return;
 	__builtin_prefetch(&path->outer);
 	__builtin_prefetch(&path->coa);
-	__builtin_prefetch(sa, 1);
+	esp_prefetch_out(engine, sa, b->pkts[i].len);
 }
 
 /* protect_load() was called where the verdict is OK; sets b->next_hops[i]. */

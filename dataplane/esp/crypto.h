@@ -59,9 +59,10 @@ struct crypto_engine {
 	size_t (*key_blob_bytes)(enum crypto_alg alg); /* what the engine really touches */
 	/* key: crypto_alg_infos[alg].key_bytes bytes. */
 	void (*key_init)(enum crypto_alg alg, const uint8_t *key, void *blob);
-	/* Asks for the lines of blob that a message of len bytes needs, to be called some hundred
-	 * cycles ahead; with many SAs they are seldom in a cache. */
-	void (*key_prefetch)(enum crypto_alg alg, const void *blob, uint32_t len);
+	/* Asks for the lines of blob that a message of len bytes needs with the shortest key, to be
+	 * called some hundred cycles ahead: with many SAs they are seldom in a cache. Looks into
+	 * nothing, so that it can be called before the SA itself is there. */
+	void (*key_prefetch)(const void *blob, uint32_t len);
 	struct crypto_thread *(*thread_new)(void);         /* NULL: out of memory */
 	void (*thread_free)(struct crypto_thread *thread); /* wipes */
 	void (*encrypt)(struct crypto_thread *thread, struct crypto_op *ops, unsigned n);

@@ -94,15 +94,13 @@ static void key_init(enum crypto_alg alg, const uint8_t *key, void *blob)
 }
 
 /* Round keys, then powers of H, of which short messages need the last ones only. */
-static void key_prefetch(enum crypto_alg alg, const void *blob, uint32_t len)
+static void key_prefetch(const void *blob, uint32_t len)
 {
-	const size_t rounds = alg == CRYPTO_AES128GCM16 ? AES128_ROUND_KEYS_BYTES
-							: AES_ROUND_KEYS_BYTES;
 	const size_t bytes = shared_key_bytes;
 	const uint8_t *key = blob;
 	size_t at;
 
-	for (at = 0; at < rounds; at += CACHE_LINE)
+	for (at = 0; at < AES128_ROUND_KEYS_BYTES; at += CACHE_LINE)
 		__builtin_prefetch(key + at);
 	if (len < SHORT_MESSAGE && bytes > AES_ROUND_KEYS_BYTES + GHASH_KEYS_16)
 		at = (bytes - GHASH_KEYS_16) & ~(size_t)(CACHE_LINE - 1);

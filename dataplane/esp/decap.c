@@ -173,9 +173,9 @@ static inline enum verdict unpack(const struct crypto_op *op, struct esp_pkt *pk
 	return VERDICT_OK;
 }
 
-/* What the steps below need of SAs that no cache holds: asked for all at once. */
-static void prefetch(const struct crypto_engine *engine, struct sa_in *const sas[],
-	const struct esp_pkt pkts[], const enum verdict verdicts[], unsigned n)
+/* The windows of SAs that no cache holds: asked for all at once. */
+static void prefetch_windows(struct sa_in *const sas[], const struct esp_pkt pkts[],
+	const enum verdict verdicts[], unsigned n)
 {
 	const struct sa_in *last = NULL;
 
@@ -186,7 +186,6 @@ static void prefetch(const struct crypto_engine *engine, struct sa_in *const sas
 			continue;
 		last = sa;
 		replay_prefetch(sa, seq_low_hint(&pkts[i]));
-		engine->key_prefetch((enum crypto_alg)sa->alg, sa_in_key(sa), pkts[i].len);
 	}
 }
 
@@ -241,7 +240,7 @@ void esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *e
 	unsigned run;
 
 	assert(n <= ESP_BURST_MAX);
-	prefetch(engine, sas, pkts, verdicts, n);
+	prefetch_windows(sas, pkts, verdicts, n);
 	prepare(sas, pkts, verdicts, n, &work);
 	engine->decrypt(thread, work.ops, work.n);
 	for (unsigned k = 0; k < work.n; k += run) {

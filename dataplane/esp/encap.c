@@ -43,9 +43,9 @@ static inline enum verdict admit_one(const struct path *path, const struct esp_p
 	return VERDICT_OK;
 }
 
-static unsigned admit(const struct crypto_engine *engine, struct sa_out *const sas[],
-	const struct path *const paths[], const struct esp_pkt pkts[], enum verdict verdicts[],
-	unsigned n, uint8_t index[ESP_BURST_MAX])
+static unsigned admit(struct sa_out *const sas[], const struct path *const paths[],
+	const struct esp_pkt pkts[], enum verdict verdicts[], unsigned n,
+	uint8_t index[ESP_BURST_MAX])
 {
 	unsigned n_good = 0;
 
@@ -55,11 +55,8 @@ static unsigned admit(const struct crypto_engine *engine, struct sa_out *const s
 		verdicts[i] = admit_one(paths[i], &pkts[i]);
 		if (verdicts[i] != VERDICT_OK)
 			continue;
-		if (n_good == 0 || sas[i] != sas[index[n_good - 1]]) {
+		if (n_good == 0 || sas[i] != sas[index[n_good - 1]])
 			__builtin_prefetch(sas[i]->slot, 1);
-			engine->key_prefetch(
-				(enum crypto_alg)sas[i]->alg, sa_out_key(sas[i]), pkts[i].len);
-		}
 		index[n_good++] = (uint8_t)i;
 	}
 	return n_good;
@@ -220,7 +217,7 @@ void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *e
 	unsigned n_good, n_ops = 0, run;
 
 	assert(n <= ESP_BURST_MAX);
-	n_good = admit(engine, sas, paths, pkts, verdicts, n, index);
+	n_good = admit(sas, paths, pkts, verdicts, n, index);
 	for (unsigned start = 0; start < n_good; start += run) {
 		struct sa_out *sa = sas[index[start]];
 

@@ -53,6 +53,21 @@ void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *e
 void esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
 	struct sa_in *const sas[], struct esp_pkt pkts[], enum verdict verdicts[], unsigned n);
 
+/* Ask for what a packet of len bytes needs of an SA, as soon as its address is known; the bursts
+ * above ask for what only a look into the SA can tell. */
+static inline void esp_prefetch_in(
+	const struct crypto_engine *engine, const struct sa_in *sa, uint32_t len)
+{
+	__builtin_prefetch(sa);
+	engine->key_prefetch(sa_in_key(sa), len);
+}
+static inline void esp_prefetch_out(
+	const struct crypto_engine *engine, const struct sa_out *sa, uint32_t len)
+{
+	__builtin_prefetch(sa, 1);
+	engine->key_prefetch(sa_out_key(sa), len);
+}
+
 /* SPI of an ESP packet whose ESP header starts at esp (at least ESP_HDR_BYTES). Host order. */
 uint32_t esp_spi(const uint8_t *esp);
 #endif
