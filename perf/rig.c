@@ -101,8 +101,8 @@ static void set_forwarding(struct rig *rig)
 		rig_fail("no routes");
 }
 
-void rig_open(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbufs,
-	struct counters *counters, const char *folder, unsigned workers)
+void rig_open_gateway(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbufs,
+	struct counters *counters, unsigned workers)
 {
 	const char *const names[DP_PORTS] = {"net_ring_out", "net_ring_in"};
 	const char *engine = getenv("BENCH_ENGINE");
@@ -140,6 +140,12 @@ void rig_open(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbu
 	if (dataplane_open(&config, names, workers, &rig->dp, why, sizeof why) != 0)
 		rig_fail(why);
 	set_forwarding(rig);
+}
+
+void rig_open(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbufs,
+	struct counters *counters, const char *folder, unsigned workers)
+{
+	rig_open_gateway(rig, alg, nodes, mbufs, counters, workers);
 	rig->peer_counters = rig_counters(folder, nodes + 16);
 	rig->peers = aligned_alloc(RTE_CACHE_LINE_SIZE, nodes * sizeof *rig->peers);
 	if (rig->peers == NULL)

@@ -49,6 +49,9 @@ struct ip_addr rig_coa(uint32_t node);
  * workers: each with a queue of its own on both ports. */
 void rig_open(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbufs,
 	struct counters *counters, const char *folder, unsigned workers);
+/* The same without peers, for who sends no packets: rig_make_sas() and rig_seal() need them. */
+void rig_open_gateway(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbufs,
+	struct counters *counters, unsigned workers);
 /* A counters file in folder that has no name any more. */
 struct counters *rig_counters(const char *folder, uint32_t sas);
 
