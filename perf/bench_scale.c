@@ -312,7 +312,8 @@ static void write_conf(const char *path, uint32_t nodes)
 	for (uint32_t i = 0; i < nodes; i++) {
 		const struct ip_addr home = rig_home(i);
 
-		fprintf(file, "%s  { name = \"node%u\"; home_address = \"%s\"; home_agent = \"ha1\";\n",
+		fprintf(file,
+			"%s  { name = \"node%u\"; home_address = \"%s\"; home_agent = \"ha1\";\n",
 			i == 0 ? "" : ",\n", i, ip_addr_format(&home, text));
 		print_sa(file, "inbound", i, true);
 		print_sa(file, "outbound", i, false);
@@ -341,8 +342,8 @@ static void measure_config(uint32_t nodes, const char *folder)
 	if (provision_start(&gw, conf, why, sizeof why) != 0)
 		rig_fail(why);
 	report_one("read_config", "s", nodes, (double)(read_ns - from_ns) / (double)NS_PER_S);
-	report_one("load_config", "s", nodes,
-		(double)(clock_mono_ns() - from_ns) / (double)NS_PER_S);
+	report_one(
+		"load_config", "s", nodes, (double)(clock_mono_ns() - from_ns) / (double)NS_PER_S);
 }
 
 int main(int argc, char **argv)

@@ -94,11 +94,8 @@ static json_t *show_sa(void *arg, json_t *request, const char **error)
 	for (; tunnel != NULL; tunnel = tunnel_next(gw->tunnels, last)) {
 		if (json_array_size(rows) + TUNNEL_SAS_MAX > ADMIN_PAGE_ROWS)
 			return table(rows, last);
-		for (unsigned i = 0; i < TUNNEL_SAS_MAX; i++) {
-			if (tunnel->sas[i].used)
-				json_array_append_new(
-					rows, gw_admin_sa_row(tunnel, &tunnel->sas[i]));
-		}
+		for (const struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next)
+			json_array_append_new(rows, gw_admin_sa_row(tunnel, sa));
 		last = tunnel->handle;
 	}
 	return table(rows, 0);

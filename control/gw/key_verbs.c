@@ -294,11 +294,9 @@ int key_del_node(struct key_verbs *keys, struct tunnel *tunnel, bool forever)
 	unsigned n = 0;
 	int rc;
 
-	for (unsigned i = 0; i < TUNNEL_SAS_MAX; i++) {
-		if (!tunnel->sas[i].used)
-			continue;
-		memcpy(ids[n++], tunnel->sas[i].key_id, COUNTERS_ID_BYTES);
-		from_file |= tunnel->sas[i].from_file;
+	for (const struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next) {
+		memcpy(ids[n++], sa->key_id, COUNTERS_ID_BYTES);
+		from_file |= sa->from_file;
 	}
 	rc = tunnel_del(keys->tunnels, tunnel, forever && !from_file);
 	if (rc != 0)
@@ -347,11 +345,10 @@ static bool numbers_run_low(const struct tunnel *tunnel, const struct tunnel_sa 
 
 static void look_at(struct key_verbs *keys, struct tunnel *tunnel, uint64_t now_ns)
 {
-	for (unsigned i = 0; i < TUNNEL_SAS_MAX; i++) {
-		struct tunnel_sa *sa = &tunnel->sas[i];
+	struct tunnel_sa *next;
 
-		if (!sa->used)
-			continue;
+	for (struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = next) {
+		next = sa->next;
 		if (sa->expires_ns != 0 && now_ns >= sa->expires_ns) {
 			struct tunnel_sa was = *sa;
 

@@ -12,6 +12,7 @@
 #include "lib/mip4.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- registrations that passed ------------------------------------------------------------------
@@ -19,8 +20,8 @@
 
 const struct tunnel_rrq *move_find_rrq(const struct tunnel *tunnel, uint64_t identification)
 {
-	for (unsigned i = 0; i < TUNNEL_RRQS_KEPT; i++) {
-		const struct tunnel_rrq *rrq = &tunnel->rrqs[i];
+	for (unsigned i = 0; tunnel->rrqs != NULL && i < TUNNEL_RRQS_KEPT; i++) {
+		const struct tunnel_rrq *rrq = &tunnel->rrqs->list[i];
 
 		if (rrq->first_rx_ns != 0 && rrq->identification == identification)
 			return rrq;
@@ -30,8 +31,14 @@ const struct tunnel_rrq *move_find_rrq(const struct tunnel *tunnel, uint64_t ide
 
 void move_note_rrq(struct tunnel *tunnel, const struct tunnel_rrq *rrq)
 {
+	struct tunnel_rrqs *kept = tunnel->rrqs;
+
+	if (kept == NULL)
+		kept = tunnel->rrqs = calloc(1, sizeof *kept);
+	if (kept == NULL)
+		return; /* as if it had not passed here: only a REPLY_ONLY would miss it */
 	for (unsigned i = 0; i < TUNNEL_RRQS_KEPT; i++) {
-		struct tunnel_rrq *known = &tunnel->rrqs[i];
+		struct tunnel_rrq *known = &kept->list[i];
 
 		if (known->first_rx_ns == 0 || known->identification != rrq->identification)
 			continue;
@@ -40,8 +47,8 @@ void move_note_rrq(struct tunnel *tunnel, const struct tunnel_rrq *rrq)
 		known->observed = rrq->observed;
 		return;
 	}
-	tunnel->rrqs[tunnel->rrq_next] = *rrq;
-	tunnel->rrq_next = (tunnel->rrq_next + 1) % TUNNEL_RRQS_KEPT;
+	kept->list[kept->next] = *rrq;
+	kept->next = (kept->next + 1) % TUNNEL_RRQS_KEPT;
 }
 
 /* --- gates --------------------------------------------------------------------------------------

@@ -163,15 +163,6 @@ static bool same_sa(struct tunnel *tunnel, bool inbound, const struct sa_params 
 	return memcmp(id, sa->key_id, sizeof id) == 0;
 }
 
-static bool has_sas(const struct tunnel *tunnel)
-{
-	for (unsigned i = 0; i < TUNNEL_SAS_MAX; i++) {
-		if (tunnel->sas[i].used)
-			return true;
-	}
-	return false;
-}
-
 static bool same_node(const struct gw *gw, const struct gw_conf *fresh, struct tunnel *tunnel,
 	const struct gw_node_conf *node)
 {
@@ -180,7 +171,7 @@ static bool same_node(const struct gw *gw, const struct gw_conf *fresh, struct t
 		running_home_agent(gw, fresh, node) != (int)tunnel->home_agent)
 		return false;
 	if (!node->has_sas)
-		return !has_sas(tunnel);
+		return tunnel->sas == NULL;
 	return same_sa(tunnel, true, &node->in) && same_sa(tunnel, false, &node->out);
 }
 

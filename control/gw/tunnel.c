@@ -1,24 +1,46 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: an array indexed by handle holds the tunnels, four keymaps find them by home
- * address, name, inbound SPI and key fingerprint. Each change first takes its places in the maps,
- * then asks the packet path, and gives the places back if that refuses.
+ * How this works: an array indexed by handle holds the tunnels; chains find them by home address
+ * and name, and their SAs by inbound SPI and key fingerprint. Each change first checks, then asks
+ * the packet path, and then takes its places, which cannot fail. Whatever is done to one node takes
+ * the same number of steps however many there are.
  */
 #include "control/gw/tunnel.h"
 
-#include "control/gw/keymap.h"
 #include "lib/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define WORD_BITS 64
+
 struct tunnels {
 	struct tunnel_config config;
-	struct tunnel **by_handle; /* [0..max_nodes], [0] unused */
-	uint32_t count, max_handle, last_given;
-	struct keymap *home_addresses, *names, *spis_in, *keys;
+	/* [1..max_nodes]. A place without a tunnel that was in use holds the number of the place
+	 * to be used after it; used[] tells the two apart. */
+	union place {
+		struct tunnel *tunnel;
+		uintptr_t after;
+	} * places;
+	uint64_t *used; /* bit: that place has a tunnel */
+	uint32_t count;
+	uint32_t fresh;          /* no place from here on was ever in use */
+	uint32_t oldest, newest; /* of the places given back; 0: none */
+	struct chains home_addresses, names, spis_in, keys;
 };
+
+static bool make_tables(struct tunnels *tunnels, uint64_t max_nodes)
+{
+	tunnels->places = calloc(max_nodes + 1, sizeof *tunnels->places);
+	tunnels->used = calloc(max_nodes / WORD_BITS + 1, sizeof *tunnels->used);
+	tunnels->fresh = 1;
+	return tunnels->places != NULL && tunnels->used != NULL &&
+	       chains_init(&tunnels->home_addresses, max_nodes) &&
+	       chains_init(&tunnels->names, max_nodes) &&
+	       chains_init(&tunnels->spis_in, max_nodes) &&
+	       chains_init(&tunnels->keys, 2 * max_nodes);
+}
 
 struct tunnels *tunnels_new(const struct tunnel_config *config)
 {
@@ -27,13 +49,7 @@ struct tunnels *tunnels_new(const struct tunnel_config *config)
 	if (tunnels == NULL)
 		return NULL;
 	tunnels->config = *config;
-	tunnels->by_handle = calloc((size_t)config->max_nodes + 1, sizeof(struct tunnel *));
-	tunnels->home_addresses = keymap_new();
-	tunnels->names = keymap_new();
-	tunnels->spis_in = keymap_new();
-	tunnels->keys = keymap_new();
-	if (tunnels->by_handle == NULL || tunnels->home_addresses == NULL ||
-		tunnels->names == NULL || tunnels->spis_in == NULL || tunnels->keys == NULL) {
+	if (!make_tables(tunnels, config->max_nodes)) {
 		tunnels_free(tunnels);
 		return NULL;
 	}
@@ -46,28 +62,60 @@ void tunnels_free(struct tunnels *tunnels)
 
 	if (tunnels == NULL)
 		return;
-	while (tunnels->by_handle != NULL && (tunnel = tunnel_next(tunnels, 0)) != NULL)
+	while (tunnels->count != 0 && (tunnel = tunnel_next(tunnels, 0)) != NULL)
 		(void)tunnel_del(tunnels, tunnel, false);
-	keymap_free(tunnels->home_addresses);
-	keymap_free(tunnels->names);
-	keymap_free(tunnels->spis_in);
-	keymap_free(tunnels->keys);
-	free(tunnels->by_handle);
+	chains_fini(&tunnels->home_addresses);
+	chains_fini(&tunnels->names);
+	chains_fini(&tunnels->spis_in);
+	chains_fini(&tunnels->keys);
+	free(tunnels->places);
+	free(tunnels->used);
 	free(tunnels);
 }
 
-/* A free handle, round robin: an old handle that a home agent still holds soon names nobody. */
+/* --- handles ------------------------------------------------------------------------------------
+ */
+
+static bool is_used(const struct tunnels *tunnels, uint32_t handle)
+{
+	return (tunnels->used[handle / WORD_BITS] >> handle % WORD_BITS & 1) != 0;
+}
+
+/* The next one in turn, 0: none. Places that never were in use come first, then the one that was
+ * given back longest ago: an old handle that a home agent still holds soon names nobody. */
 static uint32_t free_handle(const struct tunnels *tunnels)
 {
-	const uint32_t max = tunnels->config.max_nodes;
-
-	if (tunnels->count >= max)
-		return 0;
-	for (uint32_t handle = tunnels->last_given % max + 1;; handle = handle % max + 1) {
-		if (tunnels->by_handle[handle] == NULL)
-			return handle;
-	}
+	return tunnels->fresh <= tunnels->config.max_nodes ? tunnels->fresh : tunnels->oldest;
 }
+
+static void handle_take(struct tunnels *tunnels, uint32_t handle, struct tunnel *tunnel)
+{
+	if (handle == tunnels->fresh) {
+		tunnels->fresh++;
+	} else {
+		tunnels->oldest = (uint32_t)tunnels->places[handle].after;
+		if (tunnels->oldest == 0)
+			tunnels->newest = 0;
+	}
+	tunnels->places[handle].tunnel = tunnel;
+	tunnels->used[handle / WORD_BITS] |= UINT64_C(1) << handle % WORD_BITS;
+	tunnels->count++;
+}
+
+static void handle_give_back(struct tunnels *tunnels, uint32_t handle)
+{
+	tunnels->places[handle].after = 0;
+	tunnels->used[handle / WORD_BITS] &= ~(UINT64_C(1) << handle % WORD_BITS);
+	if (tunnels->newest != 0)
+		tunnels->places[tunnels->newest].after = handle;
+	else
+		tunnels->oldest = handle;
+	tunnels->newest = handle;
+	tunnels->count--;
+}
+
+/* --- nodes --------------------------------------------------------------------------------------
+ */
 
 static struct path_params path_of(const struct tunnels *tunnels, const struct position *position)
 {
@@ -101,6 +149,46 @@ static uint64_t ends_mono_ns(const struct position *position)
 	       (position->ends_real_ns > real_ns ? position->ends_real_ns - real_ns : 0);
 }
 
+static struct tunnel *tunnel_make(const struct tunnel_params *params, uint32_t handle)
+{
+	const size_t name_bytes = strlen(params->name) + 1;
+	struct tunnel *tunnel = calloc(1, sizeof *tunnel + name_bytes);
+
+	if (tunnel == NULL)
+		return NULL;
+	memcpy(tunnel->name, params->name, name_bytes);
+	tunnel->home_address = params->home_address;
+	tunnel->handle = handle;
+	tunnel->home_agent = params->home_agent;
+	tunnel->flags = params->flags;
+	tunnel->configured = params->configured;
+	tunnel->position = params->position;
+	tunnel->ends_ns = ends_mono_ns(&params->position);
+	return tunnel;
+}
+
+static struct chain_link **place_of_home_address(
+	const struct tunnels *tunnels, const struct ip_addr *addr)
+{
+	return chains_at(&tunnels->home_addresses, addr, sizeof *addr);
+}
+
+static struct chain_link **place_of_name(const struct tunnels *tunnels, const char *name)
+{
+	return chains_at(&tunnels->names, name, strlen(name));
+}
+
+static struct chain_link **place_of_spi(const struct tunnels *tunnels, uint32_t spi)
+{
+	return chains_at(&tunnels->spis_in, &spi, sizeof spi);
+}
+
+static struct chain_link **place_of_key(
+	const struct tunnels *tunnels, const uint8_t key_id[COUNTERS_ID_BYTES])
+{
+	return chains_at(&tunnels->keys, key_id, COUNTERS_ID_BYTES);
+}
+
 int tunnel_add(struct tunnels *tunnels, const struct tunnel_params *params, struct tunnel **out)
 {
 	const uint32_t handle = free_handle(tunnels);
@@ -116,51 +204,35 @@ int tunnel_add(struct tunnels *tunnels, const struct tunnel_params *params, stru
 
 	if (handle == 0)
 		return -ENOSPC;
-	tunnel = calloc(1, sizeof *tunnel);
+	if (tunnel_by_name(tunnels, params->name) != NULL ||
+		tunnel_by_home_address(tunnels, &params->home_address) != NULL)
+		return -EEXIST;
+	tunnel = tunnel_make(params, handle);
 	if (tunnel == NULL)
 		return -ENOMEM;
-	strncpy(tunnel->name, params->name, sizeof tunnel->name - 1);
-	tunnel->home_address = params->home_address;
-	tunnel->handle = handle;
-	tunnel->home_agent = params->home_agent;
-	tunnel->flags = params->flags;
-	tunnel->configured = params->configured;
-	tunnel->position = params->position;
-	tunnel->ends_ns = ends_mono_ns(&params->position);
-
-	rc = keymap_add(tunnels->names, tunnel->name, strlen(tunnel->name), handle);
-	if (rc != 0)
-		goto no_name;
-	rc = keymap_add(tunnels->home_addresses, &tunnel->home_address, sizeof tunnel->home_address,
-		handle);
-	if (rc != 0)
-		goto no_home_address;
 	rc = dataplane_node_add(tunnels->config.dp, &node, &tunnel->node);
-	if (rc != 0)
-		goto no_node;
-	tunnels->by_handle[handle] = tunnel;
-	tunnels->last_given = handle;
-	tunnels->count++;
-	if (handle > tunnels->max_handle)
-		tunnels->max_handle = handle;
+	if (rc != 0) {
+		free(tunnel);
+		return rc;
+	}
+	chain_add(place_of_name(tunnels, tunnel->name), &tunnel->by_name);
+	chain_add(place_of_home_address(tunnels, &tunnel->home_address), &tunnel->by_home_address);
+	handle_take(tunnels, handle, tunnel);
 	*out = tunnel;
 	return 0;
-
-no_node:
-	keymap_del(tunnels->home_addresses, &tunnel->home_address, sizeof tunnel->home_address);
-no_home_address:
-	keymap_del(tunnels->names, tunnel->name, strlen(tunnel->name));
-no_name:
-	free(tunnel);
-	return rc;
 }
 
 static void forget_sa(struct tunnels *tunnels, struct tunnel_sa *sa)
 {
-	keymap_del(tunnels->keys, sa->key_id, sizeof sa->key_id);
+	struct tunnel_sa **link = &sa->tunnel->sas;
+
+	while (*link != sa)
+		link = &(*link)->next;
+	*link = sa->next;
+	chain_del(place_of_key(tunnels, sa->key_id), &sa->by_key);
 	if (sa->inbound)
-		keymap_del(tunnels->spis_in, &sa->spi, sizeof sa->spi);
-	memset(sa, 0, sizeof *sa);
+		chain_del(place_of_spi(tunnels, sa->spi), &sa->by_spi);
+	free(sa);
 }
 
 int tunnel_del(struct tunnels *tunnels, struct tunnel *tunnel, bool drop_slots)
@@ -171,16 +243,12 @@ int tunnel_del(struct tunnels *tunnels, struct tunnel *tunnel, bool drop_slots)
 	rc = dataplane_node_del(tunnels->config.dp, tunnel->node, drop_slots);
 	if (rc != 0)
 		return rc;
-	for (unsigned i = 0; i < TUNNEL_SAS_MAX; i++) {
-		if (tunnel->sas[i].used)
-			forget_sa(tunnels, &tunnel->sas[i]);
-	}
-	keymap_del(tunnels->home_addresses, &tunnel->home_address, sizeof tunnel->home_address);
-	keymap_del(tunnels->names, tunnel->name, strlen(tunnel->name));
-	tunnels->by_handle[tunnel->handle] = NULL;
-	tunnels->count--;
-	while (tunnels->max_handle > 0 && tunnels->by_handle[tunnels->max_handle] == NULL)
-		tunnels->max_handle--;
+	while (tunnel->sas != NULL)
+		forget_sa(tunnels, tunnel->sas);
+	chain_del(place_of_home_address(tunnels, &tunnel->home_address), &tunnel->by_home_address);
+	chain_del(place_of_name(tunnels, tunnel->name), &tunnel->by_name);
+	handle_give_back(tunnels, tunnel->handle);
+	free(tunnel->rrqs);
 	free(tunnel);
 	return 0;
 }
@@ -190,54 +258,82 @@ int tunnel_del(struct tunnels *tunnels, struct tunnel *tunnel, bool drop_slots)
 
 struct tunnel *tunnel_by_handle(const struct tunnels *tunnels, uint32_t handle)
 {
-	return handle <= tunnels->max_handle ? tunnels->by_handle[handle] : NULL;
-}
-
-static struct tunnel *find_by(
-	const struct tunnels *tunnels, const struct keymap *map, const void *key, size_t len)
-{
-	uint32_t handle;
-
-	return keymap_get(map, key, len, &handle) ? tunnels->by_handle[handle] : NULL;
+	return handle <= tunnels->config.max_nodes && is_used(tunnels, handle)
+		       ? tunnels->places[handle].tunnel
+		       : NULL;
 }
 
 struct tunnel *tunnel_by_home_address(const struct tunnels *tunnels, const struct ip_addr *addr)
 {
-	return find_by(tunnels, tunnels->home_addresses, addr, sizeof *addr);
+	struct chain_link *link = *place_of_home_address(tunnels, addr);
+
+	for (; link != NULL; link = link->next) {
+		struct tunnel *tunnel = CHAIN_OBJECT(link, struct tunnel, by_home_address);
+
+		if (ip_addr_equal(&tunnel->home_address, addr))
+			return tunnel;
+	}
+	return NULL;
 }
 
 struct tunnel *tunnel_by_name(const struct tunnels *tunnels, const char *name)
 {
-	return find_by(tunnels, tunnels->names, name, strlen(name));
+	struct chain_link *link = *place_of_name(tunnels, name);
+
+	for (; link != NULL; link = link->next) {
+		struct tunnel *tunnel = CHAIN_OBJECT(link, struct tunnel, by_name);
+
+		if (strcmp(tunnel->name, name) == 0)
+			return tunnel;
+	}
+	return NULL;
 }
 
 struct tunnel *tunnel_by_spi_in(const struct tunnels *tunnels, uint32_t spi)
 {
-	return find_by(tunnels, tunnels->spis_in, &spi, sizeof spi);
+	struct chain_link *link = *place_of_spi(tunnels, spi);
+
+	for (; link != NULL; link = link->next) {
+		const struct tunnel_sa *sa = CHAIN_OBJECT(link, struct tunnel_sa, by_spi);
+
+		if (sa->spi == spi)
+			return sa->tunnel;
+	}
+	return NULL;
 }
 
 struct tunnel *tunnel_by_key(const struct tunnels *tunnels, const uint8_t key_id[COUNTERS_ID_BYTES])
 {
-	return find_by(tunnels, tunnels->keys, key_id, COUNTERS_ID_BYTES);
+	struct chain_link *link = *place_of_key(tunnels, key_id);
+
+	for (; link != NULL; link = link->next) {
+		const struct tunnel_sa *sa = CHAIN_OBJECT(link, struct tunnel_sa, by_key);
+
+		if (memcmp(sa->key_id, key_id, COUNTERS_ID_BYTES) == 0)
+			return sa->tunnel;
+	}
+	return NULL;
 }
 
 struct tunnel *tunnel_next(const struct tunnels *tunnels, uint32_t after)
 {
-	for (uint32_t handle = after + 1; handle <= tunnels->max_handle; handle++) {
-		if (tunnels->by_handle[handle] != NULL)
-			return tunnels->by_handle[handle];
+	const uint64_t words = tunnels->config.max_nodes / WORD_BITS + 1;
+	uint64_t at = (uint64_t)after + 1, word = at / WORD_BITS, bits;
+
+	if (word >= words)
+		return NULL;
+	bits = tunnels->used[word] >> at % WORD_BITS << at % WORD_BITS;
+	while (bits == 0) {
+		if (++word == words)
+			return NULL;
+		bits = tunnels->used[word];
 	}
-	return NULL;
+	return tunnels->places[word * WORD_BITS + (unsigned)__builtin_ctzll(bits)].tunnel;
 }
 
 uint32_t tunnels_count(const struct tunnels *tunnels)
 {
 	return tunnels->count;
-}
-
-uint32_t tunnels_max_handle(const struct tunnels *tunnels)
-{
-	return tunnels->max_handle;
 }
 
 /* --- moving -------------------------------------------------------------------------------------
@@ -276,71 +372,68 @@ int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct pos
 
 struct tunnel_sa *tunnel_sa_find(struct tunnel *tunnel, bool inbound, uint32_t spi)
 {
-	for (unsigned i = 0; i < TUNNEL_SAS_MAX; i++) {
-		struct tunnel_sa *sa = &tunnel->sas[i];
-
-		if (sa->used && sa->inbound == inbound && sa->spi == spi)
+	for (struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next) {
+		if (sa->inbound == inbound && sa->spi == spi)
 			return sa;
 	}
 	return NULL;
 }
 
-static struct tunnel_sa *free_sa(struct tunnel *tunnel, bool inbound)
+static bool has_room(const struct tunnel *tunnel, bool inbound)
 {
-	struct tunnel_sa *found = NULL;
 	unsigned same = 0;
 
-	for (unsigned i = 0; i < TUNNEL_SAS_MAX; i++) {
-		if (!tunnel->sas[i].used)
-			found = &tunnel->sas[i];
-		else if (tunnel->sas[i].inbound == inbound)
-			same++;
-	}
-	return same < (inbound ? NODE_INBOUND_MAX : TUNNEL_SAS_MAX - NODE_INBOUND_MAX) ? found
-										       : NULL;
+	for (const struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next)
+		same += sa->inbound == inbound;
+	return same < (inbound ? NODE_INBOUND_MAX : TUNNEL_SAS_MAX - NODE_INBOUND_MAX);
+}
+
+static int check_sa(const struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
+	const struct sa_params *params, const uint8_t key_id[COUNTERS_ID_BYTES])
+{
+	if (!has_room(tunnel, inbound))
+		return -ENOSPC;
+	if (tunnel_sa_find(tunnel, inbound, params->spi) != NULL ||
+		(inbound && tunnel_by_spi_in(tunnels, params->spi) != NULL) ||
+		tunnel_by_key(tunnels, key_id) != NULL)
+		return -EEXIST;
+	return 0;
 }
 
 int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
 	const struct sa_params *params, uint32_t iv_epoch, uint64_t expires_ns)
 {
-	struct tunnel_sa *slot = free_sa(tunnel, inbound);
-	struct tunnel_sa sa = {
-		.used = true,
-		.inbound = inbound,
-		.esn = params->esn,
-		.alg = (uint8_t)params->alg,
+	struct tunnel_sa *sa = calloc(1, sizeof *sa);
+	int rc;
+
+	if (sa == NULL)
+		return -ENOMEM;
+	*sa = (struct tunnel_sa){
+		.tunnel = tunnel,
+		.next = tunnel->sas,
+		.expires_ns = expires_ns,
 		.spi = params->spi,
 		.replay_window = inbound ? params->replay_window : 0,
 		.source = params->source,
-		.expires_ns = expires_ns,
+		.alg = (uint8_t)params->alg,
+		.inbound = inbound,
+		.esn = params->esn,
 	};
-	int rc;
-
-	if (slot == NULL)
-		return -ENOSPC;
-	if (tunnel_sa_find(tunnel, inbound, params->spi) != NULL)
-		return -EEXIST;
-	sa_key_id(params, sa.key_id);
-	rc = keymap_add(tunnels->keys, sa.key_id, sizeof sa.key_id, tunnel->handle);
-	if (rc != 0)
+	sa_key_id(params, sa->key_id);
+	rc = check_sa(tunnels, tunnel, inbound, params, sa->key_id);
+	if (rc == 0)
+		rc = inbound ? dataplane_sa_in_add(tunnels->config.dp, tunnel->node, params)
+			     : dataplane_sa_out_add(
+				       tunnels->config.dp, tunnel->node, params, iv_epoch);
+	if (rc != 0) {
+		free(sa);
 		return rc;
+	}
+	chain_add(place_of_key(tunnels, sa->key_id), &sa->by_key);
 	if (inbound)
-		rc = keymap_add(tunnels->spis_in, &sa.spi, sizeof sa.spi, tunnel->handle);
-	if (rc != 0)
-		goto no_spi;
-	rc = inbound ? dataplane_sa_in_add(tunnels->config.dp, tunnel->node, params)
-		     : dataplane_sa_out_add(tunnels->config.dp, tunnel->node, params, iv_epoch);
-	if (rc != 0)
-		goto no_sa;
-	*slot = sa;
+		chain_add(place_of_spi(tunnels, sa->spi), &sa->by_spi);
+	tunnel->sas = sa;
 	return 0;
-
-no_sa:
-	if (inbound)
-		keymap_del(tunnels->spis_in, &sa.spi, sizeof sa.spi);
-no_spi:
-	keymap_del(tunnels->keys, sa.key_id, sizeof sa.key_id);
-	return rc;
 }
 
 int tunnel_sa_del(

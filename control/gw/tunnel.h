@@ -10,6 +10,7 @@
  *           handle on the packet path and in the SIU protocol, and is reused only after all others.
  * Errors:   0 or -errno; on error nothing changed.
  */
+#include "control/gw/chains.h"
 #include "control/gw/handovers.h"
 #include "control/gw/position.h"
 #include "dataplane/dataplane.h"
@@ -22,15 +23,18 @@
 #define TUNNEL_RRQS_KEPT 4                    /* newest registrations of a node */
 
 struct tunnel_sa {
-	bool used, inbound, esn;
-	uint8_t alg; /* enum crypto_alg */
+	struct chain_link by_key, by_spi; /* by_spi: inbound */
+	struct tunnel *tunnel;
+	struct tunnel_sa *next; /* of the same tunnel */
+	uint64_t expires_ns;    /* monotonic; 0: never */
 	uint32_t spi;
 	uint32_t replay_window; /* packets; 0 outbound */
-	struct ip_addr source;  /* inbound: unset = any */
 	uint8_t key_id[COUNTERS_ID_BYTES];
-	uint64_t expires_ns; /* monotonic; 0: never */
-	bool rekey_due;      /* the event was raised */
-	bool from_file;      /* comes back at the next start: its counters must outlive it */
+	struct ip_addr source; /* inbound: unset = any */
+	uint8_t alg;           /* enum crypto_alg */
+	bool inbound, esn;
+	bool rekey_due; /* the event was raised */
+	bool from_file; /* comes back at the next start: its counters must outlive it */
 };
 
 struct tunnel_rrq { /* a registration that passed here: where REPLY_ONLY goes */
@@ -40,9 +44,16 @@ struct tunnel_rrq { /* a registration that passed here: where REPLY_ONLY goes */
 	struct ip_endpoint observed;
 };
 
+struct tunnel_rrqs { /* made with the first registration */
+	struct tunnel_rrq list[TUNNEL_RRQS_KEPT];
+	uint32_t next; /* to be overwritten */
+};
+
+/* There may be millions: what few nodes have, or have for a moment, lies outside. */
 struct tunnel {
+	/* the table's */
+	struct chain_link by_home_address, by_name;
 	/* const after tunnel_add() */
-	char name[NODE_NAME_MAX];
 	struct ip_addr home_address;
 	uint32_t handle;
 	uint32_t home_agent; /* index */
@@ -52,15 +63,15 @@ struct tunnel {
 	/* replaced by tunnel_move() alone */
 	struct position position;
 	/* the mover's */
-	uint64_t handover; /* number of the one that led to position; 0: none */
-	uint64_t written;  /* number of the newest record of the position: state_durable() */
-	uint64_t ends_ns;  /* monotonic end of the lifetime; POSITION_NEVER_ENDS */
-	struct tunnel_sa sas[TUNNEL_SAS_MAX];
+	uint64_t handover;     /* number of the one that led to position; 0: none */
+	uint64_t written;      /* number of the newest record of the position: state_durable() */
+	uint64_t ends_ns;      /* monotonic end of the lifetime; POSITION_NEVER_ENDS */
+	struct tunnel_sa *sas; /* owned; newest first */
 	/* the SIU handler's */
-	struct tunnel_rrq rrqs[TUNNEL_RRQS_KEPT];
-	uint32_t rrq_next;
+	struct tunnel_rrqs *rrqs;   /* owned; NULL: none yet */
 	uint64_t move_tokens_at_ns; /* limit of moves: time up to which tokens are spent */
 	uint64_t sync_mark;         /* SYNC that confirmed this node last */
+	char name[];                /* const; shorter than NODE_NAME_MAX */
 };
 
 struct tunnel_config {
@@ -101,7 +112,6 @@ struct tunnel *tunnel_by_key(
 /* The first tunnel with a handle above after (0: the first), or NULL. */
 struct tunnel *tunnel_next(const struct tunnels *tunnels, uint32_t after);
 uint32_t tunnels_count(const struct tunnels *tunnels);
-uint32_t tunnels_max_handle(const struct tunnels *tunnels); /* no handle above is in use */
 
 /* The swap: the new position is in force on return; what can fail comes before the one store.
  * tunnel->handover becomes 0. */
