@@ -28,9 +28,10 @@
 
 struct store {
 	MDB_env *env;
-	MDB_txn *read;  /* reset between reads; NULL before the first */
-	MDB_txn *write; /* NULL: none is open */
-	int failed;     /* first error inside write, or 0 */
+	MDB_txn *read;    /* reset between reads; NULL before the first */
+	unsigned readers; /* of read: store_get() from within store_each() */
+	MDB_txn *write;   /* NULL: none is open */
+	int failed;       /* first error inside write, or 0 */
 	int lock_fd;
 	size_t n_dbs;
 	struct {
@@ -277,24 +278,26 @@ int store_del(struct store *store, const char *db, const void *key, size_t key_l
 
 /* --- reading --- */
 
-/* The open write transaction, so that it sees what it wrote; else the read transaction, renewed. */
+/* The open write transaction, so that it sees what it wrote; else the read transaction, renewed by
+ * the outermost reader. */
 static int read_begin(struct store *store, MDB_txn **txn)
 {
 	int ret = 0;
 
-	if (store->write == NULL) {
+	if (store->write == NULL && store->readers == 0) {
 		if (store->read == NULL)
 			ret = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &store->read);
 		else
 			ret = mdb_txn_renew(store->read);
 	}
 	*txn = store->write != NULL ? store->write : store->read;
+	store->readers += ret == 0;
 	return to_errno(ret);
 }
 
 static void read_end(struct store *store)
 {
-	if (store->write == NULL)
+	if (--store->readers == 0 && store->write == NULL)
 		mdb_txn_reset(store->read);
 }
 
@@ -345,4 +348,41 @@ int store_each(struct store *store, const char *db, store_each_fn *fn, void *arg
 	}
 	read_end(store);
 	return ret;
+}
+
+int store_count(struct store *store, const char *db, size_t *out)
+{
+	MDB_stat stat;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	int ret = find_db(store, db, &dbi);
+
+	if (ret == 0)
+		ret = read_begin(store, &txn);
+	if (ret != 0)
+		return ret;
+	ret = to_errno(mdb_stat(txn, dbi, &stat));
+	if (ret == 0)
+		*out = stat.ms_entries;
+	read_end(store);
+	return ret;
+}
+
+int store_clear(struct store *store, const char *db)
+{
+	bool own = store->write == NULL;
+	MDB_dbi dbi;
+	int ret = find_db(store, db, &dbi), end;
+
+	if (ret == 0 && own)
+		ret = store_begin(store);
+	if (ret != 0)
+		return ret;
+	ret = to_errno(mdb_drop(store->write, dbi, 0));
+	if (ret != 0 && store->failed == 0)
+		store->failed = ret;
+	if (!own)
+		return ret;
+	end = store_commit(store);
+	return ret != 0 ? ret : end;
 }

@@ -34,7 +34,10 @@ int store_put(struct store *store, const char *db, const void *key, size_t key_l
 int store_del(struct store *store, const char *db, const void *key, size_t key_len);
 int store_get(struct store *store, const char *db, const void *key, size_t key_len,
 	struct store_value *out) __attribute__((warn_unused_result));
-/* In key order; stops when fn returns false. fn must not write. */
+/* In key order; stops when fn returns false. fn may read, but must not write. */
 typedef bool store_each_fn(void *arg, struct store_value key, struct store_value value);
 int store_each(struct store *store, const char *db, store_each_fn *fn, void *arg);
+int store_count(struct store *store, const char *db, size_t *out);
+/* Deletes all of a database; durable outside of a transaction. */
+int store_clear(struct store *store, const char *db);
 #endif

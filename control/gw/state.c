@@ -15,10 +15,11 @@
 
 #include "lib/boot_epoch.h"
 #include "lib/clock.h"
+#include "lib/hmac.h"
 #include "lib/log.h"
-#include "lib/store.h"
 #include "lib/wire.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -29,19 +30,25 @@
 #include <time.h>
 
 #define DB_EPOCH "epoch"
-#define DB_NODES "nodes"
-#define MAP_BYTES ((size_t)1 << 30) /* address space, not memory: 4 million nodes fit */
+#define MAP_BYTES ((size_t)4 << 30) /* address space, not memory: 4 million nodes fit */
 #define SYNC_EVERY_MS 200           /* counters: half their headroom at 10 million packets/s */
 #define SYNC_SLOTS 65536            /* a call */
 #define RETRY_MS 1000               /* after a commit that failed */
 #define GATHER_NS 1000000           /* after a commit: what comes now shares the next one */
-#define RECORD_VERSION 1
-#define RECORD_BYTES_MAX 128
+#define POSITION_VERSION 1
+
+static const char *const databases[] = {[STATE_POSITIONS] = "nodes",
+	[STATE_NODES] = "kept_nodes",
+	[STATE_SAS] = "kept_sas",
+	[STATE_TABLES] = DB_EPOCH,
+	NULL};
 
 struct record {
-	struct ip_addr home_address;
-	struct position position;
+	uint8_t table; /* enum state_table */
 	bool erased;
+	uint8_t key_len, len;
+	uint8_t key[STATE_KEY_MAX];
+	uint8_t data[STATE_DATA_MAX];
 };
 
 struct batch {
@@ -91,11 +98,11 @@ static struct ip_addr get_addr(struct wire *w)
 	return addr;
 }
 
-static size_t encode(const struct position *position, uint8_t out[RECORD_BYTES_MAX])
+static size_t encode(const struct position *position, uint8_t out[STATE_DATA_MAX])
 {
-	struct wire_out w = wire_into(out, RECORD_BYTES_MAX);
+	struct wire_out w = wire_into(out, STATE_DATA_MAX);
 
-	wire_put_u8(&w, RECORD_VERSION);
+	wire_put_u8(&w, POSITION_VERSION);
 	wire_put_u8(&w, position->closed);
 	wire_put_u64(&w, position->generation);
 	wire_put_u64(&w, position->ends_real_ns);
@@ -103,7 +110,7 @@ static size_t encode(const struct position *position, uint8_t out[RECORD_BYTES_M
 	put_addr(&w, &position->former_coa);
 	put_addr(&w, &position->remote.addr);
 	wire_put_u16(&w, position->remote.port);
-	return w.ok ? wire_written(&w) : 0;
+	return wire_written(&w);
 }
 
 static bool decode(struct store_value value, struct position *out)
@@ -111,7 +118,7 @@ static bool decode(struct store_value value, struct position *out)
 	struct wire w = wire_over(value.data, value.len);
 	struct position position = {0};
 
-	if (wire_u8(&w) != RECORD_VERSION)
+	if (wire_u8(&w) != POSITION_VERSION)
 		return false;
 	position.closed = wire_u8(&w) != 0;
 	position.generation = wire_u64(&w);
@@ -136,15 +143,14 @@ static int commit(struct state *state, const struct batch *batch)
 	if (rc != 0)
 		return rc;
 	for (size_t i = 0; i < batch->n && rc == 0; i++) {
-		uint8_t bytes[RECORD_BYTES_MAX];
 		const struct record *record = &batch->records[i];
-		const struct ip_addr *key = &record->home_address;
+		const char *db = databases[record->table];
 
 		if (record->erased)
-			rc = store_del(state->store, DB_NODES, key, sizeof *key);
+			rc = store_del(state->store, db, record->key, record->key_len);
 		else
-			rc = store_put(state->store, DB_NODES, key, sizeof *key, bytes,
-				encode(&record->position, bytes));
+			rc = store_put(state->store, db, record->key, record->key_len, record->data,
+				record->len);
 		if (rc == -ENOENT)
 			rc = 0; /* it never was on disk */
 	}
@@ -155,11 +161,19 @@ static int commit(struct state *state, const struct batch *batch)
 	return store_commit(state->store);
 }
 
+static void wipe_secrets(struct batch *batch, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (batch->records[i].table == STATE_SAS)
+			secret_wipe(batch->records[i].data, sizeof batch->records[i].data);
+}
+
 static bool write_batch(struct state *state)
 {
 	struct batch *batch = state->writing;
 	const uint64_t started_ns = clock_mono_ns();
 	const uint64_t last = batch->last;
+	const size_t n = batch->n;
 	uint64_t us;
 	int rc;
 
@@ -181,11 +195,12 @@ static bool write_batch(struct state *state)
 	}
 	pthread_mutex_unlock(&state->lock);
 	if (rc != 0) {
-		log_error("state", "cannot write positions, updates stay unacknowledged: %s",
+		log_error("state", "cannot write to disk, changes stay unacknowledged: %s",
 			strerror(-rc));
 		return false;
 	}
 	atomic_store_explicit(&state->durable, last, memory_order_release);
+	wipe_secrets(batch, n); /* an empty batch is read by nobody else */
 	return true;
 }
 
@@ -252,7 +267,6 @@ static void *state_thread(void *arg)
 static int open_files(struct state *state, const char *dir, uint32_t capacity,
 	enum after_power_loss policy, char *why, size_t why_size)
 {
-	static const char *const databases[] = {DB_EPOCH, DB_NODES, NULL};
 	char path[512];
 	int rc = store_open(dir, databases, MAP_BYTES, &state->store, why, why_size);
 
@@ -318,6 +332,13 @@ int state_start(struct state *state)
 	return -rc;
 }
 
+static void batch_free(struct batch *batch)
+{
+	if (batch != NULL)
+		wipe_secrets(batch, batch->n);
+	free(batch);
+}
+
 void state_close(struct state *state)
 {
 	if (state == NULL)
@@ -335,8 +356,8 @@ void state_close(struct state *state)
 	pthread_cond_destroy(&state->wake);
 	pthread_mutex_destroy(&state->lock);
 	pthread_mutex_destroy(&state->store_lock);
-	free(state->filling);
-	free(state->writing);
+	batch_free(state->filling);
+	batch_free(state->writing);
 	free(state);
 }
 
@@ -368,10 +389,22 @@ static const struct record *find_queued(
 	const struct batch *batch, const struct ip_addr *home_address)
 {
 	for (size_t i = batch->n; i-- > 0;) {
-		if (ip_addr_equal(&batch->records[i].home_address, home_address))
-			return &batch->records[i];
+		const struct record *record = &batch->records[i];
+
+		if (record->table == STATE_POSITIONS &&
+			memcmp(record->key, home_address, sizeof *home_address) == 0)
+			return record;
 	}
 	return NULL;
+}
+
+static bool decode_or_tell(struct store_value value, struct position *out)
+{
+	const bool good = decode(value, out);
+
+	if (!good)
+		log_warn("state", "a position record is damaged or of another version, left out");
+	return good;
 }
 
 /* True: the newest record is still on its way to the disk. *rc as of state_load(). */
@@ -384,9 +417,10 @@ static bool load_queued(
 	record = find_queued(state->filling, home_address);
 	if (record == NULL)
 		record = find_queued(state->writing, home_address);
-	if (record != NULL && !record->erased)
-		*out = record->position;
-	*rc = record != NULL && record->erased ? -ENOENT : 0;
+	*rc = record == NULL || record->erased ||
+			      !decode_or_tell((struct store_value){record->data, record->len}, out)
+		      ? -ENOENT
+		      : 0;
 	pthread_mutex_unlock(&state->lock);
 	return record != NULL;
 }
@@ -399,24 +433,32 @@ int state_load(struct state *state, const struct ip_addr *home_address, struct p
 	if (load_queued(state, home_address, out, &rc))
 		return rc;
 	pthread_mutex_lock(&state->store_lock);
-	rc = store_get(state->store, DB_NODES, home_address, sizeof *home_address, &value);
-	if (rc == 0 && !decode(value, out)) {
-		log_warn("state", "a position record is damaged or of another version, left out");
+	rc = store_get(state->store, databases[STATE_POSITIONS], home_address, sizeof *home_address,
+		&value);
+	if (rc == 0 && !decode_or_tell(value, out))
 		rc = -ENOENT;
-	}
 	pthread_mutex_unlock(&state->store_lock);
 	return rc;
 }
 
-static uint64_t enqueue(struct state *state, const struct record *record)
+uint64_t state_put(struct state *state, enum state_table table, const void *key, size_t key_len,
+	const void *data, size_t len)
 {
 	uint64_t number = 0;
 
+	assert(key_len <= STATE_KEY_MAX && len <= STATE_DATA_MAX);
 	pthread_mutex_lock(&state->lock);
 	if (state->filling->n < STATE_QUEUE_MAX) {
 		struct batch *batch = state->filling;
+		struct record *record = &batch->records[batch->n++];
 
-		batch->records[batch->n++] = *record;
+		record->table = (uint8_t)table;
+		record->erased = data == NULL;
+		record->key_len = (uint8_t)key_len;
+		record->len = (uint8_t)len;
+		memcpy(record->key, key, key_len);
+		if (data != NULL)
+			memcpy(record->data, data, len);
 		number = batch->last = state->next++;
 	}
 	pthread_mutex_unlock(&state->lock);
@@ -426,13 +468,38 @@ static uint64_t enqueue(struct state *state, const struct record *record)
 uint64_t state_write(
 	struct state *state, const struct ip_addr *home_address, const struct position *position)
 {
-	return enqueue(
-		state, &(struct record){.home_address = *home_address, .position = *position});
+	uint8_t data[STATE_DATA_MAX];
+
+	return state_put(state, STATE_POSITIONS, home_address, sizeof *home_address, data,
+		encode(position, data));
 }
 
 uint64_t state_erase(struct state *state, const struct ip_addr *home_address)
 {
-	return enqueue(state, &(struct record){.home_address = *home_address, .erased = true});
+	return state_put(state, STATE_POSITIONS, home_address, sizeof *home_address, NULL, 0);
+}
+
+/* The state thread does not run yet, so the store is ours. */
+
+int state_get(struct state *state, enum state_table table, const void *key, size_t key_len,
+	struct store_value *out)
+{
+	return store_get(state->store, databases[table], key, key_len, out);
+}
+
+int state_each(struct state *state, enum state_table table, store_each_fn *fn, void *arg)
+{
+	return store_each(state->store, databases[table], fn, arg);
+}
+
+int state_count(struct state *state, enum state_table table, size_t *out)
+{
+	return store_count(state->store, databases[table], out);
+}
+
+int state_clear(struct state *state, enum state_table table)
+{
+	return store_clear(state->store, databases[table]);
 }
 
 void state_kick(struct state *state)

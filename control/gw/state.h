@@ -2,8 +2,9 @@
 #ifndef CONTROL_GW_STATE_H
 #define CONTROL_GW_STATE_H
 /*
- * What of the gateway survives kill -9 and power loss: the boot epoch and the position of each node
- * in LMDB, sequence numbers and replay windows in the mapped file state_dir/counters.
+ * What of the gateway survives kill -9 and power loss: the boot epoch, the position of each node
+ * and what came by the control socket (kept.h) in LMDB, sequence numbers and replay windows in the
+ * mapped file state_dir/counters.
  *
  * Owner:    main.c. Threads: the control thread calls; one thread of this module commits and syncs,
  *           so that a slow disk delays an ACK but never a reply, a swap or a packet.
@@ -15,11 +16,16 @@
  */
 #include "control/gw/position.h"
 #include "dataplane/esp/counters.h"
+#include "lib/store.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
 #define STATE_QUEUE_MAX 4096 /* records that wait for the disk */
+#define STATE_KEY_MAX 24     /* bytes */
+#define STATE_DATA_MAX 160   /* bytes */
+
+enum state_table { STATE_POSITIONS, STATE_NODES, STATE_SAS, STATE_TABLES };
 
 struct state;
 
@@ -49,8 +55,18 @@ uint64_t state_erase(struct state *state, const struct ip_addr *home_address)
 /* Wakes the thread if anything is queued. */
 void state_kick(struct state *state);
 uint64_t state_durable(const struct state *state);
-size_t state_room(
-	struct state *state); /* records that state_write() and state_erase() would take now */
+size_t state_room(struct state *state); /* records that would be taken now */
+
+/* A record of any table, or its end (data NULL): as state_write(). Copied, and wiped when it is on
+ * disk. */
+uint64_t state_put(struct state *state, enum state_table table, const void *key, size_t key_len,
+	const void *data, size_t len) __attribute__((warn_unused_result));
+/* What is on disk; before state_start() alone. As the functions of lib/store.h. */
+int state_get(struct state *state, enum state_table table, const void *key, size_t key_len,
+	struct store_value *out) __attribute__((warn_unused_result));
+int state_each(struct state *state, enum state_table table, store_each_fn *fn, void *arg);
+int state_count(struct state *state, enum state_table table, size_t *out);
+int state_clear(struct state *state, enum state_table table);
 
 struct state_stats {
 	uint64_t commits, records, failures;
