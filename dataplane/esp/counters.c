@@ -20,7 +20,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define PAGES_AHEAD 16u /* allocated on disk at a time */
+#define PAGES_AHEAD 16u     /* allocated on disk at a time */
+#define FLUSH_PAGES_MAX 64u /* one by one */
+#define SYNC_STEPS 512u     /* places of the table that are looked at under the lock at a time */
 
 /* Outbound SAs, then windows up to 129, 385, 897, 1921, 3969 and 4096. */
 const uint32_t counters_kind_words[N_KINDS] = {0, 4, 8, 16, 32, 64, 128};
@@ -225,6 +227,8 @@ static struct counter_slot *slot_new(struct counters *counters, const uint8_t id
 	/* Filled before it gets its id: whoever finds the id finds a whole slot. */
 	atomic_signal_fence(memory_order_release);
 	memcpy(slot->id, id, COUNTERS_ID_BYTES);
+	if (!counters_push(&counters->fresh, granule_of(counters, slot)))
+		counters->store_again = counters->n_slots + 1; /* it is among all */
 	return slot;
 }
 
@@ -305,31 +309,108 @@ static bool ceiling_raise(struct counter_slot *slot, bool again)
 	return true;
 }
 
-int counters_sync(struct counters *counters, uint32_t max_slots)
+/* The kernel may take pages that it failed to write for clean. */
+static void store_all_again(struct counters *counters)
 {
-	uint32_t steps = counters->table_mask + 1, looked = 0;
-	bool raised = false;
+	pthread_mutex_lock(&counters->lock);
+	counters->store_again = counters->n_slots;
+	pthread_mutex_unlock(&counters->lock);
+}
+
+static void stack_empty(struct stack *stack)
+{
+	free(stack->items);
+	*stack = (struct stack){.n = 0};
+}
+
+/* A page alone, or the whole file once that is less work. */
+static int flush_slots(const struct counters *counters, const struct stack *slots)
+{
+	if (slots->n > FLUSH_PAGES_MAX)
+		return counters_flush(counters);
+	for (uint32_t i = 0; i < slots->n; i++) {
+		const size_t at = (size_t)slots->items[i] * GRANULE_BYTES;
+
+		if (msync(counters->map + at / PAGE_BYTES * PAGE_BYTES, PAGE_BYTES, MS_SYNC) != 0)
+			return -errno;
+	}
+	return 0;
+}
+
+int counters_sync_new(struct counters *counters)
+{
+	struct stack fresh;
 	int ret;
 
 	pthread_mutex_lock(&counters->lock);
-	for (; steps != 0 && looked < max_slots && looked < counters->n_slots; steps--) {
+	fresh = counters->fresh;
+	counters->fresh = (struct stack){.n = 0};
+	for (uint32_t i = 0; i < fresh.n; i++)
+		(void)ceiling_raise(at_granule(counters, fresh.items[i]), true);
+	pthread_mutex_unlock(&counters->lock);
+	/* A page that was headed is found only if the file's header counts it. */
+	ret = fresh.n == 0 || msync(counters->map, PAGE_BYTES, MS_SYNC) == 0 ? 0 : -errno;
+	if (ret == 0)
+		ret = flush_slots(counters, &fresh);
+	if (ret != 0)
+		store_all_again(counters);
+	stack_empty(&fresh);
+	return ret;
+}
+
+/* Looks at some slots from where the last call ended. Returns how many places of the table that
+ * took; *looked: slots. */
+static uint32_t raise_some(struct counters *counters, uint32_t steps, uint32_t max_slots,
+	uint32_t *looked, bool *raised)
+{
+	uint32_t step = 0;
+
+	*looked = 0;
+	pthread_mutex_lock(&counters->lock);
+	for (; step < steps && *looked < max_slots && *looked < counters->n_slots; step++) {
 		uint32_t granule = counters->table[counters->sync_at];
 
 		counters->sync_at = (counters->sync_at + 1) & counters->table_mask;
 		if (granule == 0)
 			continue;
-		looked++;
-		raised |= ceiling_raise(at_granule(counters, granule), counters->store_again != 0);
+		++*looked;
+		*raised |= ceiling_raise(at_granule(counters, granule), counters->store_again != 0);
 		if (counters->store_again != 0)
 			counters->store_again--;
 	}
 	pthread_mutex_unlock(&counters->lock);
-	ret = raised ? counters_flush(counters) : 0;
-	if (ret != 0) {
-		/* The kernel may take pages that it failed to write for clean: store them again. */
-		pthread_mutex_lock(&counters->lock);
-		counters->store_again = counters->n_slots;
-		pthread_mutex_unlock(&counters->lock);
+	return step;
+}
+
+int counters_sync(struct counters *counters, uint32_t max_slots)
+{
+	uint32_t steps = counters->table_mask + 1, looked;
+	bool raised = false;
+	int ret = counters_sync_new(counters);
+
+	/* In small portions: whoever adds an SA waits for the lock. */
+	while (ret == 0 && steps != 0 && max_slots != 0) {
+		const uint32_t step = raise_some(counters, steps < SYNC_STEPS ? steps : SYNC_STEPS,
+			max_slots, &looked, &raised);
+
+		steps -= step;
+		max_slots -= looked;
+		if (step == 0)
+			break; /* there are no slots at all */
 	}
+	if (ret == 0 && raised)
+		ret = counters_flush(counters);
+	if (ret != 0)
+		store_all_again(counters);
 	return ret;
+}
+
+uint32_t counters_used(struct counters *counters)
+{
+	uint32_t used;
+
+	pthread_mutex_lock(&counters->lock);
+	used = counters->n_slots;
+	pthread_mutex_unlock(&counters->lock);
+	return used;
 }

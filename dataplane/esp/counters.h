@@ -74,10 +74,15 @@ void counters_drop(struct counters *counters, struct counter_slot *slot);
 
 /* Raises ceilings that are less than half the headroom ahead and makes them durable. May block for
  * the disk: own thread or timer of the control thread. Looks at no more than max_slots a call,
- * going on where the last one ended; after an error it stores all again. Call it with UINT32_MAX
- * between the first counters_take() and the first packet: only then are new slots durable. 0 or
- * -errno. */
+ * going on where the last one ended, beside those that are new; after an error it stores all again.
+ * Call it with UINT32_MAX between the first counters_take() and the first packet: only then are new
+ * slots durable. 0 or -errno. */
 int counters_sync(struct counters *counters, uint32_t max_slots);
+
+/* Makes durable what was taken since the last call, so that a record on disk may speak of it. 0 or
+ * -errno; after an error counters_sync() stores all again. */
+int counters_sync_new(struct counters *counters);
+uint32_t counters_used(struct counters *counters); /* SAs that have a slot */
 
 /* Tests only: this text instead of the kernel's boot id; NULL: the kernel's again. */
 void counters_set_boot_id_test(const char *boot_id);

@@ -291,6 +291,7 @@ static void release(struct counters *counters)
 		close(counters->fd);
 	for (size_t kind = 0; kind < N_KINDS; kind++)
 		free(counters->free_slots[kind].items);
+	free(counters->fresh.items);
 	free(counters->blank_pages.items);
 	free(counters->table);
 	pthread_mutex_destroy(&counters->lock);

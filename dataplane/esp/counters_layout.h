@@ -56,6 +56,7 @@ struct counters {
 	uint32_t sync_at;     /* where the next counters_sync() goes on in the table */
 	uint32_t store_again; /* slots whose ceiling may not be on disk: a flush failed */
 	struct stack free_slots[N_KINDS];
+	struct stack fresh;       /* slots taken whose ceiling is not on disk yet */
 	struct stack blank_pages; /* counted, but their header was lost with the power */
 };
 
