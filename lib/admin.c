@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: each client has one input buffer and at most one reply on its way out. While a
- * reply is not fully sent, nothing more is read from that client, so a client that does not read
- * holds up itself alone. One request is served per call of the loop; if a further line waits in the
- * buffer, the client asks for EPOLLOUT, which is true at once, and is called in the next round.
+ * How this works: each client has one input buffer and at most one text on its way out: a reply, or
+ * several if the first of them was held. While it is not fully sent, nothing more is read from that
+ * client, so a client that does not read holds up itself alone. One request is served per call of
+ * the loop; if a further line waits in the buffer, the client asks for EPOLLOUT, which is true at
+ * once, and is called in the next round.
  *
  * A client that is silent, or does not take its reply, for CLIENT_IDLE_NS is dropped: there are few
  * places. Requests may hold keys: the input is wiped when it was served, and jansson is given a
@@ -39,6 +40,8 @@ struct client {
 	size_t in_len;
 	char *out; /* from json_dumps(); NULL: no reply is on its way */
 	size_t out_len, out_sent;
+	uint64_t held_for; /* out waits for admin_release() of that number; 0: it may leave */
+	unsigned n_held;   /* replies in it */
 };
 
 struct admin {
@@ -48,6 +51,7 @@ struct admin {
 	int fd;
 	struct sockaddr_un addr;
 	struct stat socket_file; /* to remove our own file only */
+	uint64_t hold;           /* of the request that is being served */
 	struct client clients[ADMIN_CLIENTS_MAX];
 };
 
@@ -134,19 +138,39 @@ static void on_idle(void *arg)
 	client_drop(arg);
 }
 
+/* An end is clearer than silence. */
+static void end_without_memory(struct client *client)
+{
+	free(client->out);
+	client->out = NULL;
+	client->out_len = 0;
+	client->held_for = 0;
+	client->closing = true;
+}
+
+/* Appends to what is held, if there is something. */
 static void set_reply(struct client *client, json_t *reply)
 {
-	client->out_sent = 0;
-	client->out = reply != NULL ? json_dumps(reply, JSON_COMPACT) : NULL;
+	char *text = reply != NULL ? json_dumps(reply, JSON_COMPACT) : NULL;
+	const size_t len = text == NULL ? 0 : strlen(text) + 1;
+	char *joined = NULL;
+
 	json_decref(reply);
-	if (client->out == NULL) {
-		client->closing = true; /* out of memory: an end is clearer than silence */
-		client->out_len = 0;
+	if (text != NULL)
+		joined = realloc(client->out, client->out_len + len);
+	if (joined == NULL) {
+		free(text);
+		end_without_memory(client);
 		return;
 	}
-	/* The final 0 gives its place to the line feed that ends a reply. */
-	client->out_len = strlen(client->out) + 1;
-	client->out[client->out_len - 1] = '\n';
+	memcpy(joined + client->out_len, text, len);
+	free(text);
+	client->out = joined;
+	client->out_len += len;
+	client->out[client->out_len - 1] = '\n'; /* in place of the final 0 */
+	if (client->admin->hold != 0)
+		client->held_for = client->admin->hold; /* numbers rise */
+	client->n_held++;
 }
 
 /* False: the client is gone. */
@@ -166,6 +190,7 @@ static bool flush(struct client *client)
 	free(client->out); /* a reply holds no key */
 	client->out = NULL;
 	client->out_len = client->out_sent = 0;
+	client->n_held = 0;
 	return !client->closing;
 }
 
@@ -197,7 +222,9 @@ static void serve_first(struct client *client)
 		}
 		return;
 	}
+	client->admin->hold = 0;
 	set_reply(client, serve_line(client->admin, client->in, (size_t)(end - client->in)));
+	client->admin->hold = 0;
 	used = (size_t)(end - client->in) + 1;
 	rest = client->in_len - used;
 	memmove(client->in, client->in + used, rest);
@@ -205,25 +232,76 @@ static void serve_first(struct client *client)
 	client->in_len = rest;
 }
 
+/* May it be given a further request? */
+static bool takes_requests(const struct client *client)
+{
+	return client->out == NULL ||
+	       (client->held_for != 0 && client->n_held < ADMIN_HELD_MAX && !client->closing);
+}
+
+/* What to be called for: the next request, room for the reply, or nothing until it is released. */
+static uint32_t wanted_events(const struct client *client)
+{
+	const bool line = memchr(client->in, '\n', client->in_len) != NULL;
+
+	if (takes_requests(client))
+		return line ? EPOLLOUT : EPOLLIN;
+	return client->held_for == 0 ? EPOLLOUT : 0;
+}
+
+static void proceed(struct client *client)
+{
+	if (client->held_for == 0 && (client->out != NULL || client->closing) && !flush(client))
+		client_drop(client);
+	else if (loop_fd_mod(client->admin->loop, client->fd, wanted_events(client)) != 0)
+		client_drop(client);
+}
+
 static void on_client(void *arg, int fd, uint32_t events)
 {
 	struct client *client = arg;
-	bool busy;
 
-	if (client->out == NULL && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 &&
+	(void)fd;
+	if (takes_requests(client) && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 &&
 		!fill(client)) {
-		client_drop(client);
+		if (client->held_for == 0) {
+			client_drop(client);
+			return;
+		}
+		client->closing = true; /* it has said all; the answer is still to come */
+	}
+	if ((events & (EPOLLHUP | EPOLLERR)) != 0 && !takes_requests(client)) {
+		client_drop(client); /* nobody is there to be answered */
 		return;
 	}
-	if (client->out == NULL)
+	if (takes_requests(client))
 		serve_first(client);
-	if ((client->out != NULL || client->closing) && !flush(client)) {
-		client_drop(client);
-		return;
+	proceed(client);
+}
+
+void admin_hold(struct admin *admin, uint64_t number)
+{
+	if (admin != NULL)
+		admin->hold = number;
+}
+
+unsigned admin_release(struct admin *admin, uint64_t number)
+{
+	unsigned waiting = 0;
+
+	for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
+		struct client *client = &admin->clients[i];
+
+		if (client->fd < 0 || client->held_for == 0)
+			continue;
+		if (client->held_for > number) {
+			waiting++;
+			continue;
+		}
+		client->held_for = 0;
+		proceed(client);
 	}
-	busy = client->out != NULL || memchr(client->in, '\n', client->in_len) != NULL;
-	if (loop_fd_mod(client->admin->loop, fd, busy ? EPOLLOUT : EPOLLIN) != 0)
-		client_drop(client);
+	return waiting;
 }
 
 static struct client *free_place(struct admin *admin)

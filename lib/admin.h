@@ -16,6 +16,7 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define ADMIN_PAGE_ROWS 256
 #define ADMIN_CLIENTS_MAX 16
@@ -37,6 +38,14 @@ struct admin_verb {
 int admin_open(struct loop *loop, const char *path, const struct admin_verb *verbs, void *arg,
 	struct admin **out) __attribute__((warn_unused_result));
 void admin_close(struct admin *admin); /* removes the socket file */
+
+/* From within a handler: its reply leaves once admin_release() was told of number or a higher one.
+ * Until then further requests of that client are served, and answered behind it, ADMIN_HELD_MAX at
+ * the most, so that many can wait for the disk together. admin NULL: no effect. */
+#define ADMIN_HELD_MAX 256
+void admin_hold(struct admin *admin, uint64_t number);
+/* Returns how many clients still wait. */
+unsigned admin_release(struct admin *admin, uint64_t number);
 /* Formats into a buffer that lives until the next call. */
 const char *admin_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -36,6 +36,7 @@
 #define KEY_BYTES 20 /* aes128gcm16, with salt */
 #define REPLAY_WINDOW 1024
 #define NAME_BYTES 64
+#define ROOM_FOR_A_ROUND 64 /* records */
 
 static struct gw gw;
 static struct rig rig;
@@ -81,8 +82,9 @@ static void open_tables(const struct gw_conf *conf, const char *folder)
 		.local = rig_addr(rig_outside),
 		.mtu = RIG_MTU,
 		.max_nodes = conf->max_nodes});
-	gw.keys = key_verbs_new(gw.tunnels, gw.state, NULL, NULL);
-	if (gw.handovers == NULL || gw.tunnels == NULL || gw.keys == NULL)
+	gw.kept = kept_new(gw.state, conf);
+	gw.keys = key_verbs_new(gw.tunnels, gw.state, gw.kept, NULL, NULL);
+	if (gw.handovers == NULL || gw.tunnels == NULL || gw.kept == NULL || gw.keys == NULL)
 		rig_fail("out of memory");
 }
 
@@ -147,9 +149,12 @@ static void move_node(struct tunnel *tunnel, uint32_t to)
 		rig_fail("cannot move a node");
 }
 
+/* What else the control thread and the state thread do; not timed. */
 static void house_keeping(void)
 {
 	dataplane_poll(gw.dp, clock_mono_ns(), NULL, NULL);
+	if (state_room(gw.state) < ROOM_FOR_A_ROUND && state_flush(gw.state) != 0)
+		rig_fail("cannot write to the state folder");
 }
 
 /* --- measuring ----------------------------------------------------------------------------------
@@ -263,12 +268,30 @@ static void measure_add(uint32_t nodes, const char *folder)
 	open_tables(make_conf(nodes + 2 * ROUNDS), folder);
 	for (uint32_t i = 0; i < nodes; i++) {
 		add_node(i);
-		if (i % 1024 == 0)
-			house_keeping();
+		house_keeping();
 	}
 	report_one("fill", "s", nodes, (double)(clock_mono_ns() - from_ns) / (double)NS_PER_S);
 	measure_steps(nodes);
+	if (state_flush(gw.state) != 0)
+		rig_fail("cannot write to the state folder");
 	report_memory(nodes, folder);
+}
+
+static void measure_load(uint32_t nodes, const char *folder)
+{
+	const uint64_t from_ns = clock_mono_ns();
+	struct provision_kept counts;
+	char why[256];
+
+	open_tables(make_conf(nodes + 2 * ROUNDS), folder);
+	if (provision_kept(&gw, &counts, why, sizeof why) != 0)
+		rig_fail(why);
+	if (counters_sync(state_counters(gw.state), UINT32_MAX) != 0)
+		rig_fail("cannot sync the counters file");
+	report_one(
+		"load_state", "s", nodes, (double)(clock_mono_ns() - from_ns) / (double)NS_PER_S);
+	if (counts.nodes != nodes || counts.sas != 2 * nodes)
+		rig_fail("not all nodes are back");
 }
 
 /* --- from a configuration file ------------------------------------------------------------------
@@ -353,7 +376,7 @@ int main(int argc, char **argv)
 	uint32_t nodes;
 
 	if (used < 0 || argc - used != 4) {
-		fprintf(stderr, "usage: bench_scale EAL-OPTIONS -- add|config NODES FOLDER\n");
+		fprintf(stderr, "usage: bench_scale EAL-OPTIONS -- add|load|config NODES FOLDER\n");
 		return 2;
 	}
 	what = argv[used + 1];
@@ -362,6 +385,8 @@ int main(int argc, char **argv)
 	log_init("bench_scale", LOG_ERROR);
 	if (strcmp(what, "add") == 0)
 		measure_add(nodes, folder);
+	else if (strcmp(what, "load") == 0)
+		measure_load(nodes, folder);
 	else if (strcmp(what, "config") == 0)
 		measure_config(nodes, folder);
 	else

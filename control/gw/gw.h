@@ -12,8 +12,10 @@ struct gw {
 	struct dataplane *dp;
 	struct handovers *handovers;
 	struct tunnels *tunnels;
+	struct kept *kept; /* NULL: keep_keys = false */
 	struct key_verbs *keys;
 	struct mirror *mirror;
 	struct siu_handler *siu;
+	struct admin *admin;
 };
 #endif

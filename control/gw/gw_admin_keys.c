@@ -123,6 +123,13 @@ static void refuse_unknown(struct reader *reader, const char *const known[])
 	}
 }
 
+/* The answer leaves once what was changed is on disk. */
+static void answer_when_kept(const struct gw *gw)
+{
+	admin_hold(gw->admin, kept_newest(gw->kept));
+	state_kick(gw->state);
+}
+
 /* --- nodes --------------------------------------------------------------------------------------
  */
 
@@ -185,6 +192,7 @@ json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
 		*error = admin_error("%s", why);
 		return NULL;
 	}
+	answer_when_kept(gw);
 	return json_pack("{s:i}", "handle", (int)tunnel_by_name(gw->tunnels, name)->handle);
 }
 
@@ -198,7 +206,7 @@ json_t *gw_admin_node_del(void *arg, json_t *request, const char **error)
 
 	refuse_unknown(&reader, known);
 	tunnel = read_node(&reader, gw);
-	if (reader.error == NULL && state_room(gw->state) == 0)
+	if (reader.error == NULL && (state_room(gw->state) == 0 || !kept_has_room(gw->kept)))
 		reader.error = admin_error("the disk under state_dir does not keep up: try again");
 	if (reader.error == NULL) {
 		home_address = tunnel->home_address;
@@ -207,7 +215,7 @@ json_t *gw_admin_node_del(void *arg, json_t *request, const char **error)
 		else
 			/* Its generation too: else no new start would help a node whose home agent
 			 * lost its mind. There is room: see above. */
-			(void)!state_erase(gw->state, &home_address);
+			admin_hold(gw->admin, state_erase(gw->state, &home_address));
 	}
 	*error = reader.error;
 	return reader.error == NULL ? json_object() : NULL;
@@ -305,6 +313,8 @@ json_t *gw_admin_sa_add(void *arg, json_t *request, const char **error)
 		key_add(gw->keys, tunnel, inbound, &params, lifetime_s, &why) != 0)
 		reader.error = admin_error("%s", why);
 	secret_wipe(&params, sizeof params);
+	if (reader.error == NULL)
+		answer_when_kept(gw);
 	*error = reader.error;
 	return reader.error == NULL ? json_object() : NULL;
 }
@@ -329,6 +339,8 @@ json_t *gw_admin_sa_update(void *arg, json_t *request, const char **error)
 		key_update(gw->keys, sa.tunnel, sa.inbound, sa.spi,
 			has_lifetime ? &lifetime_s : NULL, make_current, &why) != 0)
 		reader.error = admin_error("%s", why);
+	if (reader.error == NULL)
+		answer_when_kept(gw);
 	*error = reader.error;
 	return reader.error == NULL ? json_object() : NULL;
 }
@@ -364,6 +376,8 @@ json_t *gw_admin_sa_del(void *arg, json_t *request, const char **error)
 	sa = read_named_sa(&reader, gw);
 	if (reader.error == NULL && key_del(gw->keys, sa.tunnel, sa.inbound, sa.spi, &why) != 0)
 		reader.error = admin_error("%s", why);
+	if (reader.error == NULL)
+		answer_when_kept(gw);
 	*error = reader.error;
 	return reader.error == NULL ? json_object() : NULL;
 }
@@ -408,6 +422,7 @@ json_t *gw_admin_reload(void *arg, json_t *request, const char **error)
 		*error = admin_error("%s", why);
 		return NULL;
 	}
+	answer_when_kept(gw);
 	return json_pack("{s:i, s:i, s:i, s:i, s:s}", "added", (int)counts.added, "changed",
 		(int)counts.changed, "removed", (int)counts.removed, "kept", (int)counts.kept,
 		"note", "nodes only; other keys take effect at the next start");

@@ -275,6 +275,7 @@ static void read_all(struct gw_conf *conf, struct conf_group *root)
 	conf->log_level = (enum log_level)conf_get_choice(root, "log_level", log_levels, LOG_INFO);
 	conf->after_power_loss = (enum after_power_loss)conf_get_choice(
 		root, "after_power_loss", power_loss_policies, AFTER_POWER_LOSS_STRICT);
+	conf->keep_keys = conf_get_bool(root, "keep_keys", true);
 	read_limits(conf, root);
 	read_dpdk(conf, root);
 	read_port(conf, root, DP_OUTSIDE, "outside");

@@ -73,6 +73,7 @@ struct gw_conf {
 	char control_socket[GW_SOCKET_PATH_MAX];
 	enum log_level log_level;
 	enum after_power_loss after_power_loss;
+	bool keep_keys;
 	uint32_t grace_ms;
 	uint32_t move_rate, move_burst; /* a node, a second; at once */
 	uint32_t registration_rate;     /* a node, a second */

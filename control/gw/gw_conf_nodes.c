@@ -214,8 +214,8 @@ static void read_node(
 
 void gw_conf_read_nodes(struct gw_conf *conf, struct conf_group *root)
 {
-	struct uniques uniques = {keymap_new(), keymap_new(), keymap_new(), keymap_new()};
 	size_t n = conf_get_list(root, "mobile_nodes", false);
+	struct uniques uniques = {keymap_new(n), keymap_new(n), keymap_new(n), keymap_new(2 * n)};
 
 	if (n > conf->max_nodes) {
 		conf_error(root, "mobile_nodes", "has %zu entries, but max_nodes is %u", n,

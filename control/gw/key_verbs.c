@@ -33,6 +33,7 @@ struct reserved_spi {
 struct key_verbs {
 	struct tunnels *tunnels;
 	struct state *state;
+	struct kept *kept; /* NULL: nothing is kept */
 	key_event_fn *fn;
 	void *arg;
 	uint32_t iv_epoch;
@@ -46,8 +47,8 @@ struct key_verbs {
 	struct key_event events[KEY_EVENTS_KEPT];
 };
 
-struct key_verbs *key_verbs_new(
-	struct tunnels *tunnels, struct state *state, key_event_fn *fn, void *arg)
+struct key_verbs *key_verbs_new(struct tunnels *tunnels, struct state *state, struct kept *kept,
+	key_event_fn *fn, void *arg)
 {
 	struct key_verbs *keys = calloc(1, sizeof *keys);
 
@@ -55,10 +56,11 @@ struct key_verbs *key_verbs_new(
 		return NULL;
 	keys->tunnels = tunnels;
 	keys->state = state;
+	keys->kept = kept;
 	keys->fn = fn;
 	keys->arg = arg;
 	keys->iv_epoch = state_boot_epoch(state);
-	keys->spent_map = keymap_new();
+	keys->spent_map = keymap_new(KEY_SPENT_KEPT);
 	if (keys->spent_map == NULL) {
 		free(keys);
 		return NULL;
@@ -168,19 +170,12 @@ static int refresh_epoch(struct key_verbs *keys, const char **why)
 	return 0;
 }
 
-int key_add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
-	const struct sa_params *params, uint64_t lifetime_s, const char **why)
+static int add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
+	const struct sa_params *params, uint64_t expires_ns, const char **why)
 {
-	const uint64_t now_ns = clock_mono_ns();
-	const uint64_t expires_ns = lifetime_s == 0 ? 0 : now_ns + lifetime_s * NS_PER_S;
 	struct reserved_spi *reserved;
-	int rc;
+	int rc = check_params(keys, params, inbound, why);
 
-	if (lifetime_s > KEY_LIFETIME_MAX_S) {
-		*why = "lifetime: is too long";
-		return -EINVAL;
-	}
-	rc = check_params(keys, params, inbound, why);
 	if (rc != 0)
 		return rc;
 	if (!inbound) {
@@ -192,13 +187,78 @@ int key_add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
 	if (rc != 0) {
 		*why = rc == -ENOSPC   ? "no room: too many SAs on this node or counters file full"
 		       : rc == -EEXIST ? "spi: this node has it already"
+		       : rc == -ENOMEM ? "no memory: raise dpdk.memory_mb or reserve more hugepages"
 				       : "the packet path refused the SA";
 		return rc;
 	}
-	reserved = inbound ? find_reserved(keys, params->spi, now_ns) : NULL;
+	reserved = inbound ? find_reserved(keys, params->spi, clock_mono_ns()) : NULL;
 	if (reserved != NULL)
 		reserved->spi = 0;
 	return 0;
+}
+
+static int check_disk(const struct key_verbs *keys, const char **why)
+{
+	if (kept_has_room(keys->kept))
+		return 0;
+	*why = "the disk under state_dir does not keep up: try again";
+	return -EAGAIN;
+}
+
+int key_add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
+	const struct sa_params *params, uint64_t lifetime_s, const char **why)
+{
+	int rc = check_disk(keys, why);
+
+	if (lifetime_s > KEY_LIFETIME_MAX_S) {
+		*why = "lifetime: is too long";
+		return -EINVAL;
+	}
+	if (rc == 0)
+		rc = add(keys, tunnel, inbound, params,
+			lifetime_s == 0 ? 0 : clock_mono_ns() + lifetime_s * NS_PER_S, why);
+	if (rc != 0)
+		return rc;
+	kept_put_sa(keys->kept, tunnel, inbound, params);
+	kept_put_node(keys->kept, tunnel);
+	return 0;
+}
+
+int key_add_static(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
+	const struct sa_params *params, const char **why)
+{
+	int rc = add(keys, tunnel, inbound, params, 0, why);
+
+	if (rc == 0)
+		tunnel_sa_find(tunnel, inbound, params->spi)->from_file = true;
+	return rc;
+}
+
+int key_restore(struct key_verbs *keys, struct tunnel *tunnel, const struct kept_sa *sa,
+	const struct sa_params *params, const char **why)
+{
+	const uint64_t now_ns = clock_real_ns();
+	const uint32_t slots = counters_used(state_counters(keys->state));
+	int rc;
+
+	if (sa->ends_real_ns != 0 && sa->ends_real_ns <= now_ns) {
+		*why = "its lifetime is over";
+		return -EKEYEXPIRED;
+	}
+	rc = add(keys, tunnel, sa->inbound, params,
+		sa->ends_real_ns == 0 ? 0 : clock_mono_ns() + (sa->ends_real_ns - now_ns), why);
+	if (rc != 0)
+		return rc;
+	if (counters_used(state_counters(keys->state)) != slots) {
+		*why = "its counters are not in state_dir any more; give it a new key";
+		(void)tunnel_sa_del(keys->tunnels, tunnel,
+			tunnel_sa_find(tunnel, sa->inbound, params->spi), true);
+		return -ENODATA;
+	}
+	if (sa->current && atomic_load_explicit(&tunnel->node->sa_out, memory_order_relaxed)->spi !=
+				   params->spi)
+		rc = tunnel_sa_make_current(keys->tunnels, tunnel);
+	return rc;
 }
 
 /* --- update, query, del -------------------------------------------------------------------------
@@ -223,6 +283,9 @@ int key_update(struct key_verbs *keys, struct tunnel *tunnel, bool inbound, uint
 		*why = "lifetime: is too long";
 		return -EINVAL;
 	}
+	rc = check_disk(keys, why);
+	if (rc != 0)
+		return rc;
 	if (make_current) {
 		const struct sa_out *next = tunnel->node->sa_out_next;
 
@@ -238,6 +301,7 @@ int key_update(struct key_verbs *keys, struct tunnel *tunnel, bool inbound, uint
 	}
 	if (lifetime_s != NULL)
 		sa->expires_ns = *lifetime_s == 0 ? 0 : clock_mono_ns() + *lifetime_s * NS_PER_S;
+	kept_put_node(keys->kept, tunnel);
 	return 0;
 }
 
@@ -261,14 +325,22 @@ static void remember_spent(struct key_verbs *keys, const uint8_t id[COUNTERS_ID_
 
 static int delete_sa(struct key_verbs *keys, struct tunnel *tunnel, struct tunnel_sa *sa)
 {
+	const bool from_file = sa->from_file, inbound = sa->inbound;
+	const uint32_t spi = sa->spi;
 	uint8_t id[COUNTERS_ID_BYTES];
 	int rc;
 
+	if (!kept_has_room(keys->kept))
+		return -EAGAIN;
 	memcpy(id, sa->key_id, sizeof id);
-	rc = tunnel_sa_del(keys->tunnels, tunnel, sa, !sa->from_file);
-	if (rc == 0)
-		remember_spent(keys, id);
-	return rc;
+	rc = tunnel_sa_del(keys->tunnels, tunnel, sa, !from_file);
+	if (rc != 0)
+		return rc;
+	remember_spent(keys, id);
+	if (!from_file)
+		kept_drop_sa(keys->kept, &tunnel->home_address, inbound, spi);
+	kept_put_node(keys->kept, tunnel);
+	return 0;
 }
 
 int key_del(
@@ -283,27 +355,32 @@ int key_del(
 	}
 	rc = delete_sa(keys, tunnel, sa);
 	if (rc != 0)
-		*why = "the packet path refused to delete the SA";
+		*why = rc == -EAGAIN ? "the disk or the workers do not keep up: try again"
+				     : "the packet path refused to delete the SA";
 	return rc;
 }
 
 int key_del_node(struct key_verbs *keys, struct tunnel *tunnel, bool forever)
 {
+	struct kept_node gone = {.home_address = tunnel->home_address};
 	uint8_t ids[TUNNEL_SAS_MAX][COUNTERS_ID_BYTES];
 	bool from_file = false;
-	unsigned n = 0;
 	int rc;
 
+	if (!kept_has_room(keys->kept))
+		return -EAGAIN;
 	for (const struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next) {
-		memcpy(ids[n++], sa->key_id, COUNTERS_ID_BYTES);
+		memcpy(ids[gone.n_sas], sa->key_id, COUNTERS_ID_BYTES);
+		gone.sas[gone.n_sas++] = (struct kept_sa){.inbound = sa->inbound, .spi = sa->spi};
 		from_file |= sa->from_file;
 	}
 	rc = tunnel_del(keys->tunnels, tunnel, forever && !from_file);
 	if (rc != 0)
 		return rc;
-	if (!forever && n != 0)
+	kept_drop_node(keys->kept, &gone);
+	if (!forever && gone.n_sas != 0)
 		keys->need_epoch = true;
-	for (unsigned i = 0; forever && i < n; i++)
+	for (unsigned i = 0; forever && i < gone.n_sas; i++)
 		remember_spent(keys, ids[i]);
 	return 0;
 }

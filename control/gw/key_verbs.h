@@ -11,8 +11,11 @@
  *           SA from the file stay, since the next start brings it back. An outbound
  *           SA whose node was removed and added again (its counter slot is kept) starts in a fresh
  *           IV epoch. Inbound SPIs are unique; 0..255 are reserved (RFC 4303 section 2.1).
+ * Restart:  what came by the control socket is written down (kept.h) and comes back by
+ *           key_restore(), with its counters and in the IV epoch of the new run.
  * Errors:   0 or -errno with a sentence for the operator in *why; on error nothing changed.
  */
+#include "control/gw/kept.h"
 #include "control/gw/state.h"
 #include "control/gw/tunnel.h"
 
@@ -39,18 +42,25 @@ struct key_event {
 };
 typedef void key_event_fn(void *arg, const struct key_event *event);
 
-/* fn hears every event at once; may be NULL. NULL: out of memory. */
-struct key_verbs *key_verbs_new(
-	struct tunnels *tunnels, struct state *state, key_event_fn *fn, void *arg);
+/* fn hears every event at once; may be NULL. kept NULL: nothing is kept. NULL: out of memory. */
+struct key_verbs *key_verbs_new(struct tunnels *tunnels, struct state *state, struct kept *kept,
+	key_event_fn *fn, void *arg);
 void key_verbs_free(struct key_verbs *keys);
 
 /* A random inbound SPI that nobody has, reserved for KEY_SPI_RESERVED_S. 0: too many reserved. */
 uint32_t key_alloc_spi(struct key_verbs *keys);
 /* params: wiped by the caller. lifetime_s 0: no end. An outbound SA becomes current if there is
- * none, else next until key_update(). */
+ * none, else next until key_update(). -EAGAIN: the disk does not keep up. */
 int key_add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
 	const struct sa_params *params, uint64_t lifetime_s, const char **why)
 	__attribute__((warn_unused_result));
+/* The same for an SA that the configuration brings at each start. */
+int key_add_static(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
+	const struct sa_params *params, const char **why) __attribute__((warn_unused_result));
+/* The same for one that key_add() added in an earlier run. -ENODATA: its counters did not survive,
+ * so its window would take what it took before. */
+int key_restore(struct key_verbs *keys, struct tunnel *tunnel, const struct kept_sa *sa,
+	const struct sa_params *params, const char **why) __attribute__((warn_unused_result));
 /* New lifetime (0: no end), and make_current: the next outbound SA takes over. */
 int key_update(struct key_verbs *keys, struct tunnel *tunnel, bool inbound, uint32_t spi,
 	const uint64_t *lifetime_s, bool make_current, const char **why)
@@ -61,7 +71,8 @@ int key_del(struct key_verbs *keys, struct tunnel *tunnel, bool inbound, uint32_
 	const char **why) __attribute__((warn_unused_result));
 /* Was this key deleted in this run? Then it may not come back. */
 bool key_is_spent(const struct key_verbs *keys, const uint8_t key_id[COUNTERS_ID_BYTES]);
-/* The node with all its SAs. forever: its keys may not come back. */
+/* The node with all its SAs. forever: its keys may not come back. -EAGAIN: the disk or the workers
+ * do not keep up. */
 int key_del_node(struct key_verbs *keys, struct tunnel *tunnel, bool forever)
 	__attribute__((warn_unused_result));
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEYMAP_FIRST_ROOM 64 /* entries */
+#define KEYMAP_ROOM_MIN 64 /* entries */
 #define FNV_OFFSET UINT64_C(0xcbf29ce484222325)
 #define FNV_PRIME UINT64_C(0x100000001b3)
 
@@ -27,18 +27,20 @@ struct keymap {
 	uint64_t seed;
 };
 
-struct keymap *keymap_new(void)
+struct keymap *keymap_new(size_t expected)
 {
 	struct keymap *map = calloc(1, sizeof *map);
 
 	if (map == NULL)
 		return NULL;
-	map->entries = calloc(KEYMAP_FIRST_ROOM, sizeof *map->entries);
+	map->room = KEYMAP_ROOM_MIN;
+	while (expected * 3 > map->room * 2)
+		map->room *= 2;
+	map->entries = calloc(map->room, sizeof *map->entries);
 	if (map->entries == NULL) {
 		free(map);
 		return NULL;
 	}
-	map->room = KEYMAP_FIRST_ROOM;
 	random_fill(&map->seed, sizeof map->seed);
 	return map;
 }

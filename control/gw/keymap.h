@@ -4,7 +4,8 @@
 /*
  * Map from a short byte string to a number: home address, name, SPI or key fingerprint to a handle.
  *
- * Owner:    whoever made it. Threads: one at a time. Grows by doubling; a lookup never allocates.
+ * Owner:    whoever made it. Threads: one at a time. Grows by doubling beyond what it was
+ *           made for; a lookup never allocates.
  * Keys that differ in length differ. The hash is seeded at random, so that nobody outside can aim
  * at one chain.
  */
@@ -16,7 +17,8 @@
 
 struct keymap;
 
-struct keymap *keymap_new(void); /* NULL: out of memory */
+/* expected: entries that fit without growing. NULL: out of memory. */
+struct keymap *keymap_new(size_t expected);
 void keymap_free(struct keymap *map);
 /* 0, -EEXIST (nothing changed), -ENOMEM, -EINVAL (key too long). */
 int keymap_add(struct keymap *map, const void *key, size_t len, uint32_t value)

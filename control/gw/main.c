@@ -10,6 +10,7 @@
 #include "control/gw/gw_admin.h"
 #include "control/gw/gw_conf.h"
 #include "control/gw/handovers.h"
+#include "control/gw/kept.h"
 #include "control/gw/key_verbs.h"
 #include "control/gw/mirror.h"
 #include "control/gw/provision.h"
@@ -36,7 +37,6 @@
 struct program {
 	struct gw gw;
 	struct gw_conf *conf;
-	struct admin *admin;
 	struct pump pump;
 	char why[512]; /* what went wrong at the start, and the mend */
 };
@@ -115,8 +115,31 @@ static int start_tables(struct program *program)
 	gw->tunnels = tunnels_new(&config);
 	if (gw->tunnels == NULL)
 		return -ENOMEM;
-	gw->keys = key_verbs_new(gw->tunnels, gw->state, on_key_event, program);
+	if (gw->conf->keep_keys) {
+		gw->kept = kept_new(gw->state, gw->conf);
+		if (gw->kept == NULL)
+			return -ENOMEM;
+	}
+	gw->keys = key_verbs_new(gw->tunnels, gw->state, gw->kept, on_key_event, program);
 	return gw->keys == NULL ? -ENOMEM : 0;
+}
+
+static int start_nodes(struct program *program)
+{
+	struct gw *gw = &program->gw;
+	struct provision_kept counts;
+	int rc = provision_start(gw, gw->conf, program->why, sizeof program->why);
+
+	if (rc != 0 || gw->conf->keep_keys)
+		return rc != 0 ? rc
+			       : provision_kept(gw, &counts, program->why, sizeof program->why);
+	rc = kept_forget(gw->state);
+	if (rc < 0)
+		snprintf(program->why, sizeof program->why, "%s: cannot forget kept keys: %s",
+			gw->conf->state_dir, strerror(-rc));
+	else if (rc > 0)
+		log_warn("kept", "keep_keys is false: %d records are forgotten", rc);
+	return rc < 0 ? rc : 0;
 }
 
 static int start_siu(struct program *program)
@@ -137,7 +160,8 @@ static int start_siu(struct program *program)
 static int start_admin(struct program *program)
 {
 	const char *path = program->conf->control_socket;
-	int rc = admin_open(program->gw.loop, path, gw_admin_verbs, &program->gw, &program->admin);
+	int rc = admin_open(
+		program->gw.loop, path, gw_admin_verbs, &program->gw, &program->gw.admin);
 
 	if (rc != 0)
 		snprintf(program->why, sizeof program->why, "control_socket %s: %s%s", path,
@@ -177,7 +201,7 @@ static int start(struct program *program)
 	if (rc == 0)
 		rc = mirror_open(gw->loop, conf, gw->dp, &gw->mirror, why, room);
 	if (rc == 0)
-		rc = provision_start(gw, conf, why, room);
+		rc = start_nodes(program);
 	if (rc == 0)
 		rc = start_siu(program);
 	gw_conf_wipe(program->conf); /* every key is expanded or derived by now */
@@ -198,6 +222,7 @@ static int start(struct program *program)
 		.siu = gw->siu,
 		.keys = gw->keys,
 		.state = gw->state,
+		.admin = gw->admin,
 	};
 	loop_poll_set(gw->loop, pump_turn, &program->pump);
 	return 0;
@@ -207,13 +232,14 @@ static void stop(struct program *program)
 {
 	struct gw *gw = &program->gw;
 
-	if (program->admin != NULL)
-		admin_close(program->admin);
+	if (program->gw.admin != NULL)
+		admin_close(program->gw.admin);
 	if (gw->dp != NULL)
 		dataplane_stop(gw->dp);
 	siu_handler_close(gw->siu);
 	mirror_close(gw->mirror);
 	key_verbs_free(gw->keys);
+	kept_free(gw->kept);
 	tunnels_free(gw->tunnels);
 	handovers_free(gw->handovers);
 	if (gw->dp != NULL)

@@ -65,7 +65,7 @@ struct mirror_neighs *mirror_neighs_new(
 	neighs->ask = ask;
 	neighs->arg = arg;
 	neighs->max = max;
-	neighs->by_key = keymap_new();
+	neighs->by_key = keymap_new(0);
 	neighs->used = calloc(max, sizeof neighs->used[0]);
 	for (uint32_t i = 0; i < max; i++)
 		neighs->known[i].next_free = i + 1;

@@ -42,7 +42,7 @@ struct mirror_routes *mirror_routes_new(struct dataplane *dp, uint32_t max)
 		return NULL;
 	routes->dp = dp;
 	routes->max = max;
-	routes->chains = keymap_new();
+	routes->chains = keymap_new(0);
 	if (routes->chains == NULL) {
 		free(routes);
 		return NULL;

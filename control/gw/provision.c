@@ -12,13 +12,16 @@
 #include "control/gw/state.h"
 #include "control/gw/tunnel.h"
 #include "lib/clock.h"
+#include "lib/hmac.h"
 #include "lib/log.h"
 
 #include <errno.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#define LEFT_OUT_TOLD 10       /* lines at a start; the rest is counted */
 #define GRACE_WAIT_NS NS_PER_S /* a grace period takes microseconds, if no worker is preempted */
 
 static const struct position nowhere = {.closed = true};
@@ -61,19 +64,17 @@ static int add_sas(struct gw *gw, struct tunnel *tunnel, const struct gw_node_co
 	size_t why_size)
 {
 	const char *reason = "";
-	int rc = key_add(gw->keys, tunnel, true, &node->in, 0, &reason);
+	int rc = key_add_static(gw->keys, tunnel, true, &node->in, &reason);
 
 	if (rc != 0) {
 		snprintf(why, why_size, "node \"%s\": inbound SA: %s", node->name, reason);
 		return rc;
 	}
-	rc = key_add(gw->keys, tunnel, false, &node->out, 0, &reason);
+	rc = key_add_static(gw->keys, tunnel, false, &node->out, &reason);
 	if (rc != 0) {
 		snprintf(why, why_size, "node \"%s\": outbound SA: %s", node->name, reason);
 		return rc;
 	}
-	tunnel_sa_find(tunnel, true, node->in.spi)->from_file = true;
-	tunnel_sa_find(tunnel, false, node->out.spi)->from_file = true;
 	return 0;
 }
 
@@ -98,7 +99,9 @@ static int add_node(struct gw *gw, const struct gw_node_conf *node, uint32_t hom
 		snprintf(why, why_size, "node \"%s\": %s", node->name,
 			rc == -EEXIST   ? "its name or home address is in use"
 			: rc == -ENOSPC ? "max_nodes are in use"
-					: strerror(-rc));
+			: rc == -ENOMEM
+				? "no memory: raise dpdk.memory_mb or reserve more hugepages"
+				: strerror(-rc));
 		return rc;
 	}
 	if (!node->has_sas)
@@ -130,8 +133,177 @@ int provision_start(struct gw *gw, const struct gw_conf *conf, char *why, size_t
 int provision_add(struct gw *gw, const struct gw_node_conf *node, char *why, size_t why_size)
 {
 	const struct position position = start_position(gw, node);
+	int rc;
 
-	return add_node(gw, node, node->home_agent, &position, false, why, why_size);
+	if (!kept_has_room(gw->kept)) {
+		snprintf(why, why_size, "the disk under state_dir does not keep up: try again");
+		return -EAGAIN;
+	}
+	rc = add_node(gw, node, node->home_agent, &position, false, why, why_size);
+	if (rc == 0)
+		kept_put_node(gw->kept, tunnel_by_name(gw->tunnels, node->name));
+	return rc;
+}
+
+/* --- what came by the control socket in an earlier run ------------------------------------------
+ */
+
+struct restore {
+	struct gw *gw;
+	struct provision_kept *counts;
+	unsigned told; /* nodes and SAs left out, with a line of their own */
+	int rc;        /* that no later node can mend */
+	char *why;
+	size_t why_size;
+};
+
+__attribute__((format(printf, 3, 4))) static void leave_out(
+	struct restore *restore, const struct kept_node *node, const char *format, ...)
+{
+	char text[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	restore->counts->left_out++;
+	if (restore->told++ < LEFT_OUT_TOLD)
+		log_warn("kept", "node \"%s\": %s", node->name, text);
+}
+
+/* The running gateway's number for a home agent, -1: there is none of that name. */
+static int home_agent_named(const struct gw *gw, const char *name)
+{
+	for (uint32_t i = 0; i < gw->conf->n_home_agents; i++) {
+		if (strcmp(gw->conf->home_agents[i].name, name) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
+/* The configuration's node that node added SAs to, or NULL. */
+static struct tunnel *configured_tunnel(struct restore *restore, const struct kept_node *node)
+{
+	struct tunnel *tunnel = tunnel_by_home_address(restore->gw->tunnels, &node->home_address);
+
+	if (tunnel != NULL && strcmp(tunnel->name, node->name) == 0)
+		return tunnel;
+	leave_out(restore, node, "is not in the configuration any more, its SAs are left out");
+	return NULL;
+}
+
+static struct tunnel *restored_tunnel(struct restore *restore, const struct kept_node *node)
+{
+	struct gw *gw = restore->gw;
+	const int ha = home_agent_named(gw, node->home_agent);
+	struct gw_node_conf as_conf = {.home_address = node->home_address, .flags = node->flags};
+	struct position position;
+	char why[256];
+
+	if (node->configured)
+		return configured_tunnel(restore, node);
+	if (ha < 0 ||
+		!gw_prefixes_contain(&gw->conf->home_agents[ha].prefixes, &node->home_address)) {
+		leave_out(restore, node, "left out: home agent \"%s\" does not serve it any more",
+			node->home_agent);
+		return NULL;
+	}
+	snprintf(as_conf.name, sizeof as_conf.name, "%s", node->name);
+	position = start_position(gw, &as_conf);
+	restore->rc = add_node(gw, &as_conf, (uint32_t)ha, &position, false, why, sizeof why);
+	if (restore->rc == -EEXIST) {
+		leave_out(restore, node,
+			"left out: the configuration has a node with its name or home address");
+		restore->rc = 0;
+		return NULL;
+	}
+	if (restore->rc != 0) {
+		snprintf(restore->why, restore->why_size, "%s", why);
+		return NULL;
+	}
+	restore->counts->nodes++;
+	return tunnel_by_home_address(gw->tunnels, &node->home_address);
+}
+
+/* False: it shall not be listed any more. */
+static bool restore_sa(struct restore *restore, struct tunnel *tunnel, const struct kept_node *node,
+	const struct kept_sa *sa)
+{
+	struct gw *gw = restore->gw;
+	struct sa_params params;
+	const char *why = "its record is damaged or missing";
+	int rc = kept_get_sa(gw->kept, &node->home_address, sa, &params);
+
+	if (sa->inbound)
+		params.destination = gw->conf->ports[DP_OUTSIDE].addrs[0];
+	if (rc == 0)
+		rc = key_restore(gw->keys, tunnel, sa, &params, &why);
+	secret_wipe(&params, sizeof params);
+	if (rc == 0) {
+		restore->counts->sas++;
+		return true;
+	}
+	if (rc == -EKEYEXPIRED) {
+		restore->counts->expired++;
+		return false;
+	}
+	leave_out(restore, node, "%s SA 0x%x left out: %s", sa->inbound ? "inbound" : "outbound",
+		sa->spi, why);
+	if (rc == -ENOMEM) {
+		restore->rc = rc;
+		snprintf(restore->why, restore->why_size, "node \"%s\": %s", node->name, why);
+	}
+	return rc != -ENODATA;
+}
+
+static bool restore_node(void *arg, const struct kept_node *node)
+{
+	struct restore *restore = arg;
+	struct gw *gw = restore->gw;
+	struct tunnel *tunnel = restored_tunnel(restore, node);
+	struct kept_node gone = {.home_address = node->home_address};
+
+	/* The outbound SA in use first, so that it is the current one. */
+	for (unsigned pass = 0; tunnel != NULL && pass < 2; pass++) {
+		for (unsigned i = 0; i < node->n_sas && restore->rc == 0; i++) {
+			const struct kept_sa *sa = &node->sas[i];
+
+			if (sa->current != (pass == 0))
+				continue;
+			if (!restore_sa(restore, tunnel, node, sa))
+				gone.sas[gone.n_sas++] = *sa;
+		}
+	}
+	if (gone.n_sas != 0 && kept_make_room(gw->kept)) {
+		kept_drop_node(gw->kept, &gone);
+		kept_put_node(gw->kept, tunnel);
+	}
+	return restore->rc == 0;
+}
+
+int provision_kept(struct gw *gw, struct provision_kept *counts, char *why, size_t why_size)
+{
+	struct restore restore = {.gw = gw, .counts = counts, .why = why, .why_size = why_size};
+	const uint64_t from_ns = clock_mono_ns();
+	int rc;
+
+	*counts = (struct provision_kept){0};
+	if (gw->kept == NULL)
+		return 0;
+	rc = kept_each_node(gw->kept, restore_node, &restore);
+	if (restore.rc != 0)
+		return restore.rc;
+	if (rc != 0) {
+		snprintf(why, why_size, "%s/data.mdb: cannot be read: %s", gw->conf->state_dir,
+			strerror(-rc));
+		return rc;
+	}
+	kept_sweep(gw->kept);
+	if (counts->nodes + counts->sas + counts->expired + counts->left_out != 0)
+		log_info("kept", "nodes=%u sas=%u expired=%u left_out=%u ms=%u", counts->nodes,
+			counts->sas, counts->expired, counts->left_out,
+			(unsigned)((clock_mono_ns() - from_ns) / NS_PER_MS));
+	return 0;
 }
 
 /* --- reload -------------------------------------------------------------------------------------
@@ -141,13 +313,7 @@ int provision_add(struct gw *gw, const struct gw_node_conf *node, char *why, siz
 static int running_home_agent(
 	const struct gw *gw, const struct gw_conf *fresh, const struct gw_node_conf *node)
 {
-	const char *name = fresh->home_agents[node->home_agent].name;
-
-	for (uint32_t i = 0; i < gw->conf->n_home_agents; i++) {
-		if (strcmp(gw->conf->home_agents[i].name, name) == 0)
-			return (int)i;
-	}
-	return -1;
+	return home_agent_named(gw, fresh->home_agents[node->home_agent].name);
 }
 
 static bool same_sa(struct tunnel *tunnel, bool inbound, const struct sa_params *params)
@@ -237,7 +403,7 @@ static int check_all(const struct gw *gw, const struct gw_conf *fresh, char *why
 
 static struct keymap *map_names(const struct gw_conf *fresh)
 {
-	struct keymap *names = keymap_new();
+	struct keymap *names = keymap_new(fresh->n_nodes);
 
 	for (uint32_t i = 0; names != NULL && i < fresh->n_nodes; i++) {
 		const char *name = fresh->nodes[i].name;

@@ -66,6 +66,8 @@ uint64_t pump_turn(void *arg)
 		key_verbs_tick(pump->keys, now_ns);
 		pump->keys_at_ns = now_ns + KEYS_TICK_NS;
 	}
+	if (admin_release(pump->admin, state_durable(pump->state)) != 0 && again > PUMP_NAP_NS)
+		again = PUMP_NAP_NS; /* for the disk */
 	if (again == 0 || now_ns < pump->spin_until_ns)
 		return 0;
 	nap_ns = now_ns < pump->spin_until_ns + PUMP_CALM_NS ? PUMP_NAP_NS : PUMP_IDLE_NS;

@@ -13,6 +13,7 @@
 #include "control/gw/key_verbs.h"
 #include "control/gw/mirror.h"
 #include "control/gw/siu_handler.h"
+#include "lib/admin.h"
 
 #define PUMP_SPIN_NS (50 * UINT64_C(1000))
 #define PUMP_NAP_NS (50 * UINT64_C(1000))
@@ -25,6 +26,7 @@ struct pump { /* all lent */
 	struct siu_handler *siu;
 	struct key_verbs *keys;
 	struct state *state;
+	struct admin *admin;
 	/* the pump's own */
 	uint64_t spin_until_ns, tick_at_ns, keys_at_ns;
 };

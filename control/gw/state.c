@@ -138,8 +138,11 @@ static bool decode(struct store_value value, struct position *out)
 
 static int commit(struct state *state, const struct batch *batch)
 {
-	int rc = store_begin(state->store);
+	/* A record must not bring an SA back whose window did not survive. */
+	int rc = counters_sync_new(state->counters);
 
+	if (rc == 0)
+		rc = store_begin(state->store);
 	if (rc != 0)
 		return rc;
 	for (size_t i = 0; i < batch->n && rc == 0; i++) {
@@ -204,6 +207,14 @@ static bool write_batch(struct state *state)
 	return true;
 }
 
+static void swap_batches(struct state *state)
+{
+	struct batch *full = state->filling;
+
+	state->filling = state->writing;
+	state->writing = full;
+}
+
 /* Waits until there are records, it is time to sync, or the end. Takes the queue over if the last
  * batch is written. Returns false once everything is done and the thread should end. */
 static bool take_work(struct state *state, bool retry)
@@ -225,11 +236,8 @@ static bool take_work(struct state *state, bool retry)
 	}
 	go_on = !state->stop || (!retry && state->filling->n != 0);
 	if (state->writing->n == 0) {
-		struct batch *full = state->filling;
-
 		state->kicked = false;
-		state->filling = state->writing;
-		state->writing = full;
+		swap_batches(state);
 	}
 	pthread_mutex_unlock(&state->lock);
 	return go_on;
@@ -510,6 +518,18 @@ void state_kick(struct state *state)
 		pthread_cond_signal(&state->wake);
 	}
 	pthread_mutex_unlock(&state->lock);
+}
+
+int state_flush(struct state *state)
+{
+	assert(!state->started);
+	if (state->filling->n == 0)
+		return 0;
+	swap_batches(state);
+	if (write_batch(state))
+		return 0;
+	swap_batches(state); /* still queued */
+	return -EIO;
 }
 
 uint64_t state_durable(const struct state *state)

@@ -67,6 +67,8 @@ int state_get(struct state *state, enum state_table table, const void *key, size
 int state_each(struct state *state, enum state_table table, store_each_fn *fn, void *arg);
 int state_count(struct state *state, enum state_table table, size_t *out);
 int state_clear(struct state *state, enum state_table table);
+/* Commits what is queued. */
+int state_flush(struct state *state);
 
 struct state_stats {
 	uint64_t commits, records, failures;

@@ -121,13 +121,16 @@ void fixture_open(struct fixture *fixture, bool disk)
 		.max_nodes = fixture->conf->max_nodes,
 	};
 	fixture->tunnels = tunnels_new(&config);
-	fixture->keys = key_verbs_new(fixture->tunnels, fixture->state, count_event, fixture);
+	fixture->kept = kept_new(fixture->state, fixture->conf);
+	fixture->keys = key_verbs_new(
+		fixture->tunnels, fixture->state, fixture->kept, count_event, fixture);
 }
 
 void fixture_close(struct fixture *fixture)
 {
 	double_reset_calls();
 	key_verbs_free(fixture->keys);
+	kept_free(fixture->kept);
 	tunnels_free(fixture->tunnels);
 	handovers_free(fixture->handovers);
 	state_close(fixture->state);

@@ -17,6 +17,7 @@ struct fixture {
 	struct state *state;
 	struct handovers *handovers;
 	struct tunnels *tunnels;
+	struct kept *kept;
 	struct key_verbs *keys;
 	unsigned key_events;
 };

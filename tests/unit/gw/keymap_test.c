@@ -10,7 +10,7 @@
 
 static void test_against_array(void)
 {
-	struct keymap *map = keymap_new();
+	struct keymap *map = keymap_new(0);
 	bool there[KEYS] = {false};
 	uint32_t x = 1, value;
 
@@ -38,7 +38,7 @@ static void test_against_array(void)
 
 static void test_edges(void)
 {
-	struct keymap *map = keymap_new();
+	struct keymap *map = keymap_new(0);
 	uint8_t key[KEYMAP_KEY_MAX + 1] = {0};
 	uint32_t value = 7;
 
