@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* How this works: calls[] is the log; sa_in and sa_out are bare objects with a heap slot each. */
+/*
+ * How this works: calls[] is the log; sa_in and sa_out are bare objects, with a slot of the
+ * counters file if the test lends one, else with a heap slot each.
+ */
 #include "dataplane_double.h"
 
 #include <errno.h>
@@ -94,26 +97,44 @@ int dataplane_node_add(struct dataplane *dp, const struct dp_node_params *params
 	return 0;
 }
 
-static void free_sa_in(struct sa_in *sa)
+static struct counter_slot *slot_new(const struct sa_params *params, bool inbound)
+{
+	uint8_t id[COUNTERS_ID_BYTES];
+
+	if (dp_double.counters == NULL)
+		return calloc(1, sizeof(struct counter_slot));
+	sa_slot_id(params, inbound, id);
+	return counters_take(dp_double.counters, id, inbound ? params->replay_window : 0);
+}
+
+static void slot_free(struct counter_slot *slot, bool drop)
+{
+	if (dp_double.counters == NULL)
+		free(slot);
+	else if (drop)
+		counters_drop(dp_double.counters, slot);
+}
+
+static void free_sa_in(struct sa_in *sa, bool drop)
 {
 	if (sa != NULL)
-		free(sa->slot);
+		slot_free(sa->slot, drop);
 	free(sa);
 }
 
-static void free_sa_out(struct sa_out *sa)
+static void free_sa_out(struct sa_out *sa, bool drop)
 {
 	if (sa != NULL)
-		free(sa->slot);
+		slot_free(sa->slot, drop);
 	free(sa);
 }
 
-static void free_node(struct node *node)
+static void free_node(struct node *node, bool drop)
 {
 	for (unsigned i = 0; i < NODE_INBOUND_MAX; i++)
-		free_sa_in(node->sa_in[i]);
-	free_sa_out(atomic_load(&node->sa_out));
-	free_sa_out(node->sa_out_next);
+		free_sa_in(node->sa_in[i], drop);
+	free_sa_out(atomic_load(&node->sa_out), drop);
+	free_sa_out(node->sa_out_next, drop);
 	free(atomic_load(&node->path));
 	free(node);
 }
@@ -131,7 +152,7 @@ int dataplane_node_del(struct dataplane *dp, struct node *node, bool drop_slots)
 	call->node = node->handle;
 	call->drop_slot = drop_slots;
 	dp_double.nodes[node->handle] = NULL;
-	free_node(node);
+	free_node(node, drop_slots);
 	return 0;
 }
 
@@ -139,7 +160,7 @@ void double_free_nodes(void)
 {
 	for (unsigned i = 0; i < DOUBLE_NODES_MAX; i++) {
 		if (dp_double.nodes[i] != NULL)
-			free_node(dp_double.nodes[i]);
+			free_node(dp_double.nodes[i], false);
 		dp_double.nodes[i] = NULL;
 	}
 }
@@ -157,7 +178,7 @@ int dataplane_sa_in_add(struct dataplane *dp, struct node *node, const struct sa
 		node->sa_in[i] = aligned_alloc(SA_CACHE_LINE, sizeof *node->sa_in[i]);
 		memset(node->sa_in[i], 0, sizeof *node->sa_in[i]);
 		node->sa_in[i]->spi = params->spi;
-		node->sa_in[i]->slot = calloc(1, sizeof(struct counter_slot));
+		node->sa_in[i]->slot = slot_new(params, true);
 		return 0;
 	}
 	return dp_double.sa_add_fails != 0 ? dp_double.sa_add_fails : -ENOSPC;
@@ -173,7 +194,7 @@ int dataplane_sa_in_del(struct dataplane *dp, struct node *node, uint32_t spi, b
 	for (unsigned i = 0; i < NODE_INBOUND_MAX; i++) {
 		if (node->sa_in[i] == NULL || node->sa_in[i]->spi != spi)
 			continue;
-		free_sa_in(node->sa_in[i]);
+		free_sa_in(node->sa_in[i], drop_slot);
 		node->sa_in[i] = NULL;
 		return 0;
 	}
@@ -195,7 +216,7 @@ int dataplane_sa_out_add(
 	sa = aligned_alloc(SA_CACHE_LINE, sizeof *sa);
 	memset(sa, 0, sizeof *sa);
 	sa->spi = params->spi;
-	sa->slot = calloc(1, sizeof(struct counter_slot));
+	sa->slot = slot_new(params, false);
 	if (atomic_load(&node->sa_out) == NULL)
 		atomic_store(&node->sa_out, sa);
 	else
@@ -206,8 +227,7 @@ int dataplane_sa_out_add(
 int dataplane_sa_out_switch(struct dataplane *dp, struct node *node)
 {
 	(void)dp;
-	free_sa_out(atomic_exchange(&node->sa_out, node->sa_out_next));
-	node->sa_out_next = NULL;
+	node->sa_out_next = atomic_exchange(&node->sa_out, node->sa_out_next);
 	return 0;
 }
 
@@ -219,10 +239,14 @@ int dataplane_sa_out_del(struct dataplane *dp, struct node *node, uint32_t spi, 
 	(void)dp;
 	call->spi = spi;
 	call->drop_slot = drop_slot;
-	if (sa == NULL || sa->spi != spi)
+	if (node->sa_out_next != NULL && node->sa_out_next->spi == spi)
+		sa = node->sa_out_next;
+	else if (sa != NULL && sa->spi == spi)
+		atomic_store(&node->sa_out, node->sa_out_next);
+	else
 		return -ENOENT;
-	atomic_store(&node->sa_out, NULL);
-	free_sa_out(sa);
+	node->sa_out_next = NULL;
+	free_sa_out(sa, drop_slot);
 	return 0;
 }
 

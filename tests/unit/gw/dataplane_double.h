@@ -54,6 +54,7 @@ struct dataplane_double {
 	bool stamp_replies;         /* a reply leaves at once */
 	uint64_t stamp_ns;          /* with this time */
 	unsigned tokens;            /* that were taken */
+	struct counters *counters;  /* slots come from it and outlive the node; NULL: the heap */
 	/* nodes by handle */
 	struct node *nodes[DOUBLE_NODES_MAX];
 };

@@ -23,14 +23,7 @@ static void begin(void)
 	char why[256];
 
 	fixture_open(&fx, false);
-	gw = (struct gw){
-		.conf = fx.conf,
-		.state = fx.state,
-		.dp = DOUBLE_DP,
-		.handovers = fx.handovers,
-		.tunnels = fx.tunnels,
-		.keys = fx.keys,
-	};
+	gw = fixture_gw(&fx);
 	open.conf = fx.conf;
 	open.dp = DOUBLE_DP;
 	open.tunnels = fx.tunnels;

@@ -92,20 +92,11 @@ static void count_event(void *arg, const struct key_event *event)
 	fixture->key_events++;
 }
 
-void fixture_open(struct fixture *fixture, bool disk)
+static void open_parts(struct fixture *fixture, bool disk)
 {
-	char text[4096], path[256], why[256];
 	struct tunnel_config config;
+	char why[256];
 
-	memset(fixture, 0, sizeof *fixture);
-	memset(&dp_double, 0, sizeof dp_double);
-	snprintf(fixture->dir, sizeof fixture->dir, "%s", fixture_folder());
-	fixture_conf_text(fixture->dir, text, sizeof text);
-	fixture_write(fixture->dir, "gw.conf", text, 0600);
-	snprintf(path, sizeof path, "%s/gw.conf", fixture->dir);
-	fixture->conf = gw_conf_load(path);
-	if (fixture->conf == NULL)
-		abort();
 	if (state_open(fixture->conf->state_dir, 64, AFTER_POWER_LOSS_STRICT, &fixture->state, why,
 		    sizeof why) != 0 ||
 		(disk && state_start(fixture->state) != 0)) {
@@ -126,16 +117,58 @@ void fixture_open(struct fixture *fixture, bool disk)
 		fixture->tunnels, fixture->state, fixture->kept, count_event, fixture);
 }
 
-void fixture_close(struct fixture *fixture)
+static void close_parts(struct fixture *fixture)
 {
 	double_reset_calls();
 	key_verbs_free(fixture->keys);
 	kept_free(fixture->kept);
 	tunnels_free(fixture->tunnels);
 	handovers_free(fixture->handovers);
-	state_close(fixture->state);
-	gw_conf_free(fixture->conf);
 	double_free_nodes();
+	state_close(fixture->state);
+}
+
+void fixture_open(struct fixture *fixture, bool disk)
+{
+	char text[4096], path[256];
+
+	memset(fixture, 0, sizeof *fixture);
+	memset(&dp_double, 0, sizeof dp_double);
+	snprintf(fixture->dir, sizeof fixture->dir, "%s", fixture_folder());
+	fixture_conf_text(fixture->dir, text, sizeof text);
+	fixture_write(fixture->dir, "gw.conf", text, 0600);
+	snprintf(path, sizeof path, "%s/gw.conf", fixture->dir);
+	fixture->conf = gw_conf_load(path);
+	if (fixture->conf == NULL)
+		abort();
+	open_parts(fixture, disk);
+}
+
+void fixture_restart(struct fixture *fixture)
+{
+	(void)state_flush(fixture->state);
+	close_parts(fixture);
+	open_parts(fixture, false);
+	dp_double.counters = state_counters(fixture->state);
+}
+
+struct gw fixture_gw(const struct fixture *fixture)
+{
+	return (struct gw){
+		.conf = fixture->conf,
+		.state = fixture->state,
+		.dp = DOUBLE_DP,
+		.handovers = fixture->handovers,
+		.tunnels = fixture->tunnels,
+		.kept = fixture->kept,
+		.keys = fixture->keys,
+	};
+}
+
+void fixture_close(struct fixture *fixture)
+{
+	close_parts(fixture);
+	gw_conf_free(fixture->conf);
 	fixture_remove_folder();
 }
 

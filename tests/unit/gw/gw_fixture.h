@@ -5,6 +5,7 @@
  * A gateway's control side over the double of the packet path: a folder with key files, a
  * configuration with two home agents and three nodes, durable state, tables.
  */
+#include "control/gw/gw.h"
 #include "control/gw/gw_conf.h"
 #include "control/gw/handovers.h"
 #include "control/gw/key_verbs.h"
@@ -32,6 +33,11 @@ void fixture_write(const char *dir, const char *name, const char *text, unsigned
 /* disk: the state thread runs, so records become durable. */
 void fixture_open(struct fixture *fixture, bool disk);
 void fixture_close(struct fixture *fixture);
+/* As after kill -9 and a new start, but for the nodes of the configuration: tables are empty, what
+ * was queued for the disk is there. Counter slots come from the state's file from now on. */
+void fixture_restart(struct fixture *fixture);
+/* The parts of a gateway, for what wants a struct gw. */
+struct gw fixture_gw(const struct fixture *fixture);
 /* Nodes node1, node2 (home agent 0) and other1 (home agent 1), without a path. */
 void fixture_add_nodes(struct fixture *fixture);
 struct tunnel *fixture_node(const struct fixture *fixture, const char *name);
