@@ -194,6 +194,8 @@ void kept_put_node(struct kept *kept, const struct tunnel *tunnel)
 {
 	uint8_t data[STATE_DATA_MAX], n = 0;
 	struct wire_out w = wire_into(data, sizeof data);
+	const struct position *at = &tunnel->position;
+	const struct ip_addr nowhere = {0};
 	struct key key;
 
 	if (kept == NULL)
@@ -210,6 +212,7 @@ void kept_put_node(struct kept *kept, const struct tunnel *tunnel)
 	wire_put_u32(&w, tunnel->flags);
 	put_name(&w, kept->conf->home_agents[tunnel->home_agent].name);
 	put_name(&w, tunnel->name);
+	put_addr(&w, at->generation == 0 && !at->closed ? &at->coa : &nowhere);
 	wire_put_u8(&w, n);
 	for (const struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next) {
 		if (!sa->from_file)
@@ -275,6 +278,7 @@ static bool read_node(struct store_value key, struct store_value value, struct k
 	node->flags = wire_u32(&w);
 	get_name(&w, node->home_agent);
 	get_name(&w, node->name);
+	node->care_of = get_addr(&w);
 	node->n_sas = wire_u8(&w);
 	if (node->n_sas > TUNNEL_SAS_MAX)
 		return false;

@@ -36,6 +36,8 @@ struct kept_node {
 	char name[NODE_NAME_MAX];
 	char home_agent[NODE_NAME_MAX];
 	struct ip_addr home_address;
+	struct ip_addr
+		care_of; /* where it is without an update of its home agent; unset: nowhere */
 	uint32_t flags;
 	bool configured; /* the node itself is from the file, only its SAs are not */
 	unsigned n_sas;

@@ -38,7 +38,8 @@ static struct position start_position(const struct gw *gw, const struct gw_node_
 			position.closed = true;
 		return position;
 	}
-	if (!ip_addr_is_set(&node->care_of))
+	if (!ip_addr_is_set(&node->care_of) ||
+		gw_conf_coa_check(gw->conf, &node->care_of) != SIU_RESULT_OK)
 		return nowhere;
 	return (struct position){
 		.coa = node->care_of,
@@ -196,7 +197,8 @@ static struct tunnel *restored_tunnel(struct restore *restore, const struct kept
 {
 	struct gw *gw = restore->gw;
 	const int ha = home_agent_named(gw, node->home_agent);
-	struct gw_node_conf as_conf = {.home_address = node->home_address, .flags = node->flags};
+	struct gw_node_conf as_conf = {
+		.home_address = node->home_address, .care_of = node->care_of, .flags = node->flags};
 	struct position position;
 	char why[256];
 

@@ -37,8 +37,9 @@ static void restart(bool configuration)
 
 static void add_node(const char *name, const char *home_address)
 {
-	struct gw_node_conf node = {
-		.home_address = addr_of(home_address), .flags = NODE_STRICT_INNER_SOURCE};
+	struct gw_node_conf node = {.home_address = addr_of(home_address),
+		.care_of = addr_of("203.0.113.9"),
+		.flags = NODE_STRICT_INNER_SOURCE};
 	char why[256];
 
 	snprintf(node.name, sizeof node.name, "%s", name);
@@ -89,6 +90,7 @@ static void test_restart(void)
 	const struct tunnel_sa *sa;
 	uint8_t key_id[COUNTERS_ID_BYTES];
 	const struct sa_params in = params(true, 1000, 1);
+	const struct ip_addr care_of = addr_of("203.0.113.9");
 	uint32_t epoch;
 
 	begin();
@@ -103,6 +105,8 @@ static void test_restart(void)
 	tunnel = fixture_node(&fx, "roamer");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(tunnel);
 	CU_ASSERT(!tunnel->configured && tunnel->flags == NODE_STRICT_INNER_SOURCE);
+	CU_ASSERT(!tunnel->position.closed && tunnel->position.generation == 0);
+	CU_ASSERT(ip_addr_equal(&tunnel->position.coa, &care_of));
 	sa = sa_of("roamer", true, 1000);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(sa);
 	sa_key_id(&in, key_id);
