@@ -6,11 +6,13 @@
  */
 #include "dataplane/coa_index.h"
 
-#include "dataplane/table.h"
+#include <rte_prefetch.h>
 
+#include <assert.h>
 #include <errno.h>
 
 struct coa_entry {
+	struct rcu_link link;
 	_Atomic(struct node *) answer; /* RCU: control stores, workers load */
 	/* control only */
 	struct coa_claim *claims;
@@ -21,43 +23,33 @@ struct node coa_ambiguous;
 
 int coa_index_new(struct coa_index *index, uint32_t max_nodes, struct rcu *rcu)
 {
-	/* Current and former address of each node, and those whose entries wait in the retire list.
-	 */
-	uint32_t places = max_nodes * 2 + rcu->capacity;
-
 	*index = (struct coa_index){.rcu = rcu};
 	slab_init(&index->entries, sizeof(struct coa_entry));
-	index->table = table_new("coas", places, TABLE_ADDR_BYTES, rcu);
-	return index->table == NULL ? -ENOMEM : 0;
+	return lookup_new(&index->table, max_nodes);
 }
 
 void coa_index_free(struct coa_index *index)
 {
-	rte_hash_free(index->table);
+	lookup_free(&index->table);
 	slab_fini(&index->entries);
 	*index = (struct coa_index){0};
 }
 
 int coa_index_reserve(struct coa_index *index, const struct ip_addr *coa, struct coa_entry **out)
 {
-	uint8_t key[TABLE_ADDR_BYTES];
-	struct coa_entry *entry;
-	int ret;
+	const uint64_t number = lookup_number(coa);
+	struct rcu_link *link = lookup_next(lookup_head(&index->table, number));
 
-	table_key_addr(key, coa);
-	*out = table_get(index->table, key);
-	if (*out != NULL)
-		return 0;
-	entry = slab_alloc(&index->entries);
-	if (entry == NULL)
-		return -ENOMEM;
-	entry->coa = *coa;
-	ret = table_add(index->table, key, entry);
-	if (ret != 0) {
-		slab_free(&index->entries, entry);
-		return ret;
+	for (; link != NULL; link = lookup_next(&link->next)) {
+		*out = LOOKUP_OBJECT(link, struct coa_entry, link);
+		if (ip_addr_equal(&(*out)->coa, coa))
+			return 0;
 	}
-	*out = entry;
+	*out = slab_alloc(&index->entries);
+	if (*out == NULL)
+		return -ENOMEM;
+	(*out)->coa = *coa;
+	lookup_add_first(&index->table, number, &(*out)->link);
 	return 0;
 }
 
@@ -69,12 +61,9 @@ static void free_entry(void *owner, void *object, bool flag)
 
 void coa_index_unreserve(struct coa_index *index, struct coa_entry *entry)
 {
-	uint8_t key[TABLE_ADDR_BYTES];
-
 	if (entry->claims != NULL)
 		return;
-	table_key_addr(key, &entry->coa);
-	table_del(index->table, key);
+	lookup_del(&index->table, lookup_number(&entry->coa), &entry->link);
 	rcu_retire(index->rcu, free_entry, &index->entries, entry, false);
 }
 
@@ -122,17 +111,32 @@ void coa_claim_release(struct coa_index *index, struct coa_claim *claim)
 	coa_index_unreserve(index, entry);
 }
 
+static inline struct node *answer_for(struct rcu_link *link, be32_t coa)
+{
+	for (; link != NULL; link = lookup_next(&link->next)) {
+		const struct coa_entry *entry = LOOKUP_OBJECT(link, struct coa_entry, link);
+
+		if (ip_addr_to_v4(&entry->coa) == coa)
+			return atomic_load_explicit(&entry->answer, memory_order_acquire);
+	}
+	return NULL;
+}
+
 void coa_lookup_burst(
 	const struct coa_index *index, const be32_t *coas, struct node **out, unsigned n)
 {
-	void *found[TABLE_BULK_MAX];
-	uint8_t run[TABLE_BULK_MAX];
+	_Atomic(struct rcu_link *) *heads[LOOKUP_BURST_MAX];
+	struct rcu_link *first[LOOKUP_BURST_MAX];
 
-	table_get_v4_burst(index->table, coas, found, run, n);
+	assert(n <= LOOKUP_BURST_MAX);
 	for (unsigned i = 0; i < n; i++) {
-		const struct coa_entry *entry = found[run[i]];
-
-		out[i] = entry == NULL ? NULL
-				       : atomic_load_explicit(&entry->answer, memory_order_acquire);
+		heads[i] = lookup_head(&index->table, coas[i]);
+		rte_prefetch0((const void *)(uintptr_t)heads[i]);
 	}
+	for (unsigned i = 0; i < n; i++) {
+		first[i] = lookup_next(heads[i]);
+		rte_prefetch0(first[i]); /* begins its entry */
+	}
+	for (unsigned i = 0; i < n; i++)
+		out[i] = answer_for(first[i], coas[i]);
 }

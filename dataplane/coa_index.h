@@ -11,6 +11,7 @@
  * Lifetime: an answer is valid until the worker's next quiescent state. It is a hint: the worker
  *           still asks the node's path whether it selects the address.
  */
+#include "dataplane/lookup.h"
 #include "dataplane/rcu.h"
 #include "dataplane/slab.h"
 #include "dataplane/node.h"
@@ -26,7 +27,7 @@ struct coa_claim {               /* lies in its node; control only */
 
 struct coa_index {
 	/* const after coa_index_new() */
-	struct rte_hash *table; /* address -> struct coa_entry */
+	struct lookup table; /* by address: struct coa_entry */
 	struct rcu *rcu;
 	/* control only */
 	struct slab entries;
@@ -36,7 +37,7 @@ int coa_index_new(struct coa_index *index, uint32_t max_nodes, struct rcu *rcu)
 	__attribute__((warn_unused_result));
 void coa_index_free(struct coa_index *index);
 
-/* The part that can fail: an entry for coa, new or there already. -ENOMEM, -ENOSPC. */
+/* The part that can fail: an entry for coa, new or there already. -ENOMEM. */
 int coa_index_reserve(struct coa_index *index, const struct ip_addr *coa, struct coa_entry **out)
 	__attribute__((warn_unused_result));
 /* Gives an entry back if nobody claims it. Takes one place in the retire list then; the caller has

@@ -88,7 +88,7 @@ static int open_tables(
 	int ret = rcu_new(&dp->rcu, dp->n_workers, RETIRE_MAX);
 
 	if (ret == 0)
-		ret = sad_new(&dp->sad, dp->max_nodes, &dp->rcu);
+		ret = sad_new(&dp->sad, dp->max_nodes);
 	if (ret == 0)
 		ret = coa_index_new(&dp->coas, dp->max_nodes, &dp->rcu);
 	if (ret == 0)

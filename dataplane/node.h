@@ -33,6 +33,7 @@ struct node { /* its first line is what packets need */
 	uint32_t flags;  /* enum node_flag */
 	/* atomic: registrations let through, tokens for the limit; any worker */
 	_Alignas(SA_CACHE_LINE) _Atomic(uint64_t) registration_at_ns;
+	struct rcu_link link; /* sad.c */
 	/* control only */
 	struct sa_out *sa_out_next;
 	struct sa_in *sa_in[NODE_INBOUND_MAX];

@@ -1,153 +1,169 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: an SA with a given source stands only in `given`, one with the wildcard only in
- * `wildcard`. A burst is looked up in both and the given source wins; as long as no SA gives a
- * source, which is the normal case, `given` is not touched at all.
+ * How this works: SAs of one SPI and destination stand in one chain, those with a given source
+ * before the one with the wildcard, so that the first that fits is the longest match. Runs of
+ * packets of one SA, the normal case, are compared once.
  */
 #include "dataplane/sad.h"
 
-#include "dataplane/table.h"
+#include <rte_prefetch.h>
 
+#include <assert.h>
 #include <errno.h>
 
-struct in_key { /* sizes for which rte_hash has its own compare functions */
-	uint8_t dst[TABLE_ADDR_BYTES];
-	uint64_t spi; /* wider than it must be: see table_key_v4() */
-	uint64_t pad;
-};
-struct given_key {
-	struct in_key in;
-	uint8_t src[TABLE_ADDR_BYTES];
-};
-static_assert(sizeof(struct in_key) == 32 && sizeof(struct given_key) == 48, "no holes in keys");
+#define CHAINS_PER_NODE 2 /* so few objects share a chain that the second is seldom looked at */
 
-int sad_new(struct sad *sad, uint32_t max_nodes, const struct rcu *rcu)
+int sad_new(struct sad *sad, uint32_t max_nodes)
 {
-	/* Two inbound SAs a node is what make-before-break rekeying holds at a time. */
-	uint32_t max_in = max_nodes * 2;
+	int ret;
 
 	*sad = (struct sad){0};
-	sad->wildcard = table_new("sad_any", max_in, sizeof(struct in_key), rcu);
-	sad->given = table_new("sad_src", max_in, sizeof(struct given_key), rcu);
-	sad->homes = table_new("homes", max_nodes, TABLE_ADDR_BYTES, rcu);
-	if (sad->wildcard == NULL || sad->given == NULL || sad->homes == NULL) {
+	ret = lookup_new(&sad->in, (uint64_t)max_nodes * CHAINS_PER_NODE);
+	if (ret == 0)
+		ret = lookup_new(&sad->homes, (uint64_t)max_nodes * CHAINS_PER_NODE);
+	if (ret != 0)
 		sad_free(sad);
-		return -ENOMEM;
-	}
-	return 0;
+	return ret;
 }
 
 void sad_free(struct sad *sad)
 {
-	rte_hash_free(sad->wildcard);
-	rte_hash_free(sad->given);
-	rte_hash_free(sad->homes);
-	*sad = (struct sad){0};
+	lookup_free(&sad->in);
+	lookup_free(&sad->homes);
 }
 
-/* source unset: the wildcard, which has no part in its key. */
-static struct given_key key_of(
-	uint32_t spi, const struct ip_addr *destination, const struct ip_addr *source)
-{
-	struct given_key key = {.in.spi = spi};
+/* --- inbound SAs --------------------------------------------------------------------------------
+ */
 
-	table_key_addr(key.in.dst, destination);
-	if (ip_addr_is_set(source))
-		table_key_addr(key.src, source);
-	return key;
+static inline uint64_t in_number(uint32_t spi, uint64_t destination)
+{
+	return (uint64_t)spi << 32 ^ destination;
+}
+
+static bool is_in_taken(const struct sad *sad, uint32_t spi, const struct ip_addr *destination,
+	const struct ip_addr *source)
+{
+	struct rcu_link *link = lookup_next(
+		lookup_head(&sad->in, in_number(spi, lookup_number(destination))));
+
+	for (; link != NULL; link = lookup_next(&link->next)) {
+		const struct sa_in *sa = LOOKUP_OBJECT(link, struct sa_in, link);
+
+		if (sa->spi == spi && ip_addr_equal(&sa->destination, destination) &&
+			ip_addr_equal(&sa->source, source))
+			return true;
+	}
+	return false;
 }
 
 bool sad_in_taken(const struct sad *sad, const struct sa_params *params)
 {
-	struct given_key key = key_of(params->spi, &params->destination, &params->source);
-
-	return ip_addr_is_set(&params->source) ? table_get(sad->given, &key) != NULL
-					       : table_get(sad->wildcard, &key.in) != NULL;
+	return is_in_taken(sad, params->spi, &params->destination, &params->source);
 }
 
 int sad_in_add(struct sad *sad, struct sa_in *sa)
 {
-	struct given_key key = key_of(sa->spi, &sa->destination, &sa->source);
-	int ret;
+	const uint64_t number = in_number(sa->spi, lookup_number(&sa->destination));
 
+	if (is_in_taken(sad, sa->spi, &sa->destination, &sa->source))
+		return -EEXIST;
+	sa->dst_be = ip_addr_to_v4(&sa->destination);
 	if (sa->wildcard_source)
-		return table_add(sad->wildcard, &key.in, sa);
-	ret = table_add(sad->given, &key, sa);
-	if (ret == 0)
-		atomic_fetch_add_explicit(&sad->n_given, 1, memory_order_relaxed);
-	return ret;
+		lookup_add_last(&sad->in, number, &sa->link);
+	else
+		lookup_add_first(&sad->in, number, &sa->link);
+	return 0;
 }
 
-void sad_in_del(struct sad *sad, const struct sa_in *sa)
+void sad_in_del(struct sad *sad, struct sa_in *sa)
 {
-	struct given_key key = key_of(sa->spi, &sa->destination, &sa->source);
+	lookup_del(&sad->in, in_number(sa->spi, lookup_number(&sa->destination)), &sa->link);
+}
 
-	if (sa->wildcard_source) {
-		table_del(sad->wildcard, &key.in);
-	} else {
-		table_del(sad->given, &key);
-		atomic_fetch_sub_explicit(&sad->n_given, 1, memory_order_relaxed);
+static inline struct sa_in *find_in(struct rcu_link *link, const struct sad_query *query)
+{
+	for (; link != NULL; link = lookup_next(&link->next)) {
+		struct sa_in *sa = LOOKUP_OBJECT(link, struct sa_in, link);
+
+		if (sa->spi == query->spi && sa->dst_be == query->dst &&
+			(sa->wildcard_source || ip_addr_to_v4(&sa->source) == query->src))
+			return sa;
 	}
+	return NULL;
+}
+
+static inline bool is_same(const struct sad_query *a, const struct sad_query *b)
+{
+	return a->spi == b->spi && a->dst == b->dst && a->src == b->src;
+}
+
+void sad_lookup_in_burst(
+	const struct sad *sad, const struct sad_query *queries, struct sa_in **out, unsigned n)
+{
+	_Atomic(struct rcu_link *) *heads[LOOKUP_BURST_MAX];
+	struct rcu_link *first[LOOKUP_BURST_MAX];
+
+	assert(n <= LOOKUP_BURST_MAX);
+	for (unsigned i = 0; i < n; i++) {
+		heads[i] = lookup_head(&sad->in, in_number(queries[i].spi, queries[i].dst));
+		rte_prefetch0((const void *)(uintptr_t)heads[i]);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		first[i] = lookup_next(heads[i]);
+		rte_prefetch0(first[i]); /* lies in the SA's first line */
+	}
+	for (unsigned i = 0; i < n; i++)
+		out[i] = i != 0 && is_same(&queries[i], &queries[i - 1])
+				 ? out[i - 1]
+				 : find_in(first[i], &queries[i]);
+}
+
+/* --- nodes --------------------------------------------------------------------------------------
+ */
+
+static inline struct node *find_home(struct rcu_link *link, be32_t home)
+{
+	for (; link != NULL; link = lookup_next(&link->next)) {
+		struct node *node = LOOKUP_OBJECT(link, struct node, link);
+
+		if (ip_addr_to_v4(&node->home_address) == home)
+			return node;
+	}
+	return NULL;
 }
 
 int sad_home_add(struct sad *sad, struct node *node)
 {
-	uint8_t key[TABLE_ADDR_BYTES];
+	const be32_t home = ip_addr_to_v4(&node->home_address);
 
-	table_key_addr(key, &node->home_address);
-	return table_add(sad->homes, key, node);
+	if (find_home(lookup_next(lookup_head(&sad->homes, home)), home) != NULL)
+		return -EEXIST;
+	lookup_add_first(&sad->homes, home, &node->link);
+	return 0;
 }
 
-void sad_home_del(struct sad *sad, const struct node *node)
+void sad_home_del(struct sad *sad, struct node *node)
 {
-	uint8_t key[TABLE_ADDR_BYTES];
-
-	table_key_addr(key, &node->home_address);
-	table_del(sad->homes, key);
-}
-
-/* As in table_get_v4_burst(), run[i] says which lookup is for place i. */
-void sad_lookup_in_burst(
-	const struct sad *sad, const struct sad_query *queries, struct sa_in **out, unsigned n)
-{
-	bool given = atomic_load_explicit(&sad->n_given, memory_order_relaxed) != 0;
-	struct given_key keys[TABLE_BULK_MAX];
-	const void *pointers[TABLE_BULK_MAX];
-	void *found[TABLE_BULK_MAX], *better[TABLE_BULK_MAX];
-	uint8_t run[TABLE_BULK_MAX];
-	unsigned runs = 0;
-
-	for (unsigned i = 0; i < n; i++) {
-		const struct sad_query *q = &queries[i];
-
-		if (i == 0 || q->spi != q[-1].spi || q->dst != q[-1].dst ||
-			(given && q->src != q[-1].src)) {
-			keys[runs].in = (struct in_key){.spi = q->spi};
-			table_key_v4(keys[runs].in.dst, q->dst);
-			table_key_v4(keys[runs].src, q->src);
-			pointers[runs] = &keys[runs];
-			runs++;
-		}
-		run[i] = (uint8_t)(runs - 1);
-	}
-	table_get_burst(sad->wildcard, pointers, found, runs);
-	if (given) {
-		table_get_burst(sad->given, pointers, better, runs);
-		for (unsigned j = 0; j < runs; j++)
-			if (better[j] != NULL)
-				found[j] = better[j];
-	}
-	for (unsigned i = 0; i < n; i++)
-		out[i] = found[run[i]];
+	lookup_del(&sad->homes, ip_addr_to_v4(&node->home_address), &node->link);
 }
 
 void sad_lookup_home_burst(
 	const struct sad *sad, const be32_t *homes, struct node **out, unsigned n)
 {
-	void *found[TABLE_BULK_MAX];
-	uint8_t run[TABLE_BULK_MAX];
+	_Atomic(struct rcu_link *) *heads[LOOKUP_BURST_MAX];
+	struct rcu_link *first[LOOKUP_BURST_MAX];
 
-	table_get_v4_burst(sad->homes, homes, found, run, n);
+	assert(n <= LOOKUP_BURST_MAX);
+	for (unsigned i = 0; i < n; i++) {
+		heads[i] = lookup_head(&sad->homes, homes[i]);
+		rte_prefetch0((const void *)(uintptr_t)heads[i]);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		first[i] = lookup_next(heads[i]);
+		if (first[i] != NULL)
+			rte_prefetch0(LOOKUP_OBJECT(first[i], struct node, link));
+	}
 	for (unsigned i = 0; i < n; i++)
-		out[i] = found[run[i]];
+		out[i] = i != 0 && homes[i] == homes[i - 1] ? out[i - 1]
+							    : find_home(first[i], homes[i]);
 }

@@ -7,24 +7,18 @@
  *
  * Owner:    struct dataplane. Threads: add and del are control's; lookups are any worker's, and
  * what they give is valid until that worker's next quiescent state. Lifetime: del unlinks; the
- * caller frees after the grace period. Key slots of the tables wait for their own grace period
- * inside rte_hash. Sources:  RFC 4301 section 4.1: SPI + destination + source is looked up before
- * SPI + destination.
+ * caller frees after the grace period. Sources:  RFC 4301 section 4.1: SPI + destination + source
+ * is looked up before SPI + destination.
  */
+#include "dataplane/lookup.h"
 #include "dataplane/node.h"
-#include "dataplane/rcu.h"
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 struct sad {
-	/* const after sad_new() */
-	struct rte_hash *wildcard; /* SPI, destination -> struct sa_in */
-	struct rte_hash *given;    /* SPI, destination, source -> struct sa_in */
-	struct rte_hash *homes;    /* home address -> struct node */
-	/* atomic: without any the second lookup is left out; control writes */
-	_Atomic(uint32_t) n_given;
+	struct lookup in;    /* by SPI and destination: struct sa_in */
+	struct lookup homes; /* by home address: struct node */
 };
 
 struct sad_query {    /* of an ESP packet */
@@ -32,18 +26,17 @@ struct sad_query {    /* of an ESP packet */
 	be32_t src, dst;
 };
 
-int sad_new(struct sad *sad, uint32_t max_nodes, const struct rcu *rcu)
-	__attribute__((warn_unused_result));
+int sad_new(struct sad *sad, uint32_t max_nodes) __attribute__((warn_unused_result));
 void sad_free(struct sad *sad);
 
 /* Is there an SA for this SPI, destination and source? */
 bool sad_in_taken(const struct sad *sad, const struct sa_params *params);
-/* -EEXIST: sad_in_taken(). -ENOSPC. */
+/* -EEXIST: sad_in_taken(). */
 int sad_in_add(struct sad *sad, struct sa_in *sa) __attribute__((warn_unused_result));
-void sad_in_del(struct sad *sad, const struct sa_in *sa);
-/* By home address. -EEXIST, -ENOSPC. */
+void sad_in_del(struct sad *sad, struct sa_in *sa);
+/* By home address. -EEXIST. */
 int sad_home_add(struct sad *sad, struct node *node) __attribute__((warn_unused_result));
-void sad_home_del(struct sad *sad, const struct node *node);
+void sad_home_del(struct sad *sad, struct node *node);
 
 /* out[i]: the SA of queries[i] or NULL; n <= PKT_BURST_MAX. */
 void sad_lookup_in_burst(

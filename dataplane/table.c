@@ -7,7 +7,6 @@
 
 #include <rte_common.h>
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -66,35 +65,4 @@ void *table_get(const struct rte_hash *table, const void *key)
 	void *value;
 
 	return rte_hash_lookup_data(table, key, &value) >= 0 ? value : NULL;
-}
-
-void table_get_burst(const struct rte_hash *table, const void *keys[], void *out[], unsigned n)
-{
-	uint64_t hits = 0;
-
-	static_assert(TABLE_BULK_MAX <= RTE_HASH_LOOKUP_BULK_MAX, "one call for a burst");
-	if (n == 0)
-		return;
-	rte_hash_lookup_bulk_data(table, keys, n, &hits, out);
-	for (unsigned i = 0; i < n; i++)
-		if ((hits >> i & 1) == 0)
-			out[i] = NULL;
-}
-
-void table_get_v4_burst(
-	const struct rte_hash *table, const be32_t *addrs, void *found[], uint8_t run[], unsigned n)
-{
-	uint8_t keys[TABLE_BULK_MAX][TABLE_ADDR_BYTES];
-	const void *pointers[TABLE_BULK_MAX];
-	unsigned runs = 0;
-
-	for (unsigned i = 0; i < n; i++) {
-		if (i == 0 || addrs[i] != addrs[i - 1]) {
-			table_key_v4(keys[runs], addrs[i]);
-			pointers[runs] = keys[runs];
-			runs++;
-		}
-		run[i] = (uint8_t)(runs - 1);
-	}
-	table_get_burst(table, pointers, found, runs);
 }

@@ -17,7 +17,6 @@
 #include <string.h>
 
 #define TABLE_ADDR_BYTES 16
-#define TABLE_BULK_MAX 32 /* keys */
 
 /* An address as key; IPv4 is mapped (RFC 4291 section 2.5.5.2). */
 static inline void table_key_v4(uint8_t key[TABLE_ADDR_BYTES], be32_t addr)
@@ -39,10 +38,4 @@ int table_add(struct rte_hash *table, const void *key, void *value)
 void table_del(struct rte_hash *table, const void *key);
 /* Control thread. NULL: none. */
 void *table_get(const struct rte_hash *table, const void *key);
-/* out[i]: value of keys[i], or NULL; n <= TABLE_BULK_MAX. */
-void table_get_burst(const struct rte_hash *table, const void *keys[], void *out[], unsigned n);
-/* For tables whose key is an address. The places of a burst that ask for the same as the place
- * before share one lookup, as packets of a flow come in a row: found[run[i]] is for place i. */
-void table_get_v4_burst(const struct rte_hash *table, const be32_t *addrs, void *found[],
-	uint8_t run[], unsigned n);
 #endif

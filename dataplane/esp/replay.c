@@ -26,7 +26,7 @@ uint64_t replay_infer(const struct sa_in *sa, uint32_t seq_low)
 	top_low = (uint32_t)top;
 	high = top >> 32;
 	bottom_low = top_low - sa->window + 1; /* modulo 2^32 */
-	if (top_low >= sa->window - 1) {
+	if (top_low >= sa->window - 1u) {
 		/* Case A: the window lies in one subspace. Past the last of all numbers the sum
 		 * wraps to a small one, which is left of the window. */
 		if (seq_low < bottom_low)

@@ -12,6 +12,7 @@
  */
 #include "dataplane/esp/counters.h"
 #include "dataplane/esp/crypto.h"
+#include "dataplane/esp/link.h"
 #include "lib/inet.h"
 
 #include <assert.h>
@@ -48,8 +49,8 @@ struct sa_in {
 	uint32_t salt_be;
 	struct counter_slot *slot;
 	struct node *node;  /* whose SA it is */
-	uint32_t window;    /* packets; of the slot */
-	uint32_t word_mask; /* of the slot: n_words - 1 */
+	uint16_t window;    /* packets; of the slot */
+	uint16_t word_mask; /* of the slot: n_words - 1 */
 	uint8_t alg;        /* enum crypto_alg */
 	bool esn;
 	bool shared; /* more than one worker may use it: commits take the lock, counts are atomic */
@@ -57,6 +58,8 @@ struct sa_in {
 	/* The node's home address, which most packets have inside: these need not look into the
 	 * node. Its owner sets it before the SA is published; unset: none. */
 	struct ip_addr inner_source;
+	be32_t dst_be;        /* destination, once it can be found: sad.c */
+	struct rcu_link link; /* sad.c */
 	/* const; control only */
 	_Alignas(SA_CACHE_LINE) struct ip_addr destination;
 	struct ip_addr source; /* unset if wildcard_source */
@@ -89,8 +92,8 @@ static_assert(SA_CACHE_LINE % CRYPTO_KEY_ALIGN == 0, "the blob behind an SA is a
 static inline void sa_in_set_slot(struct sa_in *sa, struct counter_slot *slot)
 {
 	sa->slot = slot;
-	sa->window = slot->window;
-	sa->word_mask = slot->n_words - 1;
+	sa->window = (uint16_t)slot->window;
+	sa->word_mask = (uint16_t)(slot->n_words - 1);
 }
 
 /* The engine's blob of an SA that sa_in_new(), sa_out_new() made; wiped on free. */

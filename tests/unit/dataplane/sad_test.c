@@ -94,7 +94,6 @@ static void test_lookup(void)
 	sad_lookup_in_burst(&rig.dp->sad, queries, found, RTE_DIM(rows));
 	for (unsigned i = 0; i < RTE_DIM(rows); i++)
 		CHECK_ROW(rows[i].name, found[i] == NULL);
-	CU_ASSERT(atomic_load(&rig.dp->sad.n_given) == 0);
 }
 
 static void test_homes(void)
@@ -117,7 +116,7 @@ static void test_homes(void)
 	CU_ASSERT(found[0] == NULL && found[2] == NULL);
 }
 
-/* Deleted keys give their places back only after a grace period, and then really do. */
+/* There is always a place for one more. */
 static void test_places_come_back(void)
 {
 	struct sa_in in = sa(1, "192.0.2.1", NULL);
