@@ -96,19 +96,34 @@ void coa_claim_set(struct coa_claim *claim, struct node *node, struct coa_entry 
 	answer_again(entry);
 }
 
+/* What points to the claim in the list of its entry. */
+static struct coa_claim **link_of(struct coa_claim *claim)
+{
+	struct coa_claim **link = &claim->entry->claims;
+
+	while (*link != claim)
+		link = &(*link)->next;
+	return link;
+}
+
 void coa_claim_release(struct coa_index *index, struct coa_claim *claim)
 {
 	struct coa_entry *entry = claim->entry;
-	struct coa_claim **link;
 
 	if (entry == NULL)
 		return;
-	for (link = &entry->claims; *link != claim; link = &(*link)->next)
-		;
-	*link = claim->next;
+	*link_of(claim) = claim->next;
 	*claim = (struct coa_claim){0};
 	answer_again(entry);
 	coa_index_unreserve(index, entry);
+}
+
+void coa_claim_move(struct coa_claim *to, struct coa_claim *from)
+{
+	if (from->entry != NULL)
+		*link_of(from) = to;
+	*to = *from;
+	*from = (struct coa_claim){0};
 }
 
 static inline struct node *answer_for(struct rcu_link *link, be32_t coa)

@@ -48,6 +48,8 @@ void coa_index_unreserve(struct coa_index *index, struct coa_entry *entry);
 void coa_claim_set(
 	struct coa_claim *claim, struct node *node, struct coa_entry *entry, bool former);
 void coa_claim_release(struct coa_index *index, struct coa_claim *claim);
+/* The claim from now on lies at *to; *from is unset. */
+void coa_claim_move(struct coa_claim *to, struct coa_claim *from);
 
 /* out[i]: the node, NULL, or COA_AMBIGUOUS, which is no node to look into. */
 #define COA_AMBIGUOUS (&coa_ambiguous)

@@ -113,7 +113,7 @@ static void grace_expire(struct dataplane *dp, uint64_t now_ns)
 
 		if (rcu_room(&dp->rcu, 1) == 0)
 			return; /* the path refuses the address by its own deadline; try later */
-		coa_claim_release(&dp->coas, &entry->claims[entry->claim_set][CLAIM_FORMER]);
+		coa_claim_release(&dp->coas, &entry->claims[CLAIM_FORMER]);
 		grace_unlink(dp, entry);
 	}
 }
@@ -147,14 +147,15 @@ static int reserve_coas(
 static void replace_claims(struct dataplane *dp, struct node_entry *entry, const struct path *path,
 	struct coa_entry *coas[CLAIMS])
 {
-	struct coa_claim *old = entry->claims[entry->claim_set];
-	struct coa_claim *fresh = entry->claims[entry->claim_set ^= 1];
+	struct coa_claim fresh[CLAIMS] = {0};
 
 	for (unsigned i = 0; i < CLAIMS; i++)
 		if (coas[i] != NULL)
 			coa_claim_set(&fresh[i], &entry->node, coas[i], i == CLAIM_FORMER);
 	for (unsigned i = 0; i < CLAIMS; i++)
-		coa_claim_release(&dp->coas, &old[i]);
+		coa_claim_release(&dp->coas, &entry->claims[i]);
+	for (unsigned i = 0; i < CLAIMS; i++)
+		coa_claim_move(&entry->claims[i], &fresh[i]);
 	grace_unlink(dp, entry);
 	if (coas[CLAIM_FORMER] != NULL)
 		grace_link(dp, entry, path->grace_until_ns);
@@ -282,7 +283,7 @@ int dataplane_node_del(struct dataplane *dp, struct node *node, bool drop_slots)
 		if (node->sa_in[i] != NULL)
 			sad_in_del(&dp->sad, node->sa_in[i]);
 	for (unsigned i = 0; i < CLAIMS; i++)
-		coa_claim_release(&dp->coas, &entry->claims[entry->claim_set][i]);
+		coa_claim_release(&dp->coas, &entry->claims[i]);
 	grace_unlink(dp, entry);
 	rcu_retire(&dp->rcu, free_node, dp, node, drop_slots);
 	return 0;

@@ -24,11 +24,10 @@
 #define SA_SIZES \
 	(2 * CRYPTO_ALG_COUNT) /* struct sa_in and sa_out, each with the key blob behind it */
 
-struct node_entry {                    /* a node and what only control needs beside it */
-	struct node node;              /* first */
-	struct coa_claim claims[2][2]; /* [set][0: current, 1: former] */
-	unsigned claim_set;            /* which set is in force */
-	uint64_t grace_until_ns;       /* of the former claim; 0: none */
+struct node_entry {                 /* a node and what only control needs beside it */
+	struct node node;           /* first */
+	struct coa_claim claims[2]; /* [0]: current, [1]: former */
+	uint64_t grace_until_ns;    /* of the former claim; 0: none */
 	struct node_entry *grace_prev, *grace_next;
 };
 

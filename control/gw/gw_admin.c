@@ -66,8 +66,8 @@ json_t *gw_admin_sa_row(const struct tunnel *tunnel, const struct tunnel_sa *sa)
 			!sa->inbound && next != NULL && next->spi == sa->spi ? "next" : "current"));
 	if (sa->inbound) {
 		put_count(row, "replay_window", sa->replay_window);
-		if (ip_addr_is_set(&sa->source))
-			put_addr(row, "source", &sa->source);
+		if (sa->source != NULL)
+			put_addr(row, "source", sa->source);
 		else
 			json_object_set_new(row, "source", json_string("any"));
 	}

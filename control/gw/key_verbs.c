@@ -39,7 +39,7 @@ struct key_verbs {
 	uint32_t iv_epoch;
 	bool need_epoch; /* some key of this epoch may come again */
 	struct keymap *spent_map;
-	uint32_t spent_next;
+	uint32_t spent_next, n_spent;
 	struct spent_key spent[KEY_SPENT_KEPT];
 	struct reserved_spi reserved[KEY_SPI_RESERVED_MAX];
 	uint32_t cursor; /* key_verbs_tick(): handle looked at last */
@@ -138,15 +138,9 @@ static int check_params(const struct key_verbs *keys, const struct sa_params *pa
 		*why = "replay_window: 64 to 4096 packets";
 		return -EINVAL;
 	}
-	if (inbound && tunnel_by_spi_in(keys->tunnels, params->spi) != NULL) {
-		*why = "spi: is in use by an inbound SA";
-		return -EEXIST;
-	}
+	if (keys->n_spent == 0)
+		return 0; /* no key was deleted yet: a start does not pay for the fingerprint */
 	sa_key_id(params, id);
-	if (tunnel_by_key(keys->tunnels, id) != NULL) {
-		*why = "key: stands in another SA or direction already";
-		return -EKEYREJECTED;
-	}
 	if (key_is_spent(keys, id)) {
 		*why = "key: was in use and deleted; a key does not come back";
 		return -EKEYREJECTED;
@@ -185,8 +179,10 @@ static int add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
 	}
 	rc = tunnel_sa_add(keys->tunnels, tunnel, inbound, params, keys->iv_epoch, expires_ns);
 	if (rc != 0) {
-		*why = rc == -ENOSPC   ? "no room: too many SAs on this node or counters file full"
-		       : rc == -EEXIST ? "spi: this node has it already"
+		*why = rc == -ENOSPC ? "no room: too many SAs on this node or counters file full"
+		       : rc == -EKEYREJECTED      ? "key: stands in another SA or direction already"
+		       : rc == -EEXIST && inbound ? "spi: is in use by an inbound SA"
+		       : rc == -EEXIST            ? "spi: this node has it already"
 		       : rc == -ENOMEM ? "no memory: raise dpdk.memory_mb or reserve more hugepages"
 				       : "the packet path refused the SA";
 		return rc;
@@ -313,6 +309,7 @@ static void remember_spent(struct key_verbs *keys, const uint8_t id[COUNTERS_ID_
 		keymap_del(keys->spent_map, place->id, sizeof place->id);
 		keys->need_epoch = true; /* the forgotten one might come back */
 		place->used = false;
+		keys->n_spent--;
 	}
 	if (keymap_add(keys->spent_map, id, COUNTERS_ID_BYTES, 1) != 0) {
 		keys->need_epoch = true; /* out of memory: it cannot be remembered */
@@ -320,6 +317,7 @@ static void remember_spent(struct key_verbs *keys, const uint8_t id[COUNTERS_ID_
 	}
 	memcpy(place->id, id, sizeof place->id);
 	place->used = true;
+	keys->n_spent++;
 	keys->spent_next = (keys->spent_next + 1) % KEY_SPENT_KEPT;
 }
 

@@ -318,6 +318,11 @@ static int running_home_agent(
 	return home_agent_named(gw, fresh->home_agents[node->home_agent].name);
 }
 
+static bool same_source(const struct tunnel_sa *sa, const struct ip_addr *source)
+{
+	return sa->source == NULL ? !ip_addr_is_set(source) : ip_addr_equal(sa->source, source);
+}
+
 static bool same_sa(struct tunnel *tunnel, bool inbound, const struct sa_params *params)
 {
 	const struct tunnel_sa *sa = tunnel_sa_find(tunnel, inbound, params->spi);
@@ -325,7 +330,7 @@ static bool same_sa(struct tunnel *tunnel, bool inbound, const struct sa_params 
 
 	if (sa == NULL || sa->alg != params->alg || sa->esn != params->esn ||
 		(inbound && (sa->replay_window != params->replay_window ||
-				    !ip_addr_equal(&sa->source, &params->source))))
+				    !same_source(sa, &params->source))))
 		return false;
 	sa_key_id(params, id);
 	return memcmp(id, sa->key_id, sizeof id) == 0;

@@ -38,8 +38,7 @@ static bool make_tables(struct tunnels *tunnels, uint64_t max_nodes)
 	return tunnels->places != NULL && tunnels->used != NULL &&
 	       chains_init(&tunnels->home_addresses, max_nodes) &&
 	       chains_init(&tunnels->names, max_nodes) &&
-	       chains_init(&tunnels->spis_in, max_nodes) &&
-	       chains_init(&tunnels->keys, 2 * max_nodes);
+	       chains_init(&tunnels->spis_in, max_nodes) && chains_init(&tunnels->keys, max_nodes);
 }
 
 struct tunnels *tunnels_new(const struct tunnel_config *config)
@@ -222,6 +221,13 @@ int tunnel_add(struct tunnels *tunnels, const struct tunnel_params *params, stru
 	return 0;
 }
 
+static void sa_free(struct tunnel_sa *sa)
+{
+	if (sa != NULL)
+		free(sa->source);
+	free(sa);
+}
+
 static void forget_sa(struct tunnels *tunnels, struct tunnel_sa *sa)
 {
 	struct tunnel_sa **link = &sa->tunnel->sas;
@@ -232,7 +238,7 @@ static void forget_sa(struct tunnels *tunnels, struct tunnel_sa *sa)
 	chain_del(place_of_key(tunnels, sa->key_id), &sa->by_key);
 	if (sa->inbound)
 		chain_del(place_of_spi(tunnels, sa->spi), &sa->by_spi);
-	free(sa);
+	sa_free(sa);
 }
 
 int tunnel_del(struct tunnels *tunnels, struct tunnel *tunnel, bool drop_slots)
@@ -388,45 +394,58 @@ static bool has_room(const struct tunnel *tunnel, bool inbound)
 	return same < (inbound ? NODE_INBOUND_MAX : TUNNEL_SAS_MAX - NODE_INBOUND_MAX);
 }
 
-static int check_sa(const struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
-	const struct sa_params *params, const uint8_t key_id[COUNTERS_ID_BYTES])
+static int check_sa(
+	const struct tunnels *tunnels, struct tunnel *tunnel, const struct tunnel_sa *sa)
 {
-	if (!has_room(tunnel, inbound))
-		return -ENOSPC;
-	if (tunnel_sa_find(tunnel, inbound, params->spi) != NULL ||
-		(inbound && tunnel_by_spi_in(tunnels, params->spi) != NULL) ||
-		tunnel_by_key(tunnels, key_id) != NULL)
+	if (sa->inbound ? tunnel_by_spi_in(tunnels, sa->spi) != NULL
+			: tunnel_sa_find(tunnel, false, sa->spi) != NULL)
 		return -EEXIST;
-	return 0;
+	if (tunnel_by_key(tunnels, sa->key_id) != NULL)
+		return -EKEYREJECTED;
+	return has_room(tunnel, sa->inbound) ? 0 : -ENOSPC;
 }
 
-int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
-	const struct sa_params *params, uint32_t iv_epoch, uint64_t expires_ns)
+static struct tunnel_sa *sa_make(
+	struct tunnel *tunnel, bool inbound, const struct sa_params *params, uint64_t expires_ns)
 {
 	struct tunnel_sa *sa = calloc(1, sizeof *sa);
-	int rc;
 
 	if (sa == NULL)
-		return -ENOMEM;
+		return NULL;
 	*sa = (struct tunnel_sa){
 		.tunnel = tunnel,
 		.next = tunnel->sas,
 		.expires_ns = expires_ns,
 		.spi = params->spi,
-		.replay_window = inbound ? params->replay_window : 0,
-		.source = params->source,
+		.replay_window = inbound ? (uint16_t)params->replay_window : 0,
 		.alg = (uint8_t)params->alg,
 		.inbound = inbound,
 		.esn = params->esn,
 	};
 	sa_key_id(params, sa->key_id);
-	rc = check_sa(tunnels, tunnel, inbound, params, sa->key_id);
+	if (!inbound || !ip_addr_is_set(&params->source))
+		return sa;
+	sa->source = malloc(sizeof *sa->source);
+	if (sa->source == NULL) {
+		sa_free(sa);
+		return NULL;
+	}
+	*sa->source = params->source;
+	return sa;
+}
+
+int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
+	const struct sa_params *params, uint32_t iv_epoch, uint64_t expires_ns)
+{
+	struct tunnel_sa *sa = sa_make(tunnel, inbound, params, expires_ns);
+	int rc = sa == NULL ? -ENOMEM : check_sa(tunnels, tunnel, sa);
+
 	if (rc == 0)
 		rc = inbound ? dataplane_sa_in_add(tunnels->config.dp, tunnel->node, params)
 			     : dataplane_sa_out_add(
 				       tunnels->config.dp, tunnel->node, params, iv_epoch);
 	if (rc != 0) {
-		free(sa);
+		sa_free(sa);
 		return rc;
 	}
 	chain_add(place_of_key(tunnels, sa->key_id), &sa->by_key);

@@ -22,20 +22,21 @@
 #define TUNNEL_SAS_MAX (NODE_INBOUND_MAX + 2) /* outbound: current and next */
 #define TUNNEL_RRQS_KEPT 4                    /* newest registrations of a node */
 
-struct tunnel_sa {
+struct tunnel_sa { /* two for each of a million nodes: 72 bytes, 80 of the heap */
 	struct chain_link by_key, by_spi; /* by_spi: inbound */
 	struct tunnel *tunnel;
 	struct tunnel_sa *next; /* of the same tunnel */
 	uint64_t expires_ns;    /* monotonic; 0: never */
-	uint32_t spi;
-	uint32_t replay_window; /* packets; 0 outbound */
+	struct ip_addr *source; /* inbound; owned; NULL: any */
 	uint8_t key_id[COUNTERS_ID_BYTES];
-	struct ip_addr source; /* inbound: unset = any */
-	uint8_t alg;           /* enum crypto_alg */
-	bool inbound, esn;
-	bool rekey_due; /* the event was raised */
-	bool from_file; /* comes back at the next start: its counters must outlive it */
+	uint32_t spi;
+	uint16_t replay_window; /* packets; 0 outbound */
+	uint8_t alg;            /* enum crypto_alg */
+	bool inbound : 1, esn : 1;
+	bool rekey_due : 1; /* the event was raised */
+	bool from_file : 1; /* comes back at the next start: its counters must outlive it */
 };
+static_assert(sizeof(struct tunnel_sa) == 72, "see above");
 
 struct tunnel_rrq { /* a registration that passed here: where REPLY_ONLY goes */
 	uint64_t identification;
@@ -120,7 +121,8 @@ int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct pos
 /* Hands the stamps of the current path to the handover that led to it. */
 void tunnel_harvest(const struct tunnels *tunnels, const struct tunnel *tunnel);
 
-/* For key_verbs.c alone. */
+/* For key_verbs.c alone. -EEXIST: the SPI is taken, -EKEYREJECTED: another SA has the key, -ENOSPC:
+ * the node has all that it may have. */
 int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
 	const struct sa_params *params, uint32_t iv_epoch, uint64_t expires_ns)
 	__attribute__((warn_unused_result));

@@ -51,12 +51,11 @@ struct path {
 	_Atomic(uint64_t) first_tx_ns;
 	_Atomic(uint64_t) rrp_tx_ns;
 	/* const again */
-	_Alignas(64) struct path_outer second; /* reserved for bicast: the other end */
-	uint32_t credit;                       /* reserved: index of a byte credit */
-	uint64_t generation;                   /* the home agent's; for show and time stamps */
-	struct ip_endpoint local, remote;      /* tunnel ends of outer */
+	_Alignas(64) uint64_t generation; /* the home agent's; for show and time stamps */
+	struct ip_endpoint local, remote; /* tunnel ends of outer */
+	uint32_t credit;                  /* reserved: index of a byte credit */
 };
-static_assert(sizeof(struct path) == 256, "four lines, two of them for packets");
+static_assert(sizeof(struct path) == 192, "three lines, two of them for packets");
 
 struct path_params {
 	struct ip_endpoint local, remote; /* port 0: plain ESP */

@@ -112,7 +112,7 @@ static void test_restart(void)
 	sa_key_id(&in, key_id);
 	CU_ASSERT(memcmp(sa->key_id, key_id, sizeof key_id) == 0);
 	CU_ASSERT(sa->alg == CRYPTO_AES256GCM16 && sa->esn && sa->replay_window == 128);
-	CU_ASSERT(!ip_addr_is_set(&sa->source) && sa->expires_ns == 0 && !sa->from_file);
+	CU_ASSERT(sa->source == NULL && sa->expires_ns == 0 && !sa->from_file);
 	CU_ASSERT_EQUAL(atomic_load(&slot_of("roamer", 1000)->seq), 77); /* the same window */
 	CU_ASSERT_PTR_NOT_NULL(sa_of("roamer", false, 2000));
 	/* What is sent now is of another epoch: no (key, IV) comes twice. */
