@@ -67,6 +67,16 @@ void coa_index_unreserve(struct coa_index *index, struct coa_entry *entry)
 	rcu_retire(index->rcu, free_entry, &index->entries, entry, false);
 }
 
+static bool is_former(const struct coa_claim *claim)
+{
+	return (claim->owner & 1) != 0;
+}
+
+static struct node *node_of(const struct coa_claim *claim)
+{
+	return (struct node *)(claim->owner & ~(uintptr_t)1);
+}
+
 /* A node may claim an address twice for a moment, while its claims are replaced: no rival. */
 static void answer_again(struct coa_entry *entry)
 {
@@ -74,24 +84,25 @@ static void answer_again(struct coa_entry *entry)
 	unsigned rivals = 0;
 
 	for (const struct coa_claim *claim = entry->claims; claim != NULL; claim = claim->next) {
-		if (chosen == NULL || (chosen->former && !claim->former)) {
+		if (chosen == NULL || (is_former(chosen) && !is_former(claim))) {
 			chosen = claim;
 			rivals = 0;
-		} else if (chosen->former == claim->former && chosen->node != claim->node) {
+		} else if (is_former(chosen) == is_former(claim) &&
+			   node_of(chosen) != node_of(claim)) {
 			rivals++;
 		}
 	}
 	/* Release: a worker that finds the node by this answer finds it whole. Pairs with the
 	 * acquire in coa_lookup_burst(). */
 	atomic_store_explicit(&entry->answer,
-		chosen == NULL ? NULL : (rivals != 0 ? COA_AMBIGUOUS : chosen->node),
+		chosen == NULL ? NULL : (rivals != 0 ? COA_AMBIGUOUS : node_of(chosen)),
 		memory_order_release);
 }
 
 void coa_claim_set(struct coa_claim *claim, struct node *node, struct coa_entry *entry, bool former)
 {
 	*claim = (struct coa_claim){
-		.entry = entry, .next = entry->claims, .node = node, .former = former};
+		.entry = entry, .next = entry->claims, .owner = (uintptr_t)node | former};
 	entry->claims = claim;
 	answer_again(entry);
 }

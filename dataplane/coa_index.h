@@ -21,8 +21,7 @@
 struct coa_claim {               /* lies in its node; control only */
 	struct coa_entry *entry; /* NULL: no claim */
 	struct coa_claim *next;
-	struct node *node;
-	bool former;
+	uintptr_t owner; /* the node, and 1 if the claim is to a former address */
 };
 
 struct coa_index {

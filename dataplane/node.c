@@ -72,7 +72,7 @@ static void free_node(void *owner, void *object, bool drop_slots)
 
 static void grace_unlink(struct dataplane *dp, struct node_entry *entry)
 {
-	if (entry->grace_until_ns == 0)
+	if (entry->node.grace_until_ns == 0)
 		return;
 	if (entry->grace_prev != NULL)
 		entry->grace_prev->grace_next = entry->grace_next;
@@ -83,7 +83,7 @@ static void grace_unlink(struct dataplane *dp, struct node_entry *entry)
 	else
 		dp->grace_last = entry->grace_prev;
 	entry->grace_prev = entry->grace_next = NULL;
-	entry->grace_until_ns = 0;
+	entry->node.grace_until_ns = 0;
 }
 
 /* The grace time is the same for most moves, so the place is at the end or near it. */
@@ -91,9 +91,9 @@ static void grace_link(struct dataplane *dp, struct node_entry *entry, uint64_t 
 {
 	struct node_entry *before = dp->grace_last;
 
-	while (before != NULL && before->grace_until_ns > until_ns)
+	while (before != NULL && before->node.grace_until_ns > until_ns)
 		before = before->grace_prev;
-	entry->grace_until_ns = until_ns;
+	entry->node.grace_until_ns = until_ns;
 	entry->grace_prev = before;
 	entry->grace_next = before != NULL ? before->grace_next : dp->grace_first;
 	if (entry->grace_next != NULL)
@@ -108,7 +108,7 @@ static void grace_link(struct dataplane *dp, struct node_entry *entry, uint64_t 
 
 static void grace_expire(struct dataplane *dp, uint64_t now_ns)
 {
-	while (dp->grace_first != NULL && dp->grace_first->grace_until_ns <= now_ns) {
+	while (dp->grace_first != NULL && dp->grace_first->node.grace_until_ns <= now_ns) {
 		struct node_entry *entry = dp->grace_first;
 
 		if (rcu_room(&dp->rcu, 1) == 0)

@@ -37,5 +37,6 @@ struct node { /* its first line is what packets need */
 	/* control only */
 	struct sa_out *sa_out_next;
 	struct sa_in *sa_in[NODE_INBOUND_MAX];
+	uint64_t grace_until_ns; /* of the claim on the former address; 0: none */
 };
 #endif

@@ -27,9 +27,9 @@
 struct node_entry {                 /* a node and what only control needs beside it */
 	struct node node;           /* first */
 	struct coa_claim claims[2]; /* [0]: current, [1]: former */
-	uint64_t grace_until_ns;    /* of the former claim; 0: none */
 	struct node_entry *grace_prev, *grace_next;
 };
+static_assert(sizeof(struct node_entry) == 192, "three lines, one of them for packets");
 
 struct dataplane {
 	/* const after dataplane_new() */

@@ -158,7 +158,7 @@ static struct tunnel *tunnel_make(const struct tunnel_params *params, uint32_t h
 	memcpy(tunnel->name, params->name, name_bytes);
 	tunnel->home_address = params->home_address;
 	tunnel->handle = handle;
-	tunnel->home_agent = params->home_agent;
+	tunnel->home_agent = (uint16_t)params->home_agent;
 	tunnel->flags = params->flags;
 	tunnel->configured = params->configured;
 	tunnel->position = params->position;

@@ -56,11 +56,11 @@ struct tunnel {
 	struct chain_link by_home_address, by_name;
 	/* const after tunnel_add() */
 	struct ip_addr home_address;
-	uint32_t handle;
-	uint32_t home_agent; /* index */
-	uint32_t flags;      /* enum node_flag */
 	bool configured;     /* from the file; a reload looks at these alone */
-	struct node *node;   /* the packet path's */
+	uint16_t home_agent; /* index */
+	uint32_t handle;
+	uint32_t flags;    /* enum node_flag */
+	struct node *node; /* the packet path's */
 	/* replaced by tunnel_move() alone */
 	struct position position;
 	/* the mover's */
