@@ -485,6 +485,37 @@ static void test_disk_fails(void)
 	counters_close(counters);
 }
 
+/* New slots are durable before the walk over all slots comes to them, and once. */
+static void test_new_slots(void)
+{
+	struct counters *counters = rig_counters(rig_file(), 300);
+	struct counter_slot *slot;
+
+	CU_ASSERT_EQUAL(counters_used(counters), 0);
+	flushes = 0;
+	CU_ASSERT_EQUAL(counters_sync_new(counters), 0);
+	CU_ASSERT_EQUAL(flushes, 0);
+	slot = counters_take(counters, id_of(1), 1024);
+	CU_ASSERT_EQUAL(counters_sync_new(counters), 0);
+	CU_ASSERT_EQUAL(slot->ceiling, COUNTERS_HEADROOM);
+	CU_ASSERT_EQUAL(flushes, 2); /* its page, and the one that counts pages */
+	CU_ASSERT_EQUAL(counters_sync_new(counters), 0);
+	CU_ASSERT_EQUAL(flushes, 2);
+	CU_ASSERT_PTR_EQUAL(counters_take(counters, id_of(1), 1024), slot); /* is not new */
+	CU_ASSERT_EQUAL(counters_sync_new(counters), 0);
+	CU_ASSERT_EQUAL(flushes, 2);
+	for (uint32_t i = 2; i < 300; i++)
+		(void)counters_take(counters, id_of(i), 0);
+	CU_ASSERT_EQUAL(counters_used(counters), 299);
+	disk_fails = true;
+	CU_ASSERT_EQUAL(counters_sync_new(counters), -EIO);
+	disk_fails = false;
+	flushes = 0;
+	CU_ASSERT_EQUAL(counters_sync(counters, UINT32_MAX), 0); /* what failed is not forgotten */
+	CU_ASSERT_EQUAL(flushes, 1);
+	counters_close(counters);
+}
+
 static void write_file(const char *path, const void *data, size_t len)
 {
 	FILE *file = fopen(path, "w");
@@ -545,6 +576,7 @@ int main(void)
 		{"blank page", test_blank_page},
 		{"ceilings", test_ceilings},
 		{"the disk fails", test_disk_fails},
+		{"new slots", test_new_slots},
 		{"foreign and damaged files", test_foreign_files},
 		{NULL, NULL},
 	};

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -74,7 +75,28 @@ static json_t *on_large(void *arg, json_t *request, const char **error)
 	return json_pack("{s:s}", "text", text);
 }
 
+static uint64_t held;             /* number of the newest held reply */
+static _Atomic(uint64_t) durable; /* what admin_release() is told */
+static _Atomic(unsigned) waiting; /* what it says */
+
+static json_t *on_hold(void *arg, json_t *request, const char **error)
+{
+	(void)arg;
+	(void)request;
+	(void)error;
+	admin_hold(admin, ++held);
+	return json_pack("{s:I}", "number", (json_int_t)held);
+}
+
+static uint64_t release_held(void *arg)
+{
+	(void)arg;
+	atomic_store(&waiting, admin_release(admin, atomic_load(&durable)));
+	return 1000000; /* ns */
+}
+
 static const struct admin_verb verbs[] = {
+	{"hold", on_hold},
 	{"echo", on_echo},
 	{"refuse", on_refuse},
 	{"silent", on_silent},
@@ -95,6 +117,9 @@ static void start(void)
 	loop = loop_new();
 	if (loop == NULL || admin_open(loop, socket_path, verbs, &loop, &admin) != 0)
 		abort();
+	held = 0;
+	atomic_store(&durable, 0);
+	loop_poll_set(loop, release_held, NULL);
 	pthread_create(&thread, NULL, run, loop);
 }
 
@@ -214,6 +239,82 @@ static void test_pieces_and_pipeline(void)
 		CU_ASSERT_STRING_EQUAL(read_line(fd), reply);
 	say(fd, "\"echo\"}\n");
 	CU_ASSERT_STRING_EQUAL(read_line(fd), reply);
+	close(fd);
+	stop();
+}
+
+static bool is_silent(int fd)
+{
+	struct pollfd at = {.fd = fd, .events = POLLIN};
+
+	return poll(&at, 1, 50) == 0;
+}
+
+/* Replies that wait for the disk: in order, together, and nobody else waits with them. */
+static void test_held(void)
+{
+	static const char hold[] = "{\"verb\":\"hold\"}\n", echo[] = "{\"verb\":\"echo\"}\n";
+	int one, other, gone;
+
+	start();
+	one = connect_raw();
+	other = connect_raw();
+	gone = connect_raw();
+	say(one, hold);
+	CU_ASSERT(is_silent(one));
+	say(one, hold); /* is served meanwhile */
+	say(one, echo);
+	say(one, hold);
+	CU_ASSERT(is_silent(one));
+	say(other, echo);
+	CU_ASSERT(strstr(read_line(other), "echo") != NULL);
+	atomic_store(&durable, 2);
+	CU_ASSERT(is_silent(one)); /* they leave with the last */
+	atomic_store(&durable, 3);
+	CU_ASSERT_STRING_EQUAL(read_line(one), "{\"number\":1,\"ok\":true}");
+	CU_ASSERT_STRING_EQUAL(read_line(one), "{\"number\":2,\"ok\":true}");
+	CU_ASSERT(strstr(read_line(one), "echo") != NULL);
+	CU_ASSERT_STRING_EQUAL(read_line(one), "{\"number\":3,\"ok\":true}");
+	/* One who has said all still hears the answer; one who is gone holds nothing up. */
+	say(other, hold);
+	CU_ASSERT(is_silent(other));
+	CU_ASSERT_EQUAL(shutdown(other, SHUT_WR), 0);
+	say(gone, hold);
+	CU_ASSERT(is_silent(gone));
+	CU_ASSERT_EQUAL(atomic_load(&waiting), 2);
+	close(gone);
+	for (int i = 0; i < 500 && atomic_load(&waiting) != 1; i++)
+		usleep(10000);
+	CU_ASSERT_EQUAL(atomic_load(&waiting), 1);
+	atomic_store(&durable, 4);
+	CU_ASSERT_STRING_EQUAL(read_line(other), "{\"number\":4,\"ok\":true}");
+	CU_ASSERT_STRING_EQUAL(read_line(other), "");
+	close(one);
+	close(other);
+	stop();
+}
+
+/* More than may wait: the rest is served once these have left. */
+static void test_many_held(void)
+{
+	static const char hold[] = "{\"verb\":\"hold\"}\n";
+	char expected[64];
+	int fd;
+
+	start();
+	fd = connect_raw();
+	for (int i = 0; i < ADMIN_HELD_MAX + 10; i++)
+		say(fd, hold);
+	CU_ASSERT(is_silent(fd));
+	atomic_store(&durable, ADMIN_HELD_MAX);
+	for (int i = 1; i <= ADMIN_HELD_MAX; i++) {
+		snprintf(expected, sizeof expected, "{\"number\":%d,\"ok\":true}", i);
+		CU_ASSERT_STRING_EQUAL(read_line(fd), expected);
+	}
+	CU_ASSERT(is_silent(fd));
+	atomic_store(&durable, UINT64_MAX);
+	for (int i = 1; i <= 10; i++)
+		CU_ASSERT(strstr(read_line(fd), "number") != NULL);
 	close(fd);
 	stop();
 }
@@ -481,6 +582,8 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"requests", test_requests},
 		{"pieces and pipeline", test_pieces_and_pipeline},
+		{"held replies", test_held},
+		{"many held replies", test_many_held},
 		{"size of a request", test_request_size},
 		{"paging", test_paging},
 		{"slow client", test_slow_client},

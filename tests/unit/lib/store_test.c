@@ -193,6 +193,43 @@ static void test_each(void)
 	store_close(store);
 }
 
+static struct store *walked;
+
+static bool read_again(void *arg, struct store_value key, struct store_value value)
+{
+	struct store_value found = {0};
+	unsigned *same = arg;
+
+	CU_ASSERT_EQUAL(store_get(walked, "nodes", key.data, key.len, &found), 0);
+	*same += found.len == value.len && memcmp(found.data, value.data, value.len) == 0;
+	return true;
+}
+
+/* Reading while walking, counting, and an end to all. */
+static void test_count_and_clear(void)
+{
+	unsigned same = 0;
+	size_t n = 99;
+
+	walked = open_store("clear");
+	CU_ASSERT_EQUAL(store_count(walked, "nodes", &n), 0);
+	CU_ASSERT_EQUAL(n, 0);
+	for (unsigned i = 0; i < 100; i++)
+		CU_ASSERT_EQUAL(store_put(walked, "nodes", &i, sizeof i, &i, sizeof i), 0);
+	CU_ASSERT_EQUAL(store_each(walked, "nodes", read_again, &same), 0);
+	CU_ASSERT_EQUAL(same, 100);
+	CU_ASSERT_EQUAL(store_count(walked, "nodes", &n), 0);
+	CU_ASSERT_EQUAL(n, 100);
+	CU_ASSERT_EQUAL(store_count(walked, "absent", &n), -EINVAL);
+	CU_ASSERT_EQUAL(store_clear(walked, "absent"), -EINVAL);
+	CU_ASSERT_EQUAL(store_clear(walked, "nodes"), 0);
+	store_close(walked);
+	walked = open_store("clear");
+	CU_ASSERT_EQUAL(store_count(walked, "nodes", &n), 0);
+	CU_ASSERT_EQUAL(n, 0);
+	store_close(walked);
+}
+
 static void test_full(void)
 {
 	struct store *store = open_store("full");
@@ -332,6 +369,7 @@ int main(void)
 		{"abort", test_abort},
 		{"lifetime of values", test_value_lifetime},
 		{"each in order", test_each},
+		{"count and clear", test_count_and_clear},
 		{"full map", test_full},
 		{"second opener", test_second_opener},
 		{"kill -9", test_kill},
