@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How this works: successive packets of a burst mostly go the same way, so a route is looked up
- * when the destination differs from that of the packet before. Good packets end up in one array for
+ * when the destination differs from that of the packet before, and an Ethernet header is made when
+ * the neighbour does. Good packets end up in one array for
  * the port, punted ones in a ring, all others are freed; what the port or the ring does not take
  * changes its verdict.
  */
@@ -10,51 +11,81 @@
 #include "dataplane/ip4.h"
 #include "dataplane/state.h"
 
-static const uint8_t ethertype_ipv4[2] = {0x08, 0x00};
+#define ETHERTYPE_IPV4 0x0800u
 
-bool forward_frame(
-	struct worker *worker, struct burst *b, unsigned i, struct neigh *neigh, enum dp_port port)
+struct link_header { /* of the last neighbour that was asked for */
+	const struct neigh *neigh;
+	uint8_t bytes[RTE_ETHER_HDR_LEN];
+};
+
+/* False: the MAC is not known. */
+static bool link_header_to(const struct worker *worker, struct neigh *neigh, enum dp_port port,
+	struct link_header *out)
 {
-	struct esp_pkt *pkt = &b->pkts[i];
 	uint8_t mac[6];
 
-	if (neigh == NULL || !neigh_mac(neigh, mac))
+	if (!neigh_mac(neigh, mac))
 		return false;
 	neigh_touch(neigh);
+	out->neigh = neigh;
+	memcpy(out->bytes, mac, sizeof mac);
+	memcpy(out->bytes + 6, worker->dp->ports[port].mac, 6);
+	wire_store_u16(out->bytes + 12, ETHERTYPE_IPV4);
+	return true;
+}
+
+static inline void put_header(struct burst *b, unsigned i, const struct link_header *header)
+{
+	struct esp_pkt *pkt = &b->pkts[i];
+
 	if (pkt->headroom < RTE_ETHER_HDR_LEN) {
 		burst_drop(b, i, VERDICT_NO_ROOM);
-		return true;
+		return;
 	}
 	pkt->data -= RTE_ETHER_HDR_LEN;
 	pkt->len += RTE_ETHER_HDR_LEN;
 	pkt->headroom = (uint16_t)(pkt->headroom - RTE_ETHER_HDR_LEN);
-	memcpy(pkt->data, mac, sizeof mac);
-	memcpy(pkt->data + 6, worker->dp->ports[port].mac, 6);
-	memcpy(pkt->data + 12, ethertype_ipv4, sizeof ethertype_ipv4);
+	memcpy(pkt->data, header->bytes, sizeof header->bytes);
+}
+
+bool forward_frame(
+	struct worker *worker, struct burst *b, unsigned i, struct neigh *neigh, enum dp_port port)
+{
+	struct link_header header;
+
+	if (neigh == NULL || !link_header_to(worker, neigh, port, &header))
+		return false;
+	put_header(b, i, &header);
 	return true;
 }
 
-struct way { /* what the last lookup gave; hop and neighbour may be NULL */
+struct way { /* what the last lookups gave; hop and neighbour may be NULL */
 	be32_t dst;
 	const struct hop *hop;
 	struct neigh *neigh;
+	struct link_header header;
 };
 
-static void route_one(
+static inline void route_one(
 	struct worker *worker, struct burst *b, unsigned i, enum dp_port port, struct way *way)
 {
 	const struct dataplane *dp = worker->dp;
 	be32_t dst = b->next_hops[i];
 
 	if (dst != way->dst) {
-		*way = (struct way){.dst = dst, .hop = route_lookup(&dp->routes, dst)};
-		if (way->hop != NULL)
-			way->neigh = way->hop->via != NULL ? way->hop->via
-							   : neigh_lookup(&dp->neighs, port, dst);
+		way->dst = dst;
+		way->hop = route_lookup(&dp->routes, dst);
+		way->neigh = way->hop == NULL        ? NULL
+			     : way->hop->via != NULL ? way->hop->via
+						     : neigh_lookup(&dp->neighs, port, dst);
 	}
 	if (way->hop == NULL || way->hop->port != port) {
 		burst_drop(b, i, VERDICT_NO_ROUTE);
-	} else if (!forward_frame(worker, b, i, way->neigh, port)) {
+	} else if (way->neigh != NULL &&
+		   (way->header.neigh == way->neigh ||
+			   link_header_to(worker, way->neigh, port, &way->header))) {
+		put_header(b, i, &way->header);
+	} else {
 		if (way->hop->via != NULL)
 			b->next_hops[i] = way->hop->via_addr;
 		burst_punt(b, i, PUNT_UNRESOLVED);

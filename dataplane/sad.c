@@ -102,20 +102,24 @@ void sad_lookup_in_burst(
 {
 	_Atomic(struct rcu_link *) *heads[LOOKUP_BURST_MAX];
 	struct rcu_link *first[LOOKUP_BURST_MAX];
+	uint8_t run[LOOKUP_BURST_MAX]; /* asks for the same as the place before */
 
 	assert(n <= LOOKUP_BURST_MAX);
 	for (unsigned i = 0; i < n; i++) {
+		run[i] = (uint8_t)(i != 0 && is_same(&queries[i], &queries[i - 1]));
+		if (run[i])
+			continue;
 		heads[i] = lookup_head(&sad->in, in_number(queries[i].spi, queries[i].dst));
 		rte_prefetch0((const void *)(uintptr_t)heads[i]);
 	}
 	for (unsigned i = 0; i < n; i++) {
+		if (run[i])
+			continue;
 		first[i] = lookup_next(heads[i]);
 		rte_prefetch0(first[i]); /* lies in the SA's first line */
 	}
 	for (unsigned i = 0; i < n; i++)
-		out[i] = i != 0 && is_same(&queries[i], &queries[i - 1])
-				 ? out[i - 1]
-				 : find_in(first[i], &queries[i]);
+		out[i] = run[i] ? out[i - 1] : find_in(first[i], &queries[i]);
 }
 
 /* --- nodes --------------------------------------------------------------------------------------
@@ -155,10 +159,14 @@ void sad_lookup_home_burst(
 
 	assert(n <= LOOKUP_BURST_MAX);
 	for (unsigned i = 0; i < n; i++) {
+		if (i != 0 && homes[i] == homes[i - 1])
+			continue;
 		heads[i] = lookup_head(&sad->homes, homes[i]);
 		rte_prefetch0((const void *)(uintptr_t)heads[i]);
 	}
 	for (unsigned i = 0; i < n; i++) {
+		if (i != 0 && homes[i] == homes[i - 1])
+			continue;
 		first[i] = lookup_next(heads[i]);
 		if (first[i] != NULL)
 			rte_prefetch0(LOOKUP_OBJECT(first[i], struct node, link));

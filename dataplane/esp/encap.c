@@ -105,16 +105,14 @@ static inline unsigned reserve_seq(struct sa_out *sa, unsigned n, uint64_t *firs
 static inline void outer_write(uint8_t *at, const struct path_outer *outer, const uint8_t *inner,
 	uint32_t total_len, uint16_t id)
 {
-	uint8_t tos = inner[1], df = inner[6] & IPV4_DF_BYTE_MASK;
-	uint32_t sum = outer->sum + tos + total_len + id + ((uint32_t)df << 8);
+	uint32_t tos = inner[1], df = (uint32_t)(inner[6] & IPV4_DF_BYTE_MASK) << 8;
+	uint32_t sum = outer->sum + tos + total_len + id + df;
 
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum += sum >> 16;
 	memcpy(at, outer->bytes, 20);
-	at[1] = tos;
-	wire_store_u16(at + 2, (uint16_t)total_len);
-	wire_store_u16(at + 4, id);
-	at[6] = df;
+	wire_store_u32(at, (uint32_t)outer->bytes[0] << 24 | tos << 16 | total_len);
+	wire_store_u32(at + 4, (uint32_t)id << 16 | df);
 	wire_store_u16(at + 10, (uint16_t)~sum);
 }
 
@@ -130,45 +128,51 @@ static inline uint32_t trailer_write(uint8_t *at, uint32_t inner_len)
 	return pad + ESP_TRAILER_BYTES;
 }
 
-struct numbers {
-	uint64_t seq;
+/* What a run has of its SA, beside packet bytes whose stores would have it loaded again each time.
+ */
+struct run {
+	const void *key;
+	uint64_t seq; /* of the next packet */
 	uint64_t iv;
+	uint32_t spi;
+	uint32_t salt_be;
+	uint8_t alg;
+	bool esn;
 };
 
-static inline void build(struct crypto_op *op, const struct sa_out *sa, const struct path *path,
-	struct esp_pkt *pkt, struct numbers number)
+static inline void build(struct crypto_op *op, const struct run *run,
+	const struct path_outer *outer, struct esp_pkt *pkt)
 {
-	const struct path_outer *outer = &path->outer;
+	const uint32_t inner_len = pkt->len, outer_len = outer->len;
 	uint8_t *inner = pkt->data;
 	uint8_t *esp = inner - ESP_HDR_BYTES - ESP_IV_BYTES;
-	uint32_t text_len = pkt->len + trailer_write(inner + pkt->len, pkt->len);
-	uint32_t total_len = outer->len + (uint32_t)(ESP_HDR_BYTES + ESP_IV_BYTES) + text_len +
-			     CRYPTO_TAG_BYTES;
+	const uint32_t text_len = inner_len + trailer_write(inner + inner_len, inner_len);
+	const uint32_t front = outer_len + (uint32_t)(ESP_HDR_BYTES + ESP_IV_BYTES);
+	const uint32_t total_len = front + text_len + CRYPTO_TAG_BYTES;
 
-	wire_store_u32(esp, sa->spi);
-	wire_store_u32(esp + 4, (uint32_t)number.seq);
-	wire_store_u64(esp + ESP_HDR_BYTES, number.iv);
-	outer_write(esp - outer->len, outer, inner, total_len, (uint16_t)number.seq);
+	wire_store_u64(esp, (uint64_t)run->spi << 32 | (uint32_t)run->seq);
+	wire_store_u64(esp + ESP_HDR_BYTES, run->iv);
+	outer_write(esp - outer_len, outer, inner, total_len, (uint16_t)run->seq);
 
-	op->key = sa_out_key(sa);
+	op->key = run->key;
 	op->data = inner;
 	op->tag = inner + text_len;
 	op->len = text_len;
-	op->alg = sa->alg;
-	memcpy(op->nonce, &sa->salt_be, 4);
-	wire_store_u64(op->nonce + 4, number.iv);
-	wire_store_u32(op->aad, sa->spi);
-	if (sa->esn) { /* RFC 4106 section 5 */
-		wire_store_u64(op->aad + 4, number.seq);
+	op->alg = run->alg;
+	memcpy(op->nonce, &run->salt_be, 4);
+	wire_store_u64(op->nonce + 4, run->iv);
+	wire_store_u32(op->aad, run->spi);
+	if (run->esn) { /* RFC 4106 section 5 */
+		wire_store_u64(op->aad + 4, run->seq);
 		op->aad_len = 12;
 	} else {
-		wire_store_u32(op->aad + 4, (uint32_t)number.seq);
+		wire_store_u32(op->aad + 4, (uint32_t)run->seq);
 		op->aad_len = 8;
 	}
 
-	pkt->data = esp - outer->len;
-	pkt->headroom = (uint16_t)(pkt->headroom - (inner - pkt->data));
-	pkt->tailroom = (uint16_t)(pkt->tailroom - (text_len - pkt->len) - CRYPTO_TAG_BYTES);
+	pkt->data = inner - front;
+	pkt->headroom = (uint16_t)(pkt->headroom - front);
+	pkt->tailroom = (uint16_t)(pkt->tailroom - (text_len - inner_len) - CRYPTO_TAG_BYTES);
 	pkt->len = total_len;
 }
 
@@ -184,14 +188,18 @@ static unsigned number_run(struct crypto_op ops[], struct sa_out *sa,
 	const struct path *const paths[], struct esp_pkt pkts[], enum verdict verdicts[],
 	const uint8_t index[], unsigned n)
 {
-	struct numbers number = {0};
+	struct run run = {.key = sa_out_key(sa),
+		.spi = sa->spi,
+		.salt_be = sa->salt_be,
+		.alg = sa->alg,
+		.esn = sa->esn};
 	uint64_t bytes = 0;
-	unsigned usable = reserve_seq(sa, n, &number.seq);
+	unsigned usable = reserve_seq(sa, n, &run.seq);
 
 	refuse(verdicts, index, usable, n, VERDICT_SEQ_EXHAUSTED);
 	if (usable == 0)
 		return 0;
-	if (!reserve_iv(sa, usable, &number.iv)) {
+	if (!reserve_iv(sa, usable, &run.iv)) {
 		refuse(verdicts, index, 0, usable, VERDICT_IV_EXHAUSTED);
 		return 0;
 	}
@@ -199,9 +207,9 @@ static unsigned number_run(struct crypto_op ops[], struct sa_out *sa,
 		struct esp_pkt *pkt = &pkts[index[k]];
 
 		bytes += pkt->len;
-		build(&ops[k], sa, paths[index[k]], pkt, number);
-		number.seq++;
-		number.iv++;
+		build(&ops[k], &run, &paths[index[k]]->outer, pkt);
+		run.seq++;
+		run.iv++;
 	}
 	counter_add(&sa->slot->packets, usable, sa->shared);
 	counter_add(&sa->slot->bytes, bytes, sa->shared);
