@@ -123,7 +123,8 @@ void classify_inside(const struct worker *worker, struct burst *b)
 		b->verdicts[i] = check_frame(port, b->mbufs[i], pkt, &arp);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
-		if (arp || port_is_own(port, ip4_dst(pkt->data))) {
+		if (arp || (is_own_address(worker->dp, ip4_dst(pkt->data)) &&
+				   port_is_own(port, ip4_dst(pkt->data)))) {
 			burst_punt(b, i, PUNT_FRAME);
 			continue;
 		}

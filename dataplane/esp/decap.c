@@ -15,6 +15,7 @@
 
 #define ESP_IV_BYTES 8
 #define ESP_ALIGN 4         /* bytes; RFC 4303 section 2.4 */
+#define PADDING_3 0x030201u /* 1, 2, 3, the first lowest */
 #define NEXT_HEADER_IPV4 4  /* IANA protocol numbers */
 #define NEXT_HEADER_NONE 59 /* dummy packet: RFC 4303 section 2.6 */
 #define IPV4_HEADER_MIN 20  /* bytes */
@@ -88,15 +89,21 @@ static inline enum verdict prepare_one(
 /* RFC 4303 section 2.4: 1, 2, 3, ... then pad length and next header. Gives the bytes before. */
 static inline enum verdict padding_check(const uint8_t *text, uint32_t len, uint32_t *inner_room)
 {
-	uint32_t pad = text[len - 2];
+	uint32_t pad = text[len - 2], last;
 	uint8_t next_header = text[len - 1];
 
 	if (pad + ESP_TRAILER_BYTES > len)
 		return VERDICT_BAD_PADDING;
 	*inner_room = len - ESP_TRAILER_BYTES - pad;
-	for (uint32_t i = 0; i < pad; i++) {
-		if (text[*inner_room + i] != (uint8_t)(i + 1))
+	if (pad < ESP_ALIGN && len >= ESP_TRAILER_BYTES + sizeof last) {
+		/* As most senders pad: up to 3 bytes, the high ones of a word that ends there. */
+		memcpy(&last, text + len - ESP_TRAILER_BYTES - sizeof last, sizeof last);
+		if ((uint64_t)last >> (32 - 8 * pad) != (PADDING_3 & ((1u << 8 * pad) - 1)))
 			return VERDICT_BAD_PADDING;
+	} else {
+		for (uint32_t i = 0; i < pad; i++)
+			if (text[*inner_room + i] != (uint8_t)(i + 1))
+				return VERDICT_BAD_PADDING;
 	}
 	if (next_header == NEXT_HEADER_IPV4)
 		return VERDICT_OK;
