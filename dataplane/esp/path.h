@@ -52,6 +52,7 @@ struct path {
 	_Atomic(uint64_t) rrp_tx_ns;
 	/* const again */
 	_Alignas(64) uint64_t generation; /* the home agent's; for show and time stamps */
+	struct path_outer *second;        /* reserved: the other end for bicast, NULL: none */
 	struct ip_endpoint local, remote; /* tunnel ends of outer */
 	uint32_t credit;                  /* reserved: index of a byte credit */
 };
