@@ -104,7 +104,7 @@ static json_t *show_sa(void *arg, json_t *request, const char **error)
 static json_t *node_row(const struct gw *gw, const struct tunnel *tunnel)
 {
 	const struct position *at = &tunnel->position;
-	const uint64_t now_ns = clock_mono_ns();
+	const uint64_t now_ns = clock_mono_ns(), end_ns = tunnel_end(gw->tunnels, tunnel);
 	char text[IP_TEXT_MAX];
 	json_t *row = json_object();
 
@@ -124,9 +124,8 @@ static json_t *node_row(const struct gw *gw, const struct tunnel *tunnel)
 		json_object_set_new(row, "former_coa", json_null());
 	}
 	put_count(row, "generation", at->generation);
-	if (!at->closed && tunnel->ends_ns != POSITION_NEVER_ENDS)
-		put_count(row, "expires_s",
-			tunnel->ends_ns > now_ns ? (tunnel->ends_ns - now_ns) / NS_PER_S : 0);
+	if (end_ns != POSITION_NEVER_ENDS)
+		put_count(row, "expires_s", end_ns > now_ns ? (end_ns - now_ns) / NS_PER_S : 0);
 	json_object_set_new(row, "origin",
 		json_string(tunnel->configured ? "configuration" : "control socket"));
 	return row;

@@ -17,7 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NODES_A_TICK 1024
+#define EXPIRE_A_TURN 32 /* nodes */
+#define NODES_A_TICK 128 /* looked at for sequence numbers */
+#define TICK_NS (10 * NS_PER_MS)
 #define SOFT_PERCENT 90 /* of the sequence numbers: time to rekey */
 
 struct spent_key {
@@ -42,7 +44,8 @@ struct key_verbs {
 	uint32_t spent_next, n_spent;
 	struct spent_key spent[KEY_SPENT_KEPT];
 	struct reserved_spi reserved[KEY_SPI_RESERVED_MAX];
-	uint32_t cursor; /* key_verbs_tick(): handle looked at last */
+	uint64_t tick_at_ns;
+	uint32_t cursor; /* handle whose sequence numbers were looked at last */
 	uint64_t last_event;
 	struct key_event events[KEY_EVENTS_KEPT];
 };
@@ -296,7 +299,8 @@ int key_update(struct key_verbs *keys, struct tunnel *tunnel, bool inbound, uint
 		}
 	}
 	if (lifetime_s != NULL)
-		sa->expires_ns = *lifetime_s == 0 ? 0 : clock_mono_ns() + *lifetime_s * NS_PER_S;
+		tunnel_sa_set_end(keys->tunnels, sa,
+			*lifetime_s == 0 ? 0 : clock_mono_ns() + *lifetime_s * NS_PER_S);
 	kept_put_node(keys->kept, tunnel);
 	return 0;
 }
@@ -418,25 +422,36 @@ static bool numbers_run_low(const struct tunnel *tunnel, const struct tunnel_sa 
 	       atomic_load_explicit(&slot->seq, memory_order_relaxed) > last / 100 * SOFT_PERCENT;
 }
 
-static void look_at(struct key_verbs *keys, struct tunnel *tunnel, uint64_t now_ns)
+/* False: no room at this moment. */
+static bool delete_expired(struct key_verbs *keys, struct tunnel *tunnel, uint64_t now_ns)
 {
 	struct tunnel_sa *next;
 
 	for (struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = next) {
-		next = sa->next;
-		if (sa->expires_ns != 0 && now_ns >= sa->expires_ns) {
-			struct tunnel_sa was = *sa;
+		struct tunnel_sa was = *sa;
 
-			if (delete_sa(keys, tunnel, sa) == 0)
-				raise_event(keys, KEY_EVENT_HARD, tunnel, &was);
-		} else if (!sa->rekey_due && numbers_run_low(tunnel, sa)) {
-			sa->rekey_due = true;
-			raise_event(keys, KEY_EVENT_SOFT, tunnel, sa);
-		}
+		next = sa->next;
+		if (sa->expires_ns == 0 || now_ns < sa->expires_ns)
+			continue;
+		if (delete_sa(keys, tunnel, sa) != 0)
+			return false;
+		raise_event(keys, KEY_EVENT_HARD, tunnel, &was);
+	}
+	return true;
+}
+
+static void watch_numbers(struct key_verbs *keys, struct tunnel *tunnel)
+{
+	for (struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next) {
+		if (sa->rekey_due || !numbers_run_low(tunnel, sa))
+			continue;
+		sa->rekey_due = true;
+		raise_event(keys, KEY_EVENT_SOFT, tunnel, sa);
 	}
 }
 
-void key_verbs_tick(struct key_verbs *keys, uint64_t now_ns)
+/* Workers count without telling anybody, so this is a walk. */
+static void watch_some(struct key_verbs *keys)
 {
 	for (unsigned n = 0; n < NODES_A_TICK; n++) {
 		struct tunnel *tunnel = tunnel_next(keys->tunnels, keys->cursor);
@@ -446,8 +461,22 @@ void key_verbs_tick(struct key_verbs *keys, uint64_t now_ns)
 			return;
 		}
 		keys->cursor = tunnel->handle;
-		look_at(keys, tunnel, now_ns);
+		watch_numbers(keys, tunnel);
 	}
+}
+
+void key_verbs_poll(struct key_verbs *keys, uint64_t now_ns)
+{
+	for (unsigned n = 0; n < EXPIRE_A_TURN; n++) {
+		struct tunnel *tunnel = tunnel_sa_over(keys->tunnels, now_ns);
+
+		if (tunnel == NULL || !delete_expired(keys, tunnel, now_ns))
+			break; /* no room at this moment: the next turn tries again */
+	}
+	if (now_ns < keys->tick_at_ns)
+		return;
+	keys->tick_at_ns = now_ns + TICK_NS;
+	watch_some(keys);
 }
 
 const struct key_event *key_event_at(const struct key_verbs *keys, uint64_t number)

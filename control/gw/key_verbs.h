@@ -76,8 +76,9 @@ bool key_is_spent(const struct key_verbs *keys, const uint8_t key_id[COUNTERS_ID
 int key_del_node(struct key_verbs *keys, struct tunnel *tunnel, bool forever)
 	__attribute__((warn_unused_result));
 
-/* Deletes what has expired and raises events; looks at a bounded number of nodes a call. */
-void key_verbs_tick(struct key_verbs *keys, uint64_t now_ns);
+/* At every turn of the loop: deletes SAs whose lifetime is over and raises events, also for those
+ * whose sequence numbers run low; a bounded number a call. */
+void key_verbs_poll(struct key_verbs *keys, uint64_t now_ns);
 /* The event with that number, or the oldest kept after it; NULL: none yet. */
 const struct key_event *key_event_at(const struct key_verbs *keys, uint64_t number);
 uint32_t key_iv_epoch(const struct key_verbs *keys); /* that the next outbound SA would get */

@@ -7,7 +7,6 @@
 #define PUNT_BURST 32
 #define BURSTS_A_TURN 4
 #define MIRROR_TICK_NS (10 * NS_PER_MS)
-#define KEYS_TICK_NS (100 * NS_PER_MS)
 #define EPOCH_STEP_RUNNING 2 /* lib/boot_epoch.h: a running SA's counter may be one epoch ahead */
 
 static int take_epoch(void *arg, uint32_t *epoch)
@@ -58,13 +57,10 @@ uint64_t pump_turn(void *arg)
 		pump->spin_until_ns = now_ns + PUMP_SPIN_NS;
 	dataplane_poll(pump->dp, now_ns, take_epoch, pump->state);
 	again = siu_handler_poll(pump->siu, now_ns);
+	key_verbs_poll(pump->keys, now_ns);
 	if (now_ns >= pump->tick_at_ns) {
 		mirror_tick(pump->mirror, now_ns);
 		pump->tick_at_ns = now_ns + MIRROR_TICK_NS;
-	}
-	if (now_ns >= pump->keys_at_ns) {
-		key_verbs_tick(pump->keys, now_ns);
-		pump->keys_at_ns = now_ns + KEYS_TICK_NS;
 	}
 	if (admin_release(pump->admin, state_durable(pump->state)) != 0 && again > PUMP_NAP_NS)
 		again = PUMP_NAP_NS; /* for the disk */

@@ -28,7 +28,7 @@ struct pump { /* all lent */
 	struct state *state;
 	struct admin *admin;
 	/* the pump's own */
-	uint64_t spin_until_ns, tick_at_ns, keys_at_ns;
+	uint64_t spin_until_ns, tick_at_ns;
 };
 
 uint64_t pump_turn(void *pump); /* a loop_poll_fn */

@@ -24,9 +24,8 @@
 #include <unistd.h>
 
 #define RX_BURST 32
-#define SWEEP_A_TURN 256   /* nodes */
-#define EXPIRE_A_TURN 1024 /* nodes */
-#define EXPIRE_EVERY_NS (100 * NS_PER_MS)
+#define SWEEP_A_TURN 256              /* nodes */
+#define EXPIRE_A_TURN 32              /* nodes */
 #define WAIT_DISK_NS (50 * NS_PER_US) /* between looks at state_durable() */
 #define SOCKET_BUFFER (4 << 20)       /* bytes: a storm of updates */
 
@@ -58,8 +57,6 @@ struct siu_handler {
 	int fd;            /* -1: none */
 	uint64_t batch_ns; /* when the batch in hand came in */
 	bool passed;       /* a grace period was over since the disk was last kicked */
-	uint64_t expire_at_ns;
-	uint32_t expire_cursor;
 	uint32_t n_peers;
 	struct peer peers[GW_HOME_AGENTS_MAX];
 	struct siu_handler_stats stats;
@@ -247,20 +244,11 @@ static void sweep(struct siu_handler *handler, struct peer *peer)
 
 static void expire(struct siu_handler *handler, uint64_t now_ns)
 {
-	if (now_ns < handler->expire_at_ns)
-		return;
 	for (unsigned n = 0; n < EXPIRE_A_TURN; n++) {
-		struct tunnel *tunnel = tunnel_next(handler->mover.tunnels, handler->expire_cursor);
+		struct tunnel *tunnel = tunnel_over(handler->mover.tunnels, now_ns);
 
-		if (tunnel == NULL) {
-			handler->expire_cursor = 0;
-			handler->expire_at_ns = now_ns + EXPIRE_EVERY_NS;
-			return;
-		}
-		if (!tunnel->position.closed && now_ns >= tunnel->ends_ns &&
-			move_shut(&handler->mover, tunnel, "lifetime is over") != 0)
-			return;
-		handler->expire_cursor = tunnel->handle;
+		if (tunnel == NULL || move_shut(&handler->mover, tunnel, "lifetime is over") != 0)
+			return; /* no room at this moment: the next turn tries again */
 	}
 }
 

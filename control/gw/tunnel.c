@@ -3,10 +3,12 @@
  * How this works: an array indexed by handle holds the tunnels; chains find them by home address
  * and name, and their SAs by inbound SPI and key fingerprint. Each change first checks, then asks
  * the packet path, and then takes its places, which cannot fail. Whatever is done to one node takes
- * the same number of steps however many there are.
+ * the same number of steps however many there are; only among the deadlines, one for a node's
+ * position and one for the first of its SAs to end, it takes two more for ten times as many.
  */
 #include "control/gw/tunnel.h"
 
+#include "control/gw/deadlines.h"
 #include "lib/clock.h"
 
 #include <errno.h>
@@ -14,6 +16,7 @@
 #include <string.h>
 
 #define WORD_BITS 64
+static_assert(POSITION_NEVER_ENDS == DEADLINE_NEVER, "one is passed as the other");
 
 struct tunnels {
 	struct tunnel_config config;
@@ -28,17 +31,21 @@ struct tunnels {
 	uint32_t fresh;          /* no place from here on was ever in use */
 	uint32_t oldest, newest; /* of the places given back; 0: none */
 	struct chains home_addresses, names, spis_in, keys;
+	struct deadlines ends, sa_ends; /* by handle: of open positions; of SAs, the first one's */
 };
 
-static bool make_tables(struct tunnels *tunnels, uint64_t max_nodes)
+static bool make_tables(struct tunnels *tunnels, uint32_t max_nodes)
 {
-	tunnels->places = calloc(max_nodes + 1, sizeof *tunnels->places);
+	tunnels->places = calloc((size_t)max_nodes + 1, sizeof *tunnels->places);
 	tunnels->used = calloc(max_nodes / WORD_BITS + 1, sizeof *tunnels->used);
 	tunnels->fresh = 1;
 	return tunnels->places != NULL && tunnels->used != NULL &&
 	       chains_init(&tunnels->home_addresses, max_nodes) &&
 	       chains_init(&tunnels->names, max_nodes) &&
-	       chains_init(&tunnels->spis_in, max_nodes) && chains_init(&tunnels->keys, max_nodes);
+	       chains_init(&tunnels->spis_in, max_nodes) &&
+	       chains_init(&tunnels->keys, max_nodes) &&
+	       deadlines_init(&tunnels->ends, max_nodes) &&
+	       deadlines_init(&tunnels->sa_ends, max_nodes);
 }
 
 struct tunnels *tunnels_new(const struct tunnel_config *config)
@@ -67,6 +74,8 @@ void tunnels_free(struct tunnels *tunnels)
 	chains_fini(&tunnels->names);
 	chains_fini(&tunnels->spis_in);
 	chains_fini(&tunnels->keys);
+	deadlines_fini(&tunnels->ends);
+	deadlines_fini(&tunnels->sa_ends);
 	free(tunnels->places);
 	free(tunnels->used);
 	free(tunnels);
@@ -142,7 +151,7 @@ static uint64_t ends_mono_ns(const struct position *position)
 {
 	const uint64_t real_ns = clock_real_ns();
 
-	if (position->ends_real_ns == POSITION_NEVER_ENDS)
+	if (position->closed || position->ends_real_ns == POSITION_NEVER_ENDS)
 		return POSITION_NEVER_ENDS;
 	return clock_mono_ns() +
 	       (position->ends_real_ns > real_ns ? position->ends_real_ns - real_ns : 0);
@@ -162,7 +171,6 @@ static struct tunnel *tunnel_make(const struct tunnel_params *params, uint32_t h
 	tunnel->flags = params->flags;
 	tunnel->configured = params->configured;
 	tunnel->position = params->position;
-	tunnel->ends_ns = ends_mono_ns(&params->position);
 	return tunnel;
 }
 
@@ -217,6 +225,7 @@ int tunnel_add(struct tunnels *tunnels, const struct tunnel_params *params, stru
 	chain_add(place_of_name(tunnels, tunnel->name), &tunnel->by_name);
 	chain_add(place_of_home_address(tunnels, &tunnel->home_address), &tunnel->by_home_address);
 	handle_take(tunnels, handle, tunnel);
+	deadline_set(&tunnels->ends, handle, ends_mono_ns(&params->position));
 	*out = tunnel;
 	return 0;
 }
@@ -228,9 +237,22 @@ static void sa_free(struct tunnel_sa *sa)
 	free(sa);
 }
 
+/* After each change of an SA's end. */
+static void note_sa_ends(struct tunnels *tunnels, const struct tunnel *tunnel)
+{
+	uint64_t first_ns = DEADLINE_NEVER;
+
+	for (const struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next) {
+		if (sa->expires_ns != 0 && sa->expires_ns < first_ns)
+			first_ns = sa->expires_ns;
+	}
+	deadline_set(&tunnels->sa_ends, tunnel->handle, first_ns);
+}
+
 static void forget_sa(struct tunnels *tunnels, struct tunnel_sa *sa)
 {
-	struct tunnel_sa **link = &sa->tunnel->sas;
+	struct tunnel *tunnel = sa->tunnel;
+	struct tunnel_sa **link = &tunnel->sas;
 
 	while (*link != sa)
 		link = &(*link)->next;
@@ -239,6 +261,7 @@ static void forget_sa(struct tunnels *tunnels, struct tunnel_sa *sa)
 	if (sa->inbound)
 		chain_del(place_of_spi(tunnels, sa->spi), &sa->by_spi);
 	sa_free(sa);
+	note_sa_ends(tunnels, tunnel);
 }
 
 int tunnel_del(struct tunnels *tunnels, struct tunnel *tunnel, bool drop_slots)
@@ -253,6 +276,7 @@ int tunnel_del(struct tunnels *tunnels, struct tunnel *tunnel, bool drop_slots)
 		forget_sa(tunnels, tunnel->sas);
 	chain_del(place_of_home_address(tunnels, &tunnel->home_address), &tunnel->by_home_address);
 	chain_del(place_of_name(tunnels, tunnel->name), &tunnel->by_name);
+	deadline_set(&tunnels->ends, tunnel->handle, DEADLINE_NEVER);
 	handle_give_back(tunnels, tunnel->handle);
 	free(tunnel->rrqs);
 	free(tunnel);
@@ -368,9 +392,20 @@ int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct pos
 	if (rc != 0)
 		return rc;
 	tunnel->position = *position;
-	tunnel->ends_ns = ends_mono_ns(position);
+	deadline_set(&tunnels->ends, tunnel->handle, ends_mono_ns(position));
 	tunnel->handover = 0;
 	return 0;
+}
+
+uint64_t tunnel_end(const struct tunnels *tunnels, const struct tunnel *tunnel)
+{
+	return deadline_of(&tunnels->ends, tunnel->handle);
+}
+
+/* Deadlines end with their tunnel, so the handle of one always has a tunnel; 0 has none. */
+struct tunnel *tunnel_over(const struct tunnels *tunnels, uint64_t now_ns)
+{
+	return tunnels->places[deadline_due(&tunnels->ends, now_ns)].tunnel;
 }
 
 /* --- security associations ----------------------------------------------------------------------
@@ -452,7 +487,19 @@ int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
 	if (inbound)
 		chain_add(place_of_spi(tunnels, sa->spi), &sa->by_spi);
 	tunnel->sas = sa;
+	note_sa_ends(tunnels, tunnel);
 	return 0;
+}
+
+void tunnel_sa_set_end(struct tunnels *tunnels, struct tunnel_sa *sa, uint64_t expires_ns)
+{
+	sa->expires_ns = expires_ns;
+	note_sa_ends(tunnels, sa->tunnel);
+}
+
+struct tunnel *tunnel_sa_over(const struct tunnels *tunnels, uint64_t now_ns)
+{
+	return tunnels->places[deadline_due(&tunnels->sa_ends, now_ns)].tunnel;
 }
 
 int tunnel_sa_del(

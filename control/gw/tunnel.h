@@ -26,7 +26,7 @@ struct tunnel_sa { /* two for each of a million nodes: 72 bytes, 80 of the heap 
 	struct chain_link by_key, by_spi; /* by_spi: inbound */
 	struct tunnel *tunnel;
 	struct tunnel_sa *next; /* of the same tunnel */
-	uint64_t expires_ns;    /* monotonic; 0: never */
+	uint64_t expires_ns;    /* monotonic; 0: never; see tunnel_sa_set_end() */
 	struct ip_addr *source; /* inbound; owned; NULL: any */
 	uint8_t key_id[COUNTERS_ID_BYTES];
 	uint32_t spi;
@@ -66,7 +66,6 @@ struct tunnel {
 	/* the mover's */
 	uint64_t handover;     /* number of the one that led to position; 0: none */
 	uint64_t written;      /* number of the newest record of the position: state_durable() */
-	uint64_t ends_ns;      /* monotonic end of the lifetime; POSITION_NEVER_ENDS */
 	struct tunnel_sa *sas; /* owned; newest first */
 	/* the SIU handler's */
 	struct tunnel_rrqs *rrqs;   /* owned; NULL: none yet */
@@ -118,6 +117,11 @@ uint32_t tunnels_count(const struct tunnels *tunnels);
  * tunnel->handover becomes 0. */
 int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct position *position)
 	__attribute__((warn_unused_result));
+/* Monotonic end of the position's lifetime; POSITION_NEVER_ENDS, also if it is closed. */
+uint64_t tunnel_end(const struct tunnels *tunnels, const struct tunnel *tunnel);
+/* The one whose position's lifetime was over first, or NULL: none is over. The same one again until
+ * it is moved, closed or deleted. */
+struct tunnel *tunnel_over(const struct tunnels *tunnels, uint64_t now_ns);
 /* Hands the stamps of the current path to the handover that led to it. */
 void tunnel_harvest(const struct tunnels *tunnels, const struct tunnel *tunnel);
 
@@ -129,6 +133,10 @@ int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
 int tunnel_sa_del(
 	struct tunnels *tunnels, struct tunnel *tunnel, struct tunnel_sa *sa, bool drop_slot);
 int tunnel_sa_make_current(struct tunnels *tunnels, struct tunnel *tunnel);
+void tunnel_sa_set_end(struct tunnels *tunnels, struct tunnel_sa *sa, uint64_t expires_ns);
+/* The one with the SA whose lifetime was over first, or NULL: none is over. The same one again
+ * until that SA is deleted or prolonged. */
+struct tunnel *tunnel_sa_over(const struct tunnels *tunnels, uint64_t now_ns);
 struct tunnel_sa *tunnel_sa_find(struct tunnel *tunnel, bool inbound, uint32_t spi);
 /* Counter slot of a live SA, or NULL. */
 const struct counter_slot *tunnel_sa_slot(const struct tunnel *tunnel, const struct tunnel_sa *sa);

@@ -8,7 +8,7 @@
 #include "dataplane/dataplane.h"
 
 #define DOUBLE_CALLS_MAX 2048
-#define DOUBLE_NODES_MAX 1024
+#define DOUBLE_NODES_MAX 131072
 #define DOUBLE_DATA_MAX 1500
 
 enum double_kind {

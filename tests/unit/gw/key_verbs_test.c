@@ -8,7 +8,10 @@
 
 #include "lib/clock.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+
+#define MANY_NODES 50000 /* with two SAs each */
 
 static struct fixture fx;
 
@@ -170,16 +173,18 @@ static void test_lifetime(void)
 	begin();
 	clock_set_test(now_ns, NS_PER_S);
 	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "node1"), true, &sa, 10, &why), 0);
-	key_verbs_tick(fx.keys, now_ns + 9 * NS_PER_S);
+	key_verbs_poll(fx.keys, now_ns + 9 * NS_PER_S);
 	CU_ASSERT_PTR_NOT_NULL(key_query(fixture_node(&fx, "node1"), true, 1000));
 	CU_ASSERT_EQUAL(key_update(fx.keys, fixture_node(&fx, "node1"), true, 1000, &lifetime_s,
 				false, &why),
 		0);
-	key_verbs_tick(fx.keys, now_ns + 29 * NS_PER_S);
+	key_verbs_poll(fx.keys, now_ns + 30 * NS_PER_S - 1);
 	CU_ASSERT_PTR_NOT_NULL(key_query(fixture_node(&fx, "node1"), true, 1000));
 	CU_ASSERT_EQUAL(fx.key_events, 0);
-	for (unsigned i = 0; i < 3; i++) /* the walk over the nodes begins anew */
-		key_verbs_tick(fx.keys, now_ns + 31 * NS_PER_S);
+	clock_set_test(now_ns, 9000 * NS_PER_S); /* a step of the wall clock ends nothing */
+	key_verbs_poll(fx.keys, now_ns + 30 * NS_PER_S - 1);
+	CU_ASSERT_PTR_NOT_NULL(key_query(fixture_node(&fx, "node1"), true, 1000));
+	key_verbs_poll(fx.keys, now_ns + 30 * NS_PER_S);
 	CU_ASSERT_PTR_NULL(key_query(fixture_node(&fx, "node1"), true, 1000));
 	CU_ASSERT_EQUAL(fx.key_events, 1);
 	event = key_event_at(fx.keys, 1);
@@ -187,6 +192,142 @@ static void test_lifetime(void)
 	CU_ASSERT_PTR_NULL(key_event_at(fx.keys, 2));
 	clock_set_test(0, 0);
 	fixture_close(&fx);
+}
+
+/* The end of a node is that of its SA that ends first, whatever comes and goes beside it. */
+static void test_several_lifetimes(void)
+{
+	static const uint64_t lifetimes_s[] = {30, 10, 20, 0};
+	struct tunnel *node;
+	const char *why;
+
+	begin();
+	node = fixture_node(&fx, "node1");
+	clock_set_test(NS_PER_S, NS_PER_S);
+	for (uint32_t i = 0; i < NODE_INBOUND_MAX; i++) {
+		const struct sa_params sa = params(1000 + i, (uint8_t)(1 + i));
+
+		CU_ASSERT_EQUAL(key_add(fx.keys, node, true, &sa, lifetimes_s[i], &why), 0);
+	}
+	key_verbs_poll(fx.keys, 11 * NS_PER_S);
+	CU_ASSERT_EQUAL(fx.key_events, 1);
+	CU_ASSERT_PTR_NULL(key_query(node, true, 1001));
+	CU_ASSERT_EQUAL(del("node1", true, 1002), 0); /* the next one to end */
+	key_verbs_poll(fx.keys, 31 * NS_PER_S - 1);
+	CU_ASSERT_EQUAL(fx.key_events, 1);
+	key_verbs_poll(fx.keys, 31 * NS_PER_S);
+	CU_ASSERT_EQUAL(fx.key_events, 2);
+	CU_ASSERT_PTR_NULL(key_query(node, true, 1000));
+	key_verbs_poll(fx.keys, UINT64_MAX - 1);
+	CU_ASSERT_PTR_NOT_NULL(key_query(node, true, 1003));
+	/* What is gone with its node does not end later. */
+	CU_ASSERT_EQUAL(key_update(fx.keys, node, true, 1003, &lifetimes_s[0], false, &why), 0);
+	CU_ASSERT_EQUAL(key_del_node(fx.keys, node, true), 0);
+	key_verbs_poll(fx.keys, UINT64_MAX - 1);
+	CU_ASSERT_EQUAL(fx.key_events, 2);
+	clock_set_test(0, 0);
+	fixture_close(&fx);
+}
+
+/* --- many nodes ---------------------------------------------------------------------------------
+ */
+
+struct many { /* a table of its own; nothing is kept, so the disk sets no pace */
+	struct tunnels *tunnels;
+	struct key_verbs *keys;
+};
+
+static void many_add(const struct many *many, uint32_t i, bool inbound, uint64_t lifetime_s)
+{
+	char name[16];
+	struct tunnel_params node = {.name = name,
+		.home_address = ip_addr_from_v4(htonl(0x0a010000 + i)),
+		.position = {.closed = true}};
+	struct sa_params sa = params(SA_SPI_MIN + i, inbound);
+	struct tunnel *tunnel;
+	const char *why;
+
+	double_reset_calls();
+	memcpy(sa.key, &i, sizeof i);
+	snprintf(name, sizeof name, "n%u", i);
+	tunnel = tunnel_by_name(many->tunnels, name);
+	if (tunnel == NULL && tunnel_add(many->tunnels, &node, &tunnel) != 0)
+		abort();
+	if (key_add(many->keys, tunnel, inbound, &sa, lifetime_s, &why) != 0)
+		CU_FAIL("not added");
+}
+
+static bool many_has(const struct many *many, uint32_t i, bool inbound)
+{
+	char name[16];
+
+	snprintf(name, sizeof name, "n%u", i);
+	return key_query(tunnel_by_name(many->tunnels, name), inbound, SA_SPI_MIN + i) != NULL;
+}
+
+static struct many many_begin(void)
+{
+	struct many many;
+
+	fixture_open(&fx, false);
+	clock_set_test(NS_PER_S, NS_PER_S);
+	many.tunnels = tunnels_new(&(struct tunnel_config){
+		.dp = DOUBLE_DP, .handovers = fx.handovers, .max_nodes = MANY_NODES});
+	many.keys = key_verbs_new(many.tunnels, fx.state, NULL, NULL, NULL);
+	return many;
+}
+
+static void many_end(struct many *many)
+{
+	double_reset_calls();
+	key_verbs_free(many->keys);
+	for (struct tunnel *t; (t = tunnel_next(many->tunnels, 0)) != NULL; double_reset_calls())
+		CU_ASSERT_EQUAL(tunnel_del(many->tunnels, t, true), 0);
+	tunnels_free(many->tunnels);
+	clock_set_test(0, 0);
+	fixture_close(&fx);
+}
+
+static void test_on_time_among_many(void)
+{
+	const uint32_t last = MANY_NODES - 1;
+	struct many many = many_begin();
+	uint64_t now_ns = NS_PER_S;
+
+	for (uint32_t i = 0; i < MANY_NODES; i++) {
+		many_add(&many, i, true, i == last ? 1 : 3600 - i % 1000);
+		many_add(&many, i, false, 3600);
+	}
+	for (; now_ns < 2 * NS_PER_S; now_ns += 100 * NS_PER_MS)
+		key_verbs_poll(many.keys, now_ns);
+	CU_ASSERT(many_has(&many, last, true));
+	key_verbs_poll(many.keys, now_ns);
+	CU_ASSERT(!many_has(&many, last, true));
+	CU_ASSERT(many_has(&many, last, false));
+	CU_ASSERT_EQUAL(key_event_at(many.keys, 1)->spi, SA_SPI_MIN + last);
+	CU_ASSERT_PTR_NULL(key_event_at(many.keys, 2));
+	many_end(&many);
+}
+
+/* All at once: no call takes longer than for a few, and none is forgotten. */
+static void test_many_at_once(void)
+{
+	enum { AT_ONCE = 80, A_CALL = 32 };
+	struct many many = many_begin();
+
+	for (uint32_t i = 0; i < AT_ONCE; i++)
+		many_add(&many, i, true, 1);
+	for (unsigned left = AT_ONCE; left != 0;) {
+		const unsigned due = left < A_CALL ? left : A_CALL;
+
+		double_reset_calls();
+		key_verbs_poll(many.keys, 2 * NS_PER_S);
+		CU_ASSERT_EQUAL(double_count(DOUBLE_SA_DEL), due);
+		left -= due;
+	}
+	for (uint32_t i = 0; i < AT_ONCE; i++)
+		CU_ASSERT(!many_has(&many, i, true));
+	many_end(&many);
 }
 
 static void test_make_current(void)
@@ -215,12 +356,12 @@ static void test_numbers_run_low(void)
 	sa.esn = false;
 	CU_ASSERT_EQUAL(key_add(fx.keys, node, false, &sa, 0, &why), 0);
 	atomic_store(&atomic_load(&node->node->sa_out)->slot->seq, UINT32_MAX / 100 * 89);
-	for (unsigned i = 0; i < 4; i++)
-		key_verbs_tick(fx.keys, NS_PER_S);
+	for (unsigned i = 0; i < 4; i++) /* the walk over the nodes begins anew */
+		key_verbs_poll(fx.keys, (1 + i) * NS_PER_S);
 	CU_ASSERT_EQUAL(fx.key_events, 0);
 	atomic_store(&atomic_load(&node->node->sa_out)->slot->seq, UINT32_MAX / 100 * 91);
 	for (unsigned i = 0; i < 4; i++)
-		key_verbs_tick(fx.keys, NS_PER_S);
+		key_verbs_poll(fx.keys, (5 + i) * NS_PER_S);
 	CU_ASSERT_EQUAL(fx.key_events, 1); /* once */
 	CU_ASSERT_EQUAL(key_event_at(fx.keys, 1)->kind, KEY_EVENT_SOFT);
 	CU_ASSERT_PTR_NOT_NULL(key_query(node, false, 2000));
@@ -238,6 +379,9 @@ int main(void)
 		{"node deleted for good", test_node_deleted_for_good},
 		{"alloc-spi", test_alloc_spi},
 		{"lifetime", test_lifetime},
+		{"several lifetimes", test_several_lifetimes},
+		{"on time among 100,000", test_on_time_among_many},
+		{"many at once", test_many_at_once},
 		{"make current", test_make_current},
 		{"sequence numbers run low", test_numbers_run_low},
 		{NULL, NULL},

@@ -720,17 +720,25 @@ static void test_coa_taken_over(void)
 static void test_expiry(void)
 {
 	struct siu_update update = update_to(1, NULL, COA_A);
+	uint64_t end_ns;
 
 	begin();
 	update.lifetime_s = 10;
 	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_OK);
-	for (unsigned s = 0; s < 9; s++) {
-		run_ms(1000);
+	end_ns = tunnel_end(fx.tunnels, fixture_node(&fx, "node1"));
+	CU_ASSERT(end_ns <= now_ns + 10 * NS_PER_S && end_ns > now_ns + 9 * NS_PER_S);
+	while (now_ns + NS_PER_MS < end_ns) {
+		run_ms(1);
 		forget_calls();
 	}
 	CU_ASSERT(path_is_at("node1", COA_A));
-	run_ms(1200);
+	dp_double.set_path_fails = -EAGAIN;
+	run_ms(1);
+	CU_ASSERT(path_is_at("node1", COA_A)); /* no room at this moment */
+	dp_double.set_path_fails = 0;
+	run_ms(1);
 	CU_ASSERT(path_of("node1")->flags & PATH_CLOSED);
+	CU_ASSERT_EQUAL(tunnel_end(fx.tunnels, fixture_node(&fx, "node1")), POSITION_NEVER_ENDS);
 	CU_ASSERT_EQUAL(fixture_node(&fx, "node1")->position.generation, 1);
 	/* The home agent's clock says otherwise: it is believed. But not its repeated goodbye. */
 	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_OK);

@@ -5,23 +5,32 @@
 #include "dataplane_double.h"
 #include "tests/unit/lib/unit.h"
 
+#include "lib/clock.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 
 #define MAX_NODES 130 /* more than two words of the map of used handles */
+#define MANY_NODES 100000
 
 static struct tunnels *tunnels;
 
-static void begin(void)
+static void begin_with(uint32_t max_nodes)
 {
 	memset(&dp_double, 0, sizeof dp_double);
-	tunnels = tunnels_new(&(struct tunnel_config){.dp = DOUBLE_DP, .max_nodes = MAX_NODES});
+	tunnels = tunnels_new(&(struct tunnel_config){.dp = DOUBLE_DP, .max_nodes = max_nodes});
 	CU_ASSERT_PTR_NOT_NULL_FATAL(tunnels);
+}
+
+static void begin(void)
+{
+	begin_with(MAX_NODES);
 }
 
 static void end(void)
 {
-	double_reset_calls();
+	for (struct tunnel *t; (t = tunnel_next(tunnels, 0)) != NULL; double_reset_calls())
+		CU_ASSERT_EQUAL(tunnel_del(tunnels, t, false), 0);
 	tunnels_free(tunnels);
 	double_free_nodes();
 }
@@ -32,17 +41,22 @@ static struct ip_addr home_of(uint32_t i)
 }
 
 /* The handle, or -errno. */
-static int add(uint32_t i)
+static int add_at(uint32_t i, const struct position *position)
 {
 	char name[16];
 	const struct tunnel_params params = {
-		.name = name, .home_address = home_of(i), .position = {.closed = true}};
+		.name = name, .home_address = home_of(i), .position = *position};
 	struct tunnel *tunnel;
 	int rc;
 
 	snprintf(name, sizeof name, "node%u", i);
 	rc = tunnel_add(tunnels, &params, &tunnel);
 	return rc == 0 ? (int)tunnel->handle : rc;
+}
+
+static int add(uint32_t i)
+{
+	return add_at(i, &(struct position){.closed = true});
 }
 
 static int del(uint32_t handle)
@@ -125,12 +139,84 @@ static void test_next(void)
 	end();
 }
 
+static struct position until(uint64_t ends_real_ns)
+{
+	return (struct position){.coa = home_of(1), .ends_real_ns = ends_real_ns};
+}
+
+/* Is handle the one that is over at that time, and none a moment before? 0: none is. */
+static bool over_at(uint32_t handle, uint64_t now_ns)
+{
+	const struct tunnel *early = tunnel_over(tunnels, now_ns - 1);
+	const struct tunnel *over = tunnel_over(tunnels, now_ns);
+
+	return early == NULL && (over == NULL ? 0 : over->handle) == handle;
+}
+
+static void test_ends(void)
+{
+	const uint64_t real_ns = 1800000000 * NS_PER_S;
+	struct position position = until(real_ns + 50 * NS_PER_S);
+	struct tunnel *tunnel;
+
+	begin();
+	clock_set_test(100 * NS_PER_S, real_ns);
+	CU_ASSERT_EQUAL(add_at(1, &position), 1);
+	tunnel = tunnel_by_handle(tunnels, 1);
+	clock_set_test(100 * NS_PER_S, real_ns + 1000 * NS_PER_S); /* a step of the wall clock */
+	CU_ASSERT_EQUAL(tunnel_end(tunnels, tunnel), 150 * NS_PER_S);
+	CU_ASSERT(over_at(1, 150 * NS_PER_S));
+	clock_set_test(140 * NS_PER_S, real_ns);
+	CU_ASSERT_EQUAL(tunnel_move(tunnels, tunnel, &position), 0); /* prolonged */
+	CU_ASSERT(over_at(1, 190 * NS_PER_S));
+	position.ends_real_ns = real_ns - 1;
+	CU_ASSERT_EQUAL(tunnel_move(tunnels, tunnel, &position), 0); /* over already */
+	CU_ASSERT(over_at(1, 140 * NS_PER_S));
+	position.closed = true;
+	CU_ASSERT_EQUAL(tunnel_move(tunnels, tunnel, &position), 0);
+	CU_ASSERT(over_at(0, UINT64_MAX));
+	position = until(POSITION_NEVER_ENDS);
+	CU_ASSERT_EQUAL(tunnel_move(tunnels, tunnel, &position), 0);
+	CU_ASSERT(over_at(0, UINT64_MAX));
+	position = until(real_ns + NS_PER_S);
+	dp_double.set_path_fails = -EAGAIN;
+	CU_ASSERT_EQUAL(tunnel_move(tunnels, tunnel, &position), -EAGAIN);
+	CU_ASSERT(over_at(0, UINT64_MAX)); /* nothing changed */
+	dp_double.set_path_fails = 0;
+	CU_ASSERT_EQUAL(tunnel_move(tunnels, tunnel, &position), 0);
+	CU_ASSERT(over_at(1, 141 * NS_PER_S));
+	CU_ASSERT_EQUAL(del(1), 0);
+	CU_ASSERT(over_at(0, UINT64_MAX));
+	clock_set_test(0, 0);
+	end();
+}
+
+/* The one in the middle of many is found when it is over, not when its turn comes. */
+static void test_ends_among_many(void)
+{
+	const uint64_t now_ns = NS_PER_S;
+
+	begin_with(MANY_NODES);
+	clock_set_test(now_ns, now_ns);
+	for (uint32_t i = 0; i < MANY_NODES; i++, double_reset_calls()) {
+		const struct position position = until(
+			now_ns + (i == MANY_NODES / 2 ? 1 : 600 - i % 500) * NS_PER_S);
+
+		CU_ASSERT_EQUAL(add_at(i, &position), (int)i + 1);
+	}
+	CU_ASSERT(over_at(MANY_NODES / 2 + 1, now_ns + NS_PER_S));
+	clock_set_test(0, 0);
+	end();
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"find", test_find},
 		{"order of handles", test_order},
 		{"next", test_next},
+		{"ends", test_ends},
+		{"ends among 100,000", test_ends_among_many},
 		{NULL, NULL},
 	};
 
