@@ -16,6 +16,7 @@ CARE_OF = "198.51.100.7"
 BACK_S = 2.0  # from the ready line to traffic
 MANY = 20000
 LOAD_S = 10.0
+LATE_S = 0.1  # that an SA may outlive its lifetime
 
 
 @pytest.fixture
@@ -154,3 +155,18 @@ def test_many(border):
     assert ready - killed < LOAD_S
     assert re.search(rf"nodes={MANY + 1}\b", line)
     assert border.gateway.wait_line(rf"kept: nodes={MANY} sas={2 * MANY} expired=0 left_out=0")
+    ends_on_time(border, f"many{MANY - 1}", 0x10000 + MANY - 1)
+
+
+def ends_on_time(border, name, spi):
+    """An SA among so many goes when its lifetime is over, not when its turn comes."""
+    from_s = time.time()
+    border.roamctl_text("roamgate", "sa", "update", name, "in", f"spi={spi}", "lifetime_s=1")
+    until_s = time.time()
+    assert border.gateway.wait_line(r"keys: SA expired and is deleted")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(border.socket("roamgate"))
+        client.sendall(b'{"verb": "sa-events"}\n')
+        (event,) = json.loads(client.makefile("r").readline())["rows"]
+    assert (event["event"], event["node"], event["spi"]) == ("expired", name, spi)
+    assert from_s + 1 <= event["real_ns"] / 1e9 <= until_s + 1 + LATE_S
