@@ -237,23 +237,23 @@ int key_restore(struct key_verbs *keys, struct tunnel *tunnel, const struct kept
 	const struct sa_params *params, const char **why)
 {
 	const uint64_t now_ns = clock_real_ns();
-	const uint32_t slots = counters_used(state_counters(keys->state));
+	uint8_t id[COUNTERS_ID_BYTES];
 	int rc;
 
 	if (sa->ends_real_ns != 0 && sa->ends_real_ns <= now_ns) {
 		*why = "its lifetime is over";
 		return -EKEYEXPIRED;
 	}
+	/* Before a slot is taken: if this start were killed, the next one would find that slot. */
+	sa_slot_id(params, sa->inbound, id);
+	if (!counters_has(state_counters(keys->state), id)) {
+		*why = "its counters are not in state_dir any more; give it a new key";
+		return -ENODATA;
+	}
 	rc = add(keys, tunnel, sa->inbound, params,
 		sa->ends_real_ns == 0 ? 0 : clock_mono_ns() + (sa->ends_real_ns - now_ns), why);
 	if (rc != 0)
 		return rc;
-	if (counters_used(state_counters(keys->state)) != slots) {
-		*why = "its counters are not in state_dir any more; give it a new key";
-		(void)tunnel_sa_del(keys->tunnels, tunnel,
-			tunnel_sa_find(tunnel, sa->inbound, params->spi), true);
-		return -ENODATA;
-	}
 	if (sa->current && atomic_load_explicit(&tunnel->node->sa_out, memory_order_relaxed)->spi !=
 				   params->spi)
 		rc = tunnel_sa_make_current(keys->tunnels, tunnel);

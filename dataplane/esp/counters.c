@@ -405,12 +405,12 @@ int counters_sync(struct counters *counters, uint32_t max_slots)
 	return ret;
 }
 
-uint32_t counters_used(struct counters *counters)
+bool counters_has(struct counters *counters, const uint8_t id[COUNTERS_ID_BYTES])
 {
-	uint32_t used;
+	bool has;
 
 	pthread_mutex_lock(&counters->lock);
-	used = counters->n_slots;
+	has = counters->table[counters_table_find(counters, id)] != 0;
 	pthread_mutex_unlock(&counters->lock);
-	return used;
+	return has;
 }

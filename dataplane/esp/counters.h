@@ -82,7 +82,8 @@ int counters_sync(struct counters *counters, uint32_t max_slots);
 /* Makes durable what was taken since the last call, so that a record on disk may speak of it. 0 or
  * -errno; after an error counters_sync() stores all again. */
 int counters_sync_new(struct counters *counters);
-uint32_t counters_used(struct counters *counters); /* SAs that have a slot */
+/* Is there a slot of id? */
+bool counters_has(struct counters *counters, const uint8_t id[COUNTERS_ID_BYTES]);
 
 /* Tests only: this text instead of the kernel's boot id; NULL: the kernel's again. */
 void counters_set_boot_id_test(const char *boot_id);

@@ -343,6 +343,8 @@ static void test_counters_lost(void)
 	restart(false);
 	CU_ASSERT(counts.nodes == 1 && counts.sas == 0 && counts.left_out == 1);
 	CU_ASSERT_PTR_NULL(sa_of("roamer", true, 1000));
+	/* Not even for a moment: after a kill the next start would take the slot for its window. */
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SA_ADD), 0);
 	CU_ASSERT_EQUAL(records(STATE_SAS), 0);
 	restart(false);
 	CU_ASSERT(counts.sas == 0 && counts.left_out == 0);
