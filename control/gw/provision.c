@@ -227,8 +227,8 @@ static struct tunnel *restored_tunnel(struct restore *restore, const struct kept
 	return tunnel_by_home_address(gw->tunnels, &node->home_address);
 }
 
-/* False: it shall not be listed any more. */
-static bool restore_sa(struct restore *restore, struct tunnel *tunnel, const struct kept_node *node,
+/* 0, or why it is not there; see is_over(). */
+static int restore_sa(struct restore *restore, struct tunnel *tunnel, const struct kept_node *node,
 	const struct kept_sa *sa)
 {
 	struct gw *gw = restore->gw;
@@ -243,11 +243,11 @@ static bool restore_sa(struct restore *restore, struct tunnel *tunnel, const str
 	secret_wipe(&params, sizeof params);
 	if (rc == 0) {
 		restore->counts->sas++;
-		return true;
+		return 0;
 	}
 	if (rc == -EKEYEXPIRED) {
 		restore->counts->expired++;
-		return false;
+		return rc;
 	}
 	leave_out(restore, node, "%s SA 0x%x left out: %s", sa->inbound ? "inbound" : "outbound",
 		sa->spi, why);
@@ -255,7 +255,14 @@ static bool restore_sa(struct restore *restore, struct tunnel *tunnel, const str
 		restore->rc = rc;
 		snprintf(restore->why, restore->why_size, "node \"%s\": %s", node->name, why);
 	}
-	return rc != -ENODATA;
+	return rc;
+}
+
+/* Nothing brings such an SA back: expired, without counters, or a crash came between its record
+ * and the list. */
+static bool is_over(int rc)
+{
+	return rc == -EKEYEXPIRED || rc == -ENODATA || rc == -ENOENT;
 }
 
 static bool restore_node(void *arg, const struct kept_node *node)
@@ -264,19 +271,25 @@ static bool restore_node(void *arg, const struct kept_node *node)
 	struct gw *gw = restore->gw;
 	struct tunnel *tunnel = restored_tunnel(restore, node);
 	struct kept_node gone = {.home_address = node->home_address};
+	bool all = true; /* of those listed are in force or gone */
 
 	/* The outbound SA in use first, so that it is the current one. */
 	for (unsigned pass = 0; tunnel != NULL && pass < 2; pass++) {
 		for (unsigned i = 0; i < node->n_sas && restore->rc == 0; i++) {
 			const struct kept_sa *sa = &node->sas[i];
+			int rc;
 
 			if (sa->current != (pass == 0))
 				continue;
-			if (!restore_sa(restore, tunnel, node, sa))
+			rc = restore_sa(restore, tunnel, node, sa);
+			if (is_over(rc))
 				gone.sas[gone.n_sas++] = *sa;
+			else
+				all &= rc == 0;
 		}
 	}
-	if (gone.n_sas != 0 && kept_make_room(gw->kept)) {
+	/* A list that is written anew has what is in force alone. */
+	if (gone.n_sas != 0 && all && kept_make_room(gw->kept)) {
 		kept_drop_node(gw->kept, &gone);
 		kept_put_node(gw->kept, tunnel);
 	}

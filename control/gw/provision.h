@@ -22,9 +22,9 @@ int provision_start(struct gw *gw, const struct gw_conf *conf, char *why, size_t
 	__attribute__((warn_unused_result));
 /* After provision_start(): nodes and SAs that came by the control socket in an earlier run
  * (kept.h). The configuration wins: a node whose name or home address it has, an SA whose SPI or
- * key it has is left out, with a line in the log, and stays on disk, so that it is back once the
- * file does not have it any more. What has expired goes. An error only if nothing that follows
- * could be loaded. */
+ * key it has is left out, with a line in the log, and stays on disk until its node is changed, so
+ * that it is back once the file does not have it any more. What has expired goes. An error only if
+ * nothing that follows could be loaded. */
 struct provision_kept {
 	uint32_t nodes, sas; /* loaded */
 	uint32_t expired, left_out;

@@ -235,6 +235,28 @@ static void test_configuration_wins(void)
 	fixture_close(&fx);
 }
 
+/* An SA that waits for its place outlives one of its node that has expired. */
+static void test_left_out_stays(void)
+{
+	const uint64_t start_ns = 1000 * NS_PER_S, real_ns = UINT64_C(2000000000) * NS_PER_S;
+
+	begin();
+	clock_set_test(start_ns, real_ns);
+	add_node("third", "10.1.0.31");
+	add_sa("third", true, 0x1001, 2, 0); /* node1's SPI */
+	add_sa("third", true, 1002, 3, 100);
+	clock_set_test(start_ns, real_ns + 101 * NS_PER_S);
+	restart(true);
+	CU_ASSERT(counts.sas == 0 && counts.expired == 1 && counts.left_out == 1);
+	restart(false);
+	CU_ASSERT(counts.sas == 1 && counts.expired == 1 && counts.left_out == 0);
+	CU_ASSERT_PTR_NOT_NULL(sa_of("third", true, 0x1001));
+	restart(false);
+	CU_ASSERT(counts.sas == 1 && counts.expired == 0);
+	clock_set_test(0, 0);
+	fixture_close(&fx);
+}
+
 /* An SA that was added to a node of the configuration, and a key that the configuration has. */
 static void test_configured_node(void)
 {
@@ -326,6 +348,13 @@ static void test_cut_short(void)
 	restart(false);
 	CU_ASSERT(counts.nodes == 1 && counts.sas == 0 && counts.left_out == 0);
 	CU_ASSERT_EQUAL(records(STATE_SAS), 0);
+	/* And the other way round: it is told once. */
+	add_sa("roamer", true, 1000, 1, 0);
+	kept_drop_sa(fx.kept, &fixture_node(&fx, "roamer")->home_address, true, 1000);
+	restart(false);
+	CU_ASSERT(counts.nodes == 1 && counts.sas == 0 && counts.left_out == 1);
+	restart(false);
+	CU_ASSERT(counts.nodes == 1 && counts.sas == 0 && counts.left_out == 0);
 	fixture_close(&fx);
 }
 
@@ -401,6 +430,7 @@ int main(void)
 		{"deleted", test_deleted},
 		{"lifetime", test_lifetime},
 		{"the configuration wins", test_configuration_wins},
+		{"what is left out stays", test_left_out_stays},
 		{"SA of a configured node", test_configured_node},
 		{"damaged", test_damaged},
 		{"cut short", test_cut_short},
