@@ -364,25 +364,31 @@ int key_del(
 
 int key_del_node(struct key_verbs *keys, struct tunnel *tunnel, bool forever)
 {
+	const bool configured = tunnel->configured;
 	struct kept_node gone = {.home_address = tunnel->home_address};
 	uint8_t ids[TUNNEL_SAS_MAX][COUNTERS_ID_BYTES];
 	bool from_file = false;
+	unsigned n = 0;
 	int rc;
 
 	if (!kept_has_room(keys->kept))
 		return -EAGAIN;
 	for (const struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next) {
-		memcpy(ids[gone.n_sas], sa->key_id, COUNTERS_ID_BYTES);
-		gone.sas[gone.n_sas++] = (struct kept_sa){.inbound = sa->inbound, .spi = sa->spi};
+		memcpy(ids[n++], sa->key_id, COUNTERS_ID_BYTES);
 		from_file |= sa->from_file;
+		if (!sa->from_file)
+			gone.sas[gone.n_sas++] = (struct kept_sa){
+				.inbound = sa->inbound, .spi = sa->spi};
 	}
 	rc = tunnel_del(keys->tunnels, tunnel, forever && !from_file);
 	if (rc != 0)
 		return rc;
-	kept_drop_node(keys->kept, &gone);
-	if (!forever && gone.n_sas != 0)
+	/* Of what is in the file nothing is kept, and a reload may remove very much of it. */
+	if (!configured || gone.n_sas != 0)
+		kept_drop_node(keys->kept, &gone);
+	if (!forever && n != 0)
 		keys->need_epoch = true;
-	for (unsigned i = 0; forever && i < gone.n_sas; i++)
+	for (unsigned i = 0; forever && i < n; i++)
 		remember_spent(keys, ids[i]);
 	return 0;
 }

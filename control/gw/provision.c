@@ -23,6 +23,7 @@
 
 #define LEFT_OUT_TOLD 10       /* lines at a start; the rest is counted */
 #define GRACE_WAIT_NS NS_PER_S /* a grace period takes microseconds, if no worker is preempted */
+#define DISK_WAIT_NS NS_PER_S  /* a commit takes milliseconds */
 
 static const struct position nowhere = {.closed = true};
 
@@ -436,14 +437,31 @@ static struct keymap *map_names(const struct gw_conf *fresh)
 	return names;
 }
 
+static int wait_for_disk(struct gw *gw)
+{
+	const uint64_t until_ns = clock_mono_ns() + DISK_WAIT_NS;
+
+	state_kick(gw->state);
+	while (!kept_has_room(gw->kept)) {
+		if (clock_mono_ns() > until_ns)
+			return -ETIMEDOUT;
+		sched_yield();
+	}
+	return 0;
+}
+
 static int remove_tunnel(struct gw *gw, struct tunnel *tunnel)
 {
 	int rc = key_del_node(gw->keys, tunnel, false);
 
-	/* So many were removed that the list of what waits for its grace period is full. */
-	if (rc == -EAGAIN && wait_for_grace(gw) == 0)
-		rc = key_del_node(gw->keys, tunnel, false);
-	return rc;
+	if (rc != -EAGAIN)
+		return rc;
+	/* So many were removed that the list of what waits for its grace period is full, or the
+	 * queue for the disk. */
+	rc = wait_for_disk(gw);
+	if (rc == 0)
+		rc = wait_for_grace(gw);
+	return rc != 0 ? rc : key_del_node(gw->keys, tunnel, false);
 }
 
 /* Tunnels of nodes that are not in fresh, or differ there. What cannot go stays; the first error.
@@ -469,10 +487,12 @@ static int remove_old(struct gw *gw, const struct gw_conf *fresh, const struct k
 			continue;
 		}
 		rc = remove_tunnel(gw, tunnel);
-		if (rc != 0) {
+		if (rc != 0)
 			first = first == 0 ? rc : first;
+		if (rc == -ETIMEDOUT)
+			break; /* each of the others would wait as long */
+		if (rc != 0)
 			continue;
-		}
 		counts->changed += node != NULL;
 		counts->removed += node == NULL;
 	}

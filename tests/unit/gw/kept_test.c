@@ -422,6 +422,41 @@ static void test_no_room(void)
 	fixture_close(&fx);
 }
 
+/* A reload may remove more nodes of the file than records fit the queue. */
+static void test_of_the_file(void)
+{
+	size_t room;
+
+	begin();
+	restart(true);
+	room = state_room(fx.state);
+	CU_ASSERT_EQUAL(key_del_node(fx.keys, fixture_node(&fx, "node1"), false), 0);
+	CU_ASSERT_EQUAL(key_del_node(fx.keys, fixture_node(&fx, "node2"), false), 0);
+	CU_ASSERT_EQUAL(state_room(fx.state), room); /* nothing of them is kept */
+	fixture_close(&fx);
+}
+
+static void test_reload_waits_for_disk(void)
+{
+	const struct ip_addr home = addr_of("10.1.0.99");
+	const struct position position = {.closed = true};
+	struct provision_counts changes;
+	struct gw_conf empty;
+	char why[256] = "";
+
+	fixture_open(&fx, true);
+	gw = fixture_gw(&fx);
+	CU_ASSERT_EQUAL(provision_start(&gw, fx.conf, why, sizeof why), 0);
+	empty = *fx.conf;
+	empty.n_nodes = 0;
+	while (state_room(fx.state) != 0)
+		CU_ASSERT_FATAL(state_write(fx.state, &home, &position) != 0);
+	CU_ASSERT_EQUAL(provision_reload(&gw, &empty, &changes, why, sizeof why), 0);
+	CU_ASSERT_STRING_EQUAL(why, "");
+	CU_ASSERT_EQUAL(changes.removed, 2);
+	fixture_close(&fx);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -437,6 +472,8 @@ int main(void)
 		{"counters lost", test_counters_lost},
 		{"forgotten", test_forgotten},
 		{"no room", test_no_room},
+		{"nothing of the file is kept", test_of_the_file},
+		{"a reload waits for the disk", test_reload_waits_for_disk},
 		{NULL, NULL},
 	};
 
