@@ -317,6 +317,15 @@ static void store_all_again(struct counters *counters)
 	pthread_mutex_unlock(&counters->lock);
 }
 
+/* They still are to be stored before a record may speak of them. */
+static void put_back(struct counters *counters, const struct stack *fresh)
+{
+	pthread_mutex_lock(&counters->lock);
+	for (uint32_t i = 0; i < fresh->n; i++)
+		(void)counters_push(&counters->fresh, fresh->items[i]);
+	pthread_mutex_unlock(&counters->lock);
+}
+
 static void stack_empty(struct stack *stack)
 {
 	free(stack->items);
@@ -352,8 +361,10 @@ int counters_sync_new(struct counters *counters)
 	ret = fresh.n == 0 || msync(counters->map, PAGE_BYTES, MS_SYNC) == 0 ? 0 : -errno;
 	if (ret == 0)
 		ret = flush_slots(counters, &fresh);
-	if (ret != 0)
+	if (ret != 0) {
 		store_all_again(counters);
+		put_back(counters, &fresh);
+	}
 	stack_empty(&fresh);
 	return ret;
 }

@@ -79,8 +79,8 @@ void counters_drop(struct counters *counters, struct counter_slot *slot);
  * slots durable. 0 or -errno. */
 int counters_sync(struct counters *counters, uint32_t max_slots);
 
-/* Makes durable what was taken since the last call, so that a record on disk may speak of it. 0 or
- * -errno; after an error counters_sync() stores all again. */
+/* Makes durable what was taken since the last call that succeeded, so that a record on disk may
+ * speak of it. 0 or -errno; after an error counters_sync() stores all again. */
 int counters_sync_new(struct counters *counters);
 /* Is there a slot of id? */
 bool counters_has(struct counters *counters, const uint8_t id[COUNTERS_ID_BYTES]);
