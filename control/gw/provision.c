@@ -350,6 +350,16 @@ static bool same_sa(struct tunnel *tunnel, bool inbound, const struct sa_params 
 	return memcmp(id, sa->key_id, sizeof id) == 0;
 }
 
+static bool has_sas_of_file(const struct tunnel *tunnel)
+{
+	const struct tunnel_sa *sa = tunnel->sas;
+
+	while (sa != NULL && !sa->from_file)
+		sa = sa->next;
+	return sa != NULL;
+}
+
+/* SAs that came by the control socket make no difference. */
 static bool same_node(const struct gw *gw, const struct gw_conf *fresh, struct tunnel *tunnel,
 	const struct gw_node_conf *node)
 {
@@ -358,7 +368,7 @@ static bool same_node(const struct gw *gw, const struct gw_conf *fresh, struct t
 		running_home_agent(gw, fresh, node) != (int)tunnel->home_agent)
 		return false;
 	if (!node->has_sas)
-		return tunnel->sas == NULL;
+		return !has_sas_of_file(tunnel);
 	return same_sa(tunnel, true, &node->in) && same_sa(tunnel, false, &node->out);
 }
 

@@ -33,7 +33,8 @@ int provision_kept(struct gw *gw, struct provision_kept *counts, char *why, size
 	__attribute__((warn_unused_result));
 /* Makes the configured nodes equal to fresh's. Everything is checked first; when a check fails,
  * nothing changed; what fails later keeps no other node out. Nodes that came by the control socket
- * are left alone. A changed node keeps its position. Waits for a few grace periods. */
+ * are left alone, and so are SAs that came by it on a node that is as before. A changed node keeps
+ * its position. Waits for a few grace periods. */
 int provision_reload(struct gw *gw, const struct gw_conf *fresh, struct provision_counts *counts,
 	char *why, size_t why_size) __attribute__((warn_unused_result));
 /* One node that came by the control socket, without SAs. */

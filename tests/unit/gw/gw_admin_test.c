@@ -379,6 +379,17 @@ static void test_reload(void)
 	end();
 }
 
+/* An IKE daemon keyed a node that the file has without SAs: a reload does not cut it off. */
+static void test_reload_keeps_sas(void)
+{
+	begin();
+	CU_ASSERT_STRING_EQUAL(call(SA_ADD(GOOD)), "{}");
+	CU_ASSERT(
+		says(reload_with("move_rate = 5;", "move_rate = 6;"), COUNTS("0", "0", "0", "2")));
+	CU_ASSERT_PTR_NOT_NULL(tunnel_sa_find(fixture_node(&fx, "node2"), true, 4096));
+	end();
+}
+
 /* Where the node is may not be on disk yet: the changed node must not fall back behind it. */
 static void test_reload_keeps_position(void)
 {
@@ -488,6 +499,7 @@ int main(void)
 		{"paging", test_paging},
 		{"shows", test_shows},
 		{"reload", test_reload},
+		{"reload keeps SAs", test_reload_keeps_sas},
 		{"reload keeps the position", test_reload_keeps_position},
 		{"reload goes on", test_reload_goes_on},
 		{"reload changes nothing on error", test_reload_changes_nothing_on_error},
