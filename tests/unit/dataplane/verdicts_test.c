@@ -638,6 +638,74 @@ static void test_punt_full(void)
 		;
 }
 
+/* Full bursts: one more than is worked on has been taken from each port. */
+static void push_both(unsigned n)
+{
+	uint8_t ip[RIG_FRAME_MAX];
+
+	for (unsigned i = 0; i < n; i++) {
+		rig_push(&rig, DP_OUTSIDE, ip, in_good(ip));
+		rig_push(&rig, DP_INSIDE, ip, out_good(ip));
+	}
+}
+
+static unsigned pop_all(enum dp_port port)
+{
+	uint8_t frame[RIG_FRAME_MAX];
+	unsigned n = 0;
+
+	while (rig_pop(&rig, port, frame) != 0)
+		n++;
+	return n;
+}
+
+static void test_taken_ahead(void)
+{
+	const unsigned n = 2 * PKT_BURST_MAX + 5;
+	struct dp_verdicts before, after;
+
+	dataplane_verdicts(rig.dp, &before);
+	push_both(n);
+	CU_ASSERT_EQUAL(worker_run_once(rig.dp->workers[0]), 2 * PKT_BURST_MAX);
+	CU_ASSERT_EQUAL(rte_ring_count(rig.rx[DP_OUTSIDE]), 5);
+	CU_ASSERT_EQUAL(rte_ring_count(rig.rx[DP_INSIDE]), 5);
+	/* A stop loses nothing of what was taken, and takes nothing more. */
+	atomic_store(&rig.dp->stop, true);
+	CU_ASSERT_EQUAL(worker_main(rig.dp->workers[0]), 0);
+	atomic_store(&rig.dp->stop, false);
+	CU_ASSERT_EQUAL(pop_all(DP_OUTSIDE), 2 * PKT_BURST_MAX);
+	CU_ASSERT_EQUAL(pop_all(DP_INSIDE), 2 * PKT_BURST_MAX);
+	CU_ASSERT_EQUAL(worker_run_once(rig.dp->workers[0]), 2 * 5);
+	CU_ASSERT_EQUAL(worker_run_once(rig.dp->workers[0]), 0);
+	CU_ASSERT_EQUAL(pop_all(DP_OUTSIDE) + pop_all(DP_INSIDE), 2 * 5);
+	dataplane_verdicts(rig.dp, &after);
+	CU_ASSERT_EQUAL(after.in[VERDICT_OK] - before.in[VERDICT_OK], n);
+	CU_ASSERT_EQUAL(after.out[VERDICT_OK] - before.out[VERDICT_OK], n);
+}
+
+/* The node goes, and its memory with it, while packets of it wait in the worker. */
+static void test_deleted_under_burst(void)
+{
+	const unsigned n = 2 * PKT_BURST_MAX;
+	struct dp_verdicts before, after;
+
+	dataplane_verdicts(rig.dp, &before);
+	push_both(n);
+	CU_ASSERT_EQUAL(worker_run_once(rig.dp->workers[0]), n);
+	CU_ASSERT_EQUAL(dataplane_node_del(rig.dp, node, true), 0);
+	rcu_offline(&rig.dp->rcu, 0); /* as if it were between two turns for long */
+	dataplane_poll(rig.dp, clock_mono_ns(), NULL, NULL);
+	CU_ASSERT_EQUAL(rcu_waiting(&rig.dp->rcu), 0);
+	CU_ASSERT_EQUAL(worker_run_once(rig.dp->workers[0]), n);
+	dataplane_verdicts(rig.dp, &after);
+	CU_ASSERT_EQUAL(after.in[VERDICT_NO_SA_IN] - before.in[VERDICT_NO_SA_IN], PKT_BURST_MAX);
+	CU_ASSERT_EQUAL(
+		after.out[VERDICT_NO_SA_OUT] - before.out[VERDICT_NO_SA_OUT], PKT_BURST_MAX);
+	CU_ASSERT_EQUAL(pop_all(DP_OUTSIDE), PKT_BURST_MAX);
+	CU_ASSERT_EQUAL(pop_all(DP_INSIDE), PKT_BURST_MAX);
+	node = rig_node_add(&rig, 1, COA);
+}
+
 static void test_tx_full(void)
 {
 	struct dp_verdicts before, after;
@@ -774,6 +842,8 @@ int main(void)
 		{"Ethernet padding is cut", test_padding_is_cut},
 		{"registration rate", test_registration_rate},
 		{"punt ring full", test_punt_full},
+		{"taken one burst ahead", test_taken_ahead},
+		{"deleted under a burst", test_deleted_under_burst},
 		{"transmit ring full", test_tx_full},
 		{"numbers used up", test_numbers_used_up},
 		{"IV epoch renewed", test_epoch_is_renewed},
