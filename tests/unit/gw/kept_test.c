@@ -358,6 +358,25 @@ static void test_cut_short(void)
 	fixture_close(&fx);
 }
 
+/* More than the queue takes: it is written while the walk over the records goes on. */
+static void test_many_unlisted(void)
+{
+	begin();
+	add_node("roamer", "10.1.0.20");
+	add_sa("roamer", true, 999, 1, 0);
+	for (uint32_t i = 0; i < STATE_QUEUE_MAX + 500; i++) {
+		const struct sa_params sa = params(true, 1000 + i, 1);
+
+		CU_ASSERT_FATAL(kept_make_room(fx.kept));
+		kept_put_sa(fx.kept, fixture_node(&fx, "roamer"), true, &sa);
+	}
+	CU_ASSERT_EQUAL(records(STATE_SAS), STATE_QUEUE_MAX + 501);
+	restart(false);
+	CU_ASSERT(counts.nodes == 1 && counts.sas == 1 && counts.left_out == 0);
+	CU_ASSERT_EQUAL(records(STATE_SAS), 1);
+	fixture_close(&fx);
+}
+
 /* Without its window an inbound SA would take what it took before. */
 static void test_counters_lost(void)
 {
@@ -469,6 +488,7 @@ int main(void)
 		{"SA of a configured node", test_configured_node},
 		{"damaged", test_damaged},
 		{"cut short", test_cut_short},
+		{"many that no node lists", test_many_unlisted},
 		{"counters lost", test_counters_lost},
 		{"forgotten", test_forgotten},
 		{"no room", test_no_room},
