@@ -28,6 +28,7 @@ RANGES = {
     "mtu": (576, 9000),
     "tunnel_mtu": (576, 9000),
     "key_id": (0, 65535),
+    "next_key_id": (0, 65535),
     "spi": (256, 4294967295),
     "replay_window": (64, 4096),
     "max_lifetime": (10, 65534),
@@ -45,15 +46,15 @@ OPTIONAL = {
     "max_neighbours", "mtu", "strict_inner_source", "source", "esn", "replay_window",
     "tunnel_interface", "tunnel_mtu", "max_lifetime", "timestamp_tolerance", "rrq_seen_wait_ms",
     "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts", "gateway@roamgate-ha",
+    "fallback_command", "care_of",
 }  # fmt: skip
-ADDRESSES = {"home_address", "tunnel_source", "via", "home_agent", "gateway", "address"}
-ENDPOINTS = {"listen", "address"}
+ADDRESSES = {"home_address", "tunnel_source", "via", "home_agent", "gateway", "address", "care_of"}
 CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm"}
 NAMES = {"home_agent@roamgate", "gateway@roamgate-ha"}  # of another list, not addresses
-PATHS = {"state_dir", "control_socket"}
+PATHS = {"state_dir", "control_socket", "fallback_command"}
 INTERFACES = {"mirror", "home_interface", "tunnel_interface"}
 CPUS = {"control_cpu", "worker_cpus"}
-KEY_FILES = {"key_file", "secret_file"}
+KEY_FILES = {"key_file", "secret_file", "next_secret_file"}
 
 KEY_LINE = re.compile(r"^(\s*)(\w+)\s*=\s*([^{(].*?);\s*(#.*)?$")
 
@@ -66,13 +67,16 @@ def example(program, directory):
     text = text.replace("/run/", directory + "/")
     text = text.replace("0000:03:00.0", "net_af_packet0,iface=absent0")
     text = text.replace("0000:04:00.0", "net_af_packet1,iface=absent1")
-    for name, size in (("node1-in", 20), ("node1-out", 20), ("node1-mip", 32), ("siu-ha1", 32)):
+    sizes = {"node1-in": 20, "node1-out": 20, "node1-mip": 32, "siu-ha1": 32, "siu-ha1-next": 32}
+    for name, size in sizes.items():
         path = os.path.join(directory, name + ".key")
         if not os.path.exists(path):
             with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
                 file.write(os.urandom(size).hex() + "\n")
     lines = []
     for line in text.splitlines():
+        # Keys without a default value to show stand there as comments.
+        line = re.sub(r"^(\s*)# (\w+ = [^{]*;)$", r"\1\2", line)
         # A group on one line becomes a group on several, so that each key has its own line.
         group = re.match(r"^\s*\{ (.*;) \}(,?)$", line)
         if group:
