@@ -17,7 +17,7 @@ from world import CORRESPONDENT, HOME_AGENT, OUTSIDE, Border, Node
 
 CARE_OF = "198.51.100.7"
 ELSEWHERE = "203.0.113.99"
-WINDOW = 1024
+WINDOW, WIDEST = 1024, 4096
 
 
 class Peer:
@@ -67,10 +67,11 @@ def tunnelled(node, care_of, payload=b"hello", source=HOME_AGENT, ttl=64, inner_
 
 @pytest.fixture(scope="module", params=["af_packet", "virtio"])
 def border(request, build):
-    nodes = [Node(1), Node(2, "aes256gcm16"), Node(3, esn=False)]
+    nodes = [Node(1), Node(2, "aes256gcm16"), Node(3, esn=False), Node(4)]
     with Border(build, nodes, virtio=request.param == "virtio") as border:
-        care_of = [CARE_OF, "198.51.100.8", "198.51.100.9"]
+        care_of = [CARE_OF, "198.51.100.8", "198.51.100.9", "198.51.100.10"]
         settings = [n.gateway_settings(border.lab, c) for n, c in zip(nodes, care_of)]
+        settings[3]["inbound"] |= {"source": care_of[3], "replay_window": WIDEST}
         border.start_gateway(nodes=settings)
         border.peers = [Peer(border, n, c) for n, c in zip(nodes, care_of)]
         yield border
@@ -158,6 +159,15 @@ def test_uplink_from_any_source(border, peer):
         assert len(uplink(border, peer.seal(peer.data(), source=ELSEWHERE), count=1)) == 1
 
 
+def test_uplink_from_the_given_source(border, peer):
+    """An SA with a given source stands beside those with the wildcard."""
+    given = border.peers[3]
+    with Counted(border, no_sa_in=1):
+        refused(border, given.seal(given.data(), source=ELSEWHERE))
+    with Counted(border):
+        assert len(uplink(border, given.seal(given.data()), count=1)) == 1
+
+
 def test_burst_out_of_order(border, peer):
     datagrams = [peer.seal(peer.data(b"%03d" % i)) for i in range(100)]
     order = sorted(range(100), key=lambda i: (i // 20, -i))
@@ -187,13 +197,13 @@ def test_replayed(border, peer):
         refused(border, datagram, datagram, datagram)
 
 
-@pytest.mark.parametrize("number", [0, 2])
-def test_left_of_the_window(border, number):
+@pytest.mark.parametrize("number, window", [(0, WINDOW), (2, WINDOW), (3, WIDEST)])
+def test_left_of_the_window(border, number, window):
     border.quiet()
     peer = border.peers[number]
     old = peer.seal(peer.data(b"old"))
     edge = peer.seal(peer.data(b"edge"))
-    newest = peer.seal(peer.data(), sequence=peer.sequence + WINDOW - 1)
+    newest = peer.seal(peer.data(), sequence=peer.sequence + window - 1)
     assert len(uplink(border, newest, count=1)) == 1
     # With ESN such a number means the next 2^32 of them (RFC 4303 A2.2), so the tag is wrong.
     with Counted(border, **{"bad_icv" if peer.node.esn else "replay": 1}):
