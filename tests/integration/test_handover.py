@@ -96,6 +96,11 @@ def test_roamctl_shows(world):
         assert len(plain.splitlines()) >= 2
         for key in (world.node.key_up, world.node.key_down, world.siu_key):
             assert key.hex() not in plain + str(answer)
+    row = world.roamctl("roamgate", "show", "handovers")["rows"][-1]
+    assert row["to"] == VISITED["A"][2]
+    steps = ("rrq_in_ns", "siu_in_ns", "stored_ns", "grace_ns", "acked_ns")
+    assert 0 < row[steps[0]] and all(row[a] <= row[b] for a, b in zip(steps, steps[1:]))
+    assert row["stored_ns"] <= row["first_out_ns"] <= row["rrp_out_ns"]
     assert oct(os.stat(world.socket("roamgate")).st_mode & 0o777) == "0o600"
 
 
