@@ -10,6 +10,7 @@ wire; with --strict also if a figure misses its bar.
 import argparse
 import datetime
 import json
+import math
 import os
 import re
 import statistics
@@ -174,9 +175,9 @@ def bars(moves, figures):
         ("handover gap beyond a round trip, maximum, ms", max(beyond), GAP_MAX_MS),
         ("packets lost after the RRP", sum(f.lost_after for f in figures), 0),
     ]
-    back = [f.tcp_back for f in figures if f.tcp_back is not None]
-    if back:
-        result.append(("TCP at 80 % again after the RRP, maximum, ms", max(back), TCP_BACK_MS))
+    # A transfer that stood still before a move has nothing to come back to: it failed.
+    back = [math.inf if f.tcp_back is None else f.tcp_back for f in figures]
+    result.append(("TCP at 80 % again after the RRP, maximum, ms", max(back), TCP_BACK_MS))
     return [(what, value, bar, value <= bar) for what, value, bar in result]
 
 

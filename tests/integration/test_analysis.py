@@ -3,6 +3,7 @@
 import struct
 
 import analysis
+import demo
 import pcap
 import pytest
 from analysis import MS, Move, Siu
@@ -208,6 +209,24 @@ def test_flows_and_figures():
     del down.received[500]
     result = analysis.figures(MOVE, T + 1900 * MS, steps, down, up, goodput, 20 * MS, 20 * MS)
     assert result.lost_after == 1
+
+
+@pytest.mark.parametrize(
+    "change, missed",
+    [
+        ({}, None),
+        ({"gap": 45.1}, "median"),
+        ({"lost_after": 1}, "lost"),
+        ({"tcp_back": 501.0}, "TCP"),
+        ({"tcp_back": None}, "TCP"),  # no goodput before the move
+    ],
+)
+def test_bars(change, missed):
+    good = {"unavoidable": 5.0, "gap": 45.0, "round_trip": 40.0, "tcp_back": 500.0}
+    bars = demo.bars([MOVE], [analysis.Figures(**(good | change))])
+    assert len(bars) == 4
+    assert [what for what, *_, met in bars if not met and missed not in what] == []
+    assert all(met for *_, met in bars) == (missed is None)
 
 
 def test_reordered_and_repeated():
