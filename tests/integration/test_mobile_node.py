@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """roamgate-mn on real interfaces against an imitated gateway with scapy's ESP."""
+import fcntl
 import os
 import signal
 import socket
+import statistics
 import struct
 import time
 
@@ -16,6 +18,7 @@ from world import HOME_AGENT, OUTSIDE, Array
 
 A, B = VISITED["A"][2], VISITED["B"][2]
 NODE = "10.1.0.10"
+SIOCSIFADDR = 0x8916  # linux/sockios.h
 
 
 @pytest.fixture
@@ -75,6 +78,31 @@ def test_first_registration(site):
     assert requests[3].number > first.number
     site.gateway.answer = True
     site.wait_registration("registered")
+
+
+def test_address_to_wire(site):
+    """From the kernel's address to ESP from it on the wire: both SAs have moved by then."""
+    lab = site.lab
+    site.start_node()
+    capture = lab.capture("net", "va1", "wire", "ip proto 50")
+    request = struct.pack("16sHH4s8x", b"va0", socket.AF_INET, 0, socket.inet_aton(A))
+    taken = []
+    with lab.inside("mn"):
+        kernel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with kernel:
+        for _ in range(5):
+            came = len(site.gateway.requests)
+            lab.ip("mn", "link set dev va0 up", "route add default via 198.51.100.1 dev va0 onlink")
+            taken.append(time.time_ns())
+            fcntl.ioctl(kernel, SIOCSIFADDR, request)
+            site.gateway.wait(lambda came=came: len(site.gateway.requests) > came)
+            lab.ip("mn", "addr flush dev va0", "link set dev va0 down")
+            laboratory.wait_until(lambda: site.status()["place"] == "nowhere", 2, "no place")
+    capture.stop()
+    sent = [p.at for p in pcap.packets(capture.path)]
+    first = [min(at for at in sent if at > begin) - begin for begin in taken]
+    print(f"address to wire: {[round(t / 1e6, 2) for t in first]} ms")
+    assert statistics.median(first) < 5e6, first
 
 
 def test_traffic_both_ways(away):
