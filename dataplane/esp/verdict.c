@@ -27,7 +27,6 @@ static const struct verdict_info infos[VERDICT_COUNT] = {
 		"On the public side, neither ESP nor to one of our addresses."},
 	[VERDICT_TTL] = {"ttl", "The TTL is used up."},
 	[VERDICT_NO_SA_IN] = {"no_sa_in", "No inbound SA for this SPI, destination and source."},
-	[VERDICT_SA_EXPIRED] = {"sa_expired", "The lifetime of the SA is over."},
 	[VERDICT_REPLAY] = {"replay", "Sequence number seen before, or left of the window."},
 	[VERDICT_BAD_ESP] = {"bad_esp", "Length or alignment of the ESP packet is wrong."},
 	[VERDICT_BAD_ICV] = {"bad_icv", "The authentication tag is wrong."},

@@ -23,9 +23,8 @@ enum verdict {
 	VERDICT_TTL,           /* TTL used up */
 	/* inbound SA */
 	VERDICT_NO_SA_IN, /* no SA for SPI, destination, source */
-	VERDICT_SA_EXPIRED,
-	VERDICT_REPLAY,  /* seen before, or left of the window */
-	VERDICT_BAD_ESP, /* length, alignment, IV */
+	VERDICT_REPLAY,   /* seen before, or left of the window */
+	VERDICT_BAD_ESP,  /* length, alignment, IV */
 	VERDICT_BAD_ICV,
 	VERDICT_BAD_PADDING,  /* padding bytes, pad length, next header */
 	VERDICT_DUMMY,        /* next header 59: valid, nothing inside (RFC 4303 2.6) */
