@@ -96,6 +96,9 @@ def test_roamctl_shows(world):
         assert len(plain.splitlines()) >= 2
         for key in (world.node.key_up, world.node.key_down, world.siu_key):
             assert key.hex() not in plain + str(answer)
+    said = "".join(p.output() for p in (world.gateway, world.home_agent, world.mobile))
+    for key in (world.node.key_up, world.node.key_down, world.node.key_mip, world.siu_key):
+        assert key.hex() not in said
     row = world.roamctl("roamgate", "show", "handovers")["rows"][-1]
     assert row["to"] == VISITED["A"][2]
     steps = ("rrq_in_ns", "siu_in_ns", "stored_ns", "grace_ns", "acked_ns")
