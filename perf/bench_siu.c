@@ -13,8 +13,11 @@
  * wire: the same from the home agent's send() on a UDP socket of the kernel. loop: the length of
  * the worker's turns in the time of publish. updates: UPDATE entries acknowledged a second, as many
  * offered as are taken. worker_loss: what the worker forwards less while 200,000 updates a second
- * are offered and acknowledged, than in the windows of time before and behind. All counts are of
- * the time in which the worker runs (feeder.h).
+ * are offered and acknowledged, than in the windows of time before and behind.
+ *
+ * Control thread, disk and home agent run all the time. The worker runs in the second parts of
+ * slices (feeder.h), about half of it: what it forwards is counted per cycle of these, updates per
+ * second of all time. While it stands, a grace period is over at once.
  *
  * 10,000 nodes by default: each of them meets 20 moves a second at 200,000 updates/s, and neither
  * the nodes' paths nor their SAs fit into the worker's own caches, as in a gateway that has so many
@@ -216,7 +219,7 @@ static double seconds(uint64_t cycles)
 
 static void offer(struct offer *offer)
 {
-	double due = seconds(bench.cycles - offer->from) * offer->load->rate;
+	double due = seconds(bench_cycles() - offer->from) * offer->load->rate;
 
 	while ((offer->load->rate == SATURATE || (double)offer->offered < due) &&
 		siu_rig_pending(&bench) < QUEUE_MAX) {
@@ -247,19 +250,19 @@ static void offer_for(struct offer *o, unsigned slices)
 
 static struct window measure_window(const struct load *load)
 {
-	struct offer o = {.load = load, .from = bench.cycles};
-	uint64_t packets, cycles, ran, acked;
+	struct offer o = {.load = load, .from = bench_cycles()};
+	uint64_t packets, cycles, from, acked;
 
 	offer_for(&o, SETTLE_SLICES);
 	packets = atomic_load(&bench.feeder->packets);
 	cycles = atomic_load(&bench.feeder->cycles);
-	ran = bench.cycles;
+	from = bench_cycles();
 	acked = bench.acked;
 	offer_for(&o, WINDOW_SLICES);
 	return (struct window){
 		.packets = (double)(atomic_load(&bench.feeder->packets) - packets) /
 			   (double)(atomic_load(&bench.feeder->cycles) - cycles),
-		.updates = (double)(bench.acked - acked) / seconds(bench.cycles - ran),
+		.updates = (double)(bench.acked - acked) / seconds(bench_cycles() - from),
 	};
 }
 

@@ -54,9 +54,10 @@ static void refill(struct feeder *feeder)
 			rig_frame(rig, DP_INSIDE, feeder->plain[i]));
 		rig_frame_len(feeder->plain[i], FEEDER_INNER_BYTES);
 		feeder->sealed_node[i] = random_node(feeder);
-		(void)rig_seal(rig, feeder->crypto, feeder->sealed_node[i], FEEDER_INNER_BYTES,
-			feeder->sealed[i]);
 	}
+	for (unsigned i = 0; i < FEEDER_PACKETS; i += PKT_BURST_MAX)
+		rig_seal_burst(rig, feeder->crypto, &feeder->sealed_node[i], FEEDER_INNER_BYTES,
+			&feeder->sealed[i]);
 	if (rte_ring_enqueue_bulk(
 		    rig->rx[DP_INSIDE][0], (void **)feeder->plain, FEEDER_PACKETS, NULL) == 0 ||
 		rte_ring_enqueue_bulk(

@@ -229,9 +229,13 @@ static void plain_packet(uint8_t *at, uint32_t size, const struct ip_addr *src,
 
 void rig_packet(bool encap, uint32_t node, const struct ip_addr *coa, uint32_t size, uint8_t *at)
 {
-	struct ip_addr home = rig_home(node), corr = rig_addr(rig_corr);
-	struct ip_addr agent = rig_addr(rig_home_agent);
+	static struct ip_addr corr, agent; /* read once: benchmarks make packets all the time */
+	struct ip_addr home = rig_home(node);
 
+	if (!ip_addr_is_set(&corr)) {
+		corr = rig_addr(rig_corr);
+		agent = rig_addr(rig_home_agent);
+	}
 	if (!encap) {
 		plain_packet(at, size, &home, &corr, PROTO_UDP);
 		return;
@@ -276,6 +280,39 @@ uint32_t rig_seal_bytes(
 		rig_fail("cannot encrypt ahead");
 	memcpy(at, pkt.data, pkt.len);
 	return pkt.len;
+}
+
+void rig_seal_burst(struct rig *rig, struct crypto_thread *crypto, const uint32_t *nodes,
+	uint32_t size, struct rte_mbuf **mbufs)
+{
+	struct sa_out *sas[PKT_BURST_MAX];
+	const struct path *paths[PKT_BURST_MAX];
+	struct esp_pkt pkts[PKT_BURST_MAX];
+	enum verdict verdicts[PKT_BURST_MAX];
+
+	for (unsigned i = 0; i < PKT_BURST_MAX; i++) {
+		struct rig_peer *peer = &rig->peers[nodes[i]];
+		uint8_t *inner = rig_frame(rig, DP_OUTSIDE, mbufs[i]) + ESP_HEADROOM_MAX;
+
+		rig_packet(false, nodes[i], NULL, size, inner);
+		pkts[i] = (struct esp_pkt){.data = inner,
+			.len = size,
+			.headroom = ESP_HEADROOM_MAX,
+			.tailroom = ESP_TAILROOM_MAX};
+		sas[i] = peer->sa;
+		paths[i] = &peer->path;
+		verdicts[i] = VERDICT_OK;
+		esp_prefetch_out(rig->dp->engine, sas[i], size);
+	}
+	esp_encap_burst(crypto, rig->dp->engine, sas, paths, pkts, verdicts, PKT_BURST_MAX);
+	for (unsigned i = 0; i < PKT_BURST_MAX; i++) {
+		if (verdicts[i] != VERDICT_OK)
+			rig_fail("cannot encrypt ahead");
+		/* To behind the Ethernet header. */
+		memmove(rte_pktmbuf_mtod_offset(mbufs[i], uint8_t *, RTE_ETHER_HDR_LEN),
+			pkts[i].data, pkts[i].len);
+		rig_frame_len(mbufs[i], pkts[i].len);
+	}
 }
 
 uint32_t rig_seal(struct rig *rig, struct crypto_thread *crypto, uint32_t node, uint32_t size,

@@ -90,19 +90,6 @@ static void ha_receive(struct siu_rig *rig, const struct rte_mbuf *frame, uint64
 		siu_input(rig->ha, udp.payload, udp.payload_len, now_ns);
 }
 
-static void wait_for_worker(struct siu_rig *rig)
-{
-	uint64_t phase, now;
-
-	while (((phase = feeder_phase(rig->feeder)) & 1) == 0)
-		rte_pause();
-	now = bench_cycles();
-	if (phase == rig->phase)
-		rig->cycles += now - rig->turned;
-	rig->phase = phase;
-	rig->turned = now;
-}
-
 /* As the gateway's loop does where nothing but the disk is waited for: that one's thread may need
  * this CPU. */
 static void rest(uint64_t ns)
@@ -118,7 +105,6 @@ void siu_rig_turn(struct siu_rig *rig)
 	uint64_t now_ns, again_ns;
 	unsigned n;
 
-	wait_for_worker(rig);
 	now_ns = clock_mono_ns();
 	n = rte_ring_dequeue_burst(
 		rig->feeder->to_home_agent, (void **)frames, PKT_BURST_MAX, NULL);

@@ -26,10 +26,8 @@ struct siu_rig {
 	int fd;    /* its socket */
 	bool wire; /* send by it */
 	bool up;
-	bool fed;        /* the gateway was given datagrams since its last turn */
-	uint64_t left;   /* TSC when the last datagram left it */
-	uint64_t cycles; /* that passed at turns while the worker ran */
-	uint64_t phase, turned;
+	bool fed;      /* the gateway was given datagrams since its last turn */
+	uint64_t left; /* TSC when the last datagram left it */
 	uint64_t acked, refused;
 	/* by node */
 	_Atomic(uint32_t) *acknowledged; /* generation; the feeder reads */
@@ -40,8 +38,7 @@ struct siu_rig {
 /* With everything up and the worker at work on lcore. */
 void siu_rig_open(struct siu_rig *rig, uint32_t nodes, const char *folder, unsigned lcore);
 void siu_rig_close(struct siu_rig *rig, unsigned lcore);
-/* One turn of the control thread, with both ends, once the worker runs: while the feeder is at work
- * time stands still for both. */
+/* One turn of the control thread, with both ends. */
 void siu_rig_turn(struct siu_rig *rig);
 /* May node be moved now? Not while an update is under way, nor twice while a packet waits. */
 bool siu_rig_may_move(const struct siu_rig *rig, uint32_t node);
