@@ -270,6 +270,73 @@ static void test_burst_and_tags(void)
 	}
 }
 
+/* Engines that are right with one short message. */
+
+static void flip_long(struct crypto_op *ops, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (ops[i].len > 128)
+			ops[i].data[128] ^= 1;
+}
+
+static void encrypt_long_wrong(struct crypto_thread *t, struct crypto_op *ops, unsigned n)
+{
+	engine->encrypt(t, ops, n);
+	flip_long(ops, n);
+}
+
+static void decrypt_long_wrong(struct crypto_thread *t, struct crypto_op *ops, unsigned n)
+{
+	engine->decrypt(t, ops, n);
+	flip_long(ops, n);
+}
+
+/* Another text under a tag that fits it: both directions agree with each other. */
+static void encrypt_other_text(struct crypto_thread *t, struct crypto_op *ops, unsigned n)
+{
+	flip_long(ops, n);
+	engine->encrypt(t, ops, n);
+}
+
+static void encrypt_next_wrong(struct crypto_thread *t, struct crypto_op *ops, unsigned n)
+{
+	engine->encrypt(t, ops, n);
+	for (unsigned i = 1; i < n; i++)
+		ops[i].tag[0] ^= ops[i - 1].len > ops[i].len;
+}
+
+static void decrypt_next_wrong(struct crypto_thread *t, struct crypto_op *ops, unsigned n)
+{
+	engine->decrypt(t, ops, n);
+	for (unsigned i = 1; i < n; i++)
+		ops[i].ok |= ops[i - 1].ok;
+}
+
+static void test_self_test_of_bursts(void)
+{
+	static const struct {
+		const char *name;
+		void (*encrypt)(struct crypto_thread *t, struct crypto_op *ops, unsigned n);
+		void (*decrypt)(struct crypto_thread *t, struct crypto_op *ops, unsigned n);
+	} rows[] = {
+		{"a later chunk is stored wrong", encrypt_long_wrong, NULL},
+		{"a later chunk is decrypted wrong", NULL, decrypt_long_wrong},
+		{"another key stream in later chunks", encrypt_other_text, decrypt_long_wrong},
+		{"tag of the message behind a longer one", encrypt_next_wrong, NULL},
+		{"result of the message before", NULL, decrypt_next_wrong},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct crypto_engine broken = *engine;
+
+		if (rows[i].encrypt != NULL)
+			broken.encrypt = rows[i].encrypt;
+		if (rows[i].decrypt != NULL)
+			broken.decrypt = rows[i].decrypt;
+		CHECK_ROW(rows[i].name, crypto_self_test(&broken) != 0);
+	}
+}
+
 static void test_self_test(void)
 {
 	struct crypto_engine broken = *engine;
@@ -425,6 +492,7 @@ int main(void)
 		&crypto_engine_vaes, &crypto_engine_ipsec_mb};
 	static const struct unit_case each[] = {
 		{"self-test", test_self_test},
+		{"self-test of bursts", test_self_test_of_bursts},
 		{"NIST CAVP", test_nist},
 		{"Wycheproof", test_wycheproof},
 		{"against OpenSSL", test_against_openssl},
