@@ -241,26 +241,40 @@ static MDB_val value_of(const void *data, size_t len)
 	return (MDB_val){.mv_size = len, .mv_data = cast.out};
 }
 
-/* data NULL: delete. Deleting what is not there dooms nothing. */
-static int change(struct store *store, const char *db, MDB_val key, MDB_val *data)
+/* A change outside of a transaction is one of its own; change_end() gives the change's result. */
+static int change_begin(struct store *store, const char *db, MDB_dbi *dbi, bool *own)
 {
-	bool own = store->write == NULL;
-	int ret, end;
-	MDB_dbi dbi;
+	int ret = find_db(store, db, dbi);
 
-	ret = own ? store_begin(store) : 0;
-	if (ret != 0)
-		return ret;
-	ret = find_db(store, db, &dbi);
-	if (ret == 0)
-		ret = to_errno(data != NULL ? mdb_put(store->write, dbi, &key, data, 0)
-					    : mdb_del(store->write, dbi, &key, NULL));
+	*own = store->write == NULL;
+	return ret == 0 && *own ? store_begin(store) : ret;
+}
+
+/* Deleting what is not there dooms nothing. */
+static int change_end(struct store *store, bool own, int ret)
+{
+	int end;
+
 	if (ret != 0 && ret != -ENOENT && store->failed == 0)
 		store->failed = ret;
 	if (!own)
 		return ret;
 	end = store_commit(store);
 	return ret != 0 ? ret : end;
+}
+
+/* data NULL: delete. */
+static int change(struct store *store, const char *db, MDB_val key, MDB_val *data)
+{
+	MDB_dbi dbi;
+	bool own;
+	int ret = change_begin(store, db, &dbi, &own);
+
+	if (ret != 0)
+		return ret;
+	ret = to_errno(data != NULL ? mdb_put(store->write, dbi, &key, data, 0)
+				    : mdb_del(store->write, dbi, &key, NULL));
+	return change_end(store, own, ret);
 }
 
 int store_put(struct store *store, const char *db, const void *key, size_t key_len,
@@ -274,6 +288,41 @@ int store_put(struct store *store, const char *db, const void *key, size_t key_l
 int store_del(struct store *store, const char *db, const void *key, size_t key_len)
 {
 	return change(store, db, value_of(key, key_len), NULL);
+}
+
+int store_del_all(struct store *store, const char *db, const void *prefix, size_t prefix_len)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	MDB_dbi dbi;
+	bool own;
+	int ret = change_begin(store, db, &dbi, &own);
+
+	if (ret != 0)
+		return ret;
+	ret = to_errno(mdb_cursor_open(store->write, dbi, &cursor));
+	if (ret != 0)
+		return change_end(store, own, ret);
+	while (ret == 0) {
+		key = value_of(prefix, prefix_len);
+		ret = to_errno(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE));
+		if (ret == 0 &&
+			(key.mv_size < prefix_len || memcmp(key.mv_data, prefix, prefix_len) != 0))
+			break;
+		if (ret == 0)
+			ret = to_errno(mdb_cursor_del(cursor, 0));
+	}
+	mdb_cursor_close(cursor);
+	return change_end(store, own, ret == -ENOENT ? 0 : ret);
+}
+
+int store_clear(struct store *store, const char *db)
+{
+	MDB_dbi dbi;
+	bool own;
+	int ret = change_begin(store, db, &dbi, &own);
+
+	return ret != 0 ? ret : change_end(store, own, to_errno(mdb_drop(store->write, dbi, 0)));
 }
 
 /* --- reading --- */
@@ -366,23 +415,4 @@ int store_count(struct store *store, const char *db, size_t *out)
 		*out = stat.ms_entries;
 	read_end(store);
 	return ret;
-}
-
-int store_clear(struct store *store, const char *db)
-{
-	bool own = store->write == NULL;
-	MDB_dbi dbi;
-	int ret = find_db(store, db, &dbi), end;
-
-	if (ret == 0 && own)
-		ret = store_begin(store);
-	if (ret != 0)
-		return ret;
-	ret = to_errno(mdb_drop(store->write, dbi, 0));
-	if (ret != 0 && store->failed == 0)
-		store->failed = ret;
-	if (!own)
-		return ret;
-	end = store_commit(store);
-	return ret != 0 ? ret : end;
 }

@@ -32,6 +32,9 @@ void store_abort(struct store *store);
 int store_put(struct store *store, const char *db, const void *key, size_t key_len,
 	const void *data, size_t len) __attribute__((warn_unused_result));
 int store_del(struct store *store, const char *db, const void *key, size_t key_len);
+/* All whose key begins so; none is no error. */
+int store_del_all(struct store *store, const char *db, const void *prefix, size_t prefix_len)
+	__attribute__((warn_unused_result));
 int store_get(struct store *store, const char *db, const void *key, size_t key_len,
 	struct store_value *out) __attribute__((warn_unused_result));
 /* In key order; stops when fn returns false. fn may read, but must not write. */

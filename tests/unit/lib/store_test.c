@@ -230,6 +230,33 @@ static void test_count_and_clear(void)
 	store_close(walked);
 }
 
+static void test_del_all(void)
+{
+	struct store *store = open_store("del_all");
+	struct walk walk = {.stop_after = 100};
+
+	CU_ASSERT_EQUAL(store_del_all(store, "nodes", "b", 1), 0); /* none at all */
+	CU_ASSERT_EQUAL(put(store, "nodes", "a", "1"), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "b", "2"), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "b1", "3"), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "b2x", "4"), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "c", "5"), 0);
+	CU_ASSERT_EQUAL(put(store, "other", "b", "6"), 0);
+	CU_ASSERT_EQUAL(store_del_all(store, "absent", "b", 1), -EINVAL);
+	CU_ASSERT_EQUAL(store_del_all(store, "nodes", "b1y", 3), 0); /* longer than any */
+	CU_ASSERT_EQUAL(store_begin(store), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "b3", "7"), 0);
+	CU_ASSERT_EQUAL(store_del_all(store, "nodes", "b", 1), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "b4", "8"), 0);
+	CU_ASSERT_EQUAL(store_commit(store), 0);
+	CU_ASSERT_EQUAL(store_each(store, "nodes", on_each, &walk), 0);
+	CU_ASSERT_STRING_EQUAL(walk.seen, "a=1 b4=8 c=5 ");
+	CU_ASSERT_STRING_EQUAL(get(store, "other", "b"), "6");
+	CU_ASSERT_EQUAL(store_del_all(store, "nodes", "c", 1), 0); /* the last, on its own */
+	CU_ASSERT_STRING_EQUAL(get(store, "nodes", "c"), "-");
+	store_close(store);
+}
+
 static void test_full(void)
 {
 	struct store *store = open_store("full");
@@ -370,6 +397,7 @@ int main(void)
 		{"lifetime of values", test_value_lifetime},
 		{"each in order", test_each},
 		{"count and clear", test_count_and_clear},
+		{"delete all that begin so", test_del_all},
 		{"full map", test_full},
 		{"second opener", test_second_opener},
 		{"kill -9", test_kill},
