@@ -166,13 +166,16 @@ static struct key sa_key(const struct ip_addr *home_address, bool inbound, uint3
  */
 
 /* There is room: the caller has asked. */
+static void queued(struct kept *kept, uint64_t number)
+{
+	if (number != 0)
+		kept->newest = number;
+}
+
 static void put(struct kept *kept, enum state_table table, const struct key *key, const void *data,
 	size_t len)
 {
-	const uint64_t number = state_put(kept->state, table, key->bytes, key->len, data, len);
-
-	if (number != 0)
-		kept->newest = number;
+	queued(kept, state_put(kept->state, table, key->bytes, key->len, data, len));
 }
 
 static void list_sa(struct wire_out *w, const struct tunnel *tunnel, const struct tunnel_sa *sa)
@@ -252,16 +255,15 @@ void kept_drop_sa(struct kept *kept, const struct ip_addr *home_address, bool in
 	put(kept, STATE_SAS, &key, NULL, 0);
 }
 
-void kept_drop_node(struct kept *kept, const struct kept_node *gone)
+void kept_drop_node(struct kept *kept, const struct ip_addr *home_address)
 {
 	struct key key;
 
 	if (kept == NULL)
 		return;
-	key = node_key(&gone->home_address);
+	key = node_key(home_address);
 	put(kept, STATE_NODES, &key, NULL, 0);
-	for (unsigned i = 0; i < gone->n_sas; i++)
-		kept_drop_sa(kept, &gone->home_address, gone->sas[i].inbound, gone->sas[i].spi);
+	queued(kept, state_end_all(kept->state, STATE_SAS, key.bytes, key.len));
 }
 
 /* --- reading ------------------------------------------------------------------------------------

@@ -58,8 +58,8 @@ void kept_put_sa(struct kept *kept, const struct tunnel *tunnel, bool inbound,
 	const struct sa_params *params);
 void kept_drop_sa(
 	struct kept *kept, const struct ip_addr *home_address, bool inbound, uint32_t spi);
-/* gone: home address, and which SAs it had. */
-void kept_drop_node(struct kept *kept, const struct kept_node *gone);
+/* With all its SAs, also those that a start has left out or a crash has cut off the list. */
+void kept_drop_node(struct kept *kept, const struct ip_addr *home_address);
 
 /* At start, before state_start(). fn hears of each node in the order of home addresses; false from
  * it ends the walk. 0 or -errno. Damaged records are left out, and said so. */

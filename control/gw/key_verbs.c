@@ -365,9 +365,9 @@ int key_del(
 int key_del_node(struct key_verbs *keys, struct tunnel *tunnel, bool forever)
 {
 	const bool configured = tunnel->configured;
-	struct kept_node gone = {.home_address = tunnel->home_address};
+	const struct ip_addr home_address = tunnel->home_address;
 	uint8_t ids[TUNNEL_SAS_MAX][COUNTERS_ID_BYTES];
-	bool from_file = false;
+	bool from_file = false, by_socket = !configured;
 	unsigned n = 0;
 	int rc;
 
@@ -376,16 +376,14 @@ int key_del_node(struct key_verbs *keys, struct tunnel *tunnel, bool forever)
 	for (const struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next) {
 		memcpy(ids[n++], sa->key_id, COUNTERS_ID_BYTES);
 		from_file |= sa->from_file;
-		if (!sa->from_file)
-			gone.sas[gone.n_sas++] = (struct kept_sa){
-				.inbound = sa->inbound, .spi = sa->spi};
+		by_socket |= !sa->from_file;
 	}
 	rc = tunnel_del(keys->tunnels, tunnel, forever && !from_file);
 	if (rc != 0)
 		return rc;
 	/* Of what is in the file nothing is kept, and a reload may remove very much of it. */
-	if (!configured || gone.n_sas != 0)
-		kept_drop_node(keys->kept, &gone);
+	if (forever || by_socket)
+		kept_drop_node(keys->kept, &home_address);
 	if (!forever && n != 0)
 		keys->need_epoch = true;
 	for (unsigned i = 0; forever && i < n; i++)

@@ -271,7 +271,8 @@ static bool restore_node(void *arg, const struct kept_node *node)
 	struct restore *restore = arg;
 	struct gw *gw = restore->gw;
 	struct tunnel *tunnel = restored_tunnel(restore, node);
-	struct kept_node gone = {.home_address = node->home_address};
+	const struct kept_sa *gone[TUNNEL_SAS_MAX];
+	unsigned n_gone = 0;
 	bool all = true; /* of those listed are in force or gone */
 
 	/* The outbound SA in use first, so that it is the current one. */
@@ -284,14 +285,15 @@ static bool restore_node(void *arg, const struct kept_node *node)
 				continue;
 			rc = restore_sa(restore, tunnel, node, sa);
 			if (is_over(rc))
-				gone.sas[gone.n_sas++] = *sa;
+				gone[n_gone++] = sa;
 			else
 				all &= rc == 0;
 		}
 	}
 	/* A list that is written anew has what is in force alone. */
-	if (gone.n_sas != 0 && all && kept_make_room(gw->kept)) {
-		kept_drop_node(gw->kept, &gone);
+	if (n_gone != 0 && all && kept_make_room(gw->kept)) {
+		for (unsigned i = 0; i < n_gone; i++)
+			kept_drop_sa(gw->kept, &node->home_address, gone[i]->inbound, gone[i]->spi);
 		kept_put_node(gw->kept, tunnel);
 	}
 	return restore->rc == 0;

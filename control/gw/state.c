@@ -43,9 +43,11 @@ static const char *const databases[] = {[STATE_POSITIONS] = "nodes",
 	[STATE_TABLES] = DB_EPOCH,
 	NULL};
 
+enum change { PUT, END, END_ALL }; /* END_ALL: of what begins with the key */
+
 struct record {
-	uint8_t table; /* enum state_table */
-	bool erased;
+	uint8_t table;  /* enum state_table */
+	uint8_t change; /* enum change */
 	uint8_t key_len, len;
 	uint8_t key[STATE_KEY_MAX];
 	uint8_t data[STATE_DATA_MAX];
@@ -149,7 +151,9 @@ static int commit(struct state *state, const struct batch *batch)
 		const struct record *record = &batch->records[i];
 		const char *db = databases[record->table];
 
-		if (record->erased)
+		if (record->change == END_ALL)
+			rc = store_del_all(state->store, db, record->key, record->key_len);
+		else if (record->change == END)
 			rc = store_del(state->store, db, record->key, record->key_len);
 		else
 			rc = store_put(state->store, db, record->key, record->key_len, record->data,
@@ -425,7 +429,7 @@ static bool load_queued(
 	record = find_queued(state->filling, home_address);
 	if (record == NULL)
 		record = find_queued(state->writing, home_address);
-	*rc = record == NULL || record->erased ||
+	*rc = record == NULL || record->change != PUT ||
 			      !decode_or_tell((struct store_value){record->data, record->len}, out)
 		      ? -ENOENT
 		      : 0;
@@ -449,8 +453,8 @@ int state_load(struct state *state, const struct ip_addr *home_address, struct p
 	return rc;
 }
 
-uint64_t state_put(struct state *state, enum state_table table, const void *key, size_t key_len,
-	const void *data, size_t len)
+static uint64_t enqueue(struct state *state, enum state_table table, enum change change,
+	const void *key, size_t key_len, const void *data, size_t len)
 {
 	uint64_t number = 0;
 
@@ -461,7 +465,7 @@ uint64_t state_put(struct state *state, enum state_table table, const void *key,
 		struct record *record = &batch->records[batch->n++];
 
 		record->table = (uint8_t)table;
-		record->erased = data == NULL;
+		record->change = (uint8_t)change;
 		record->key_len = (uint8_t)key_len;
 		record->len = (uint8_t)len;
 		memcpy(record->key, key, key_len);
@@ -471,6 +475,18 @@ uint64_t state_put(struct state *state, enum state_table table, const void *key,
 	}
 	pthread_mutex_unlock(&state->lock);
 	return number;
+}
+
+uint64_t state_put(struct state *state, enum state_table table, const void *key, size_t key_len,
+	const void *data, size_t len)
+{
+	return enqueue(state, table, data == NULL ? END : PUT, key, key_len, data, len);
+}
+
+uint64_t state_end_all(
+	struct state *state, enum state_table table, const void *prefix, size_t prefix_len)
+{
+	return enqueue(state, table, END_ALL, prefix, prefix_len, NULL, 0);
 }
 
 uint64_t state_write(

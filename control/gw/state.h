@@ -61,6 +61,9 @@ size_t state_room(struct state *state); /* records that would be taken now */
  * disk. */
 uint64_t state_put(struct state *state, enum state_table table, const void *key, size_t key_len,
 	const void *data, size_t len) __attribute__((warn_unused_result));
+/* The end of all records whose key begins so; one place in the queue. */
+uint64_t state_end_all(struct state *state, enum state_table table, const void *prefix,
+	size_t prefix_len) __attribute__((warn_unused_result));
 /* What is on disk; before state_start() alone. As the functions of lib/store.h. */
 int state_get(struct state *state, enum state_table table, const void *key, size_t key_len,
 	struct store_value *out) __attribute__((warn_unused_result));

@@ -257,6 +257,36 @@ static void test_left_out_stays(void)
 	fixture_close(&fx);
 }
 
+/* But no longer than its node, be that in the file or not. */
+static void test_left_out_goes_with_its_node(void)
+{
+	begin();
+	add_node("third", "10.1.0.31");
+	add_node("fourth", "10.1.0.32");
+	add_sa("third", true, 0x1001, 2, 0); /* node1's SPI */
+	add_sa("third", true, 1002, 3, 0);
+	add_sa("fourth", true, 1003, 4, 0);
+	restart(true);
+	CU_ASSERT_EQUAL(counts.left_out, 1);
+	CU_ASSERT_EQUAL(records(STATE_SAS), 3);
+	CU_ASSERT_EQUAL(key_del_node(fx.keys, fixture_node(&fx, "third"), true), 0);
+	add_node("third", "10.1.0.31"); /* anew, before the disk has heard of the end */
+	add_sa("third", true, 1005, 6, 0);
+	CU_ASSERT_EQUAL(records(STATE_SAS), 2);
+	restart(true);
+	CU_ASSERT(counts.nodes == 2 && counts.sas == 2 && counts.left_out == 0);
+	CU_ASSERT_PTR_NOT_NULL(sa_of("third", true, 1005));
+	/* One of a node of the file, whose SPI another node of the file takes at the next start. */
+	CU_ASSERT_EQUAL(key_del_node(fx.keys, fixture_node(&fx, "node1"), false), 0);
+	add_sa("node2", true, 0x1001, 5, 0);
+	restart(true);
+	CU_ASSERT_EQUAL(counts.left_out, 1);
+	CU_ASSERT_EQUAL(records(STATE_SAS), 3);
+	CU_ASSERT_EQUAL(key_del_node(fx.keys, fixture_node(&fx, "node2"), true), 0);
+	CU_ASSERT_EQUAL(records(STATE_SAS), 2);
+	fixture_close(&fx);
+}
+
 /* An SA that was added to a node of the configuration, and a key that the configuration has. */
 static void test_configured_node(void)
 {
@@ -485,6 +515,7 @@ int main(void)
 		{"lifetime", test_lifetime},
 		{"the configuration wins", test_configuration_wins},
 		{"what is left out stays", test_left_out_stays},
+		{"what is left out goes with its node", test_left_out_goes_with_its_node},
 		{"SA of a configured node", test_configured_node},
 		{"damaged", test_damaged},
 		{"cut short", test_cut_short},
