@@ -2,8 +2,9 @@
 /*
  * How this works: LMDB writes copies of changed pages and then one of two root pages, so that a
  * crash at any moment leaves the state of the last commit. The lock file next to it keeps a second
- * process out; LMDB's own lock table is therefore not used (MDB_NOLOCK), and a killed process
- * leaves nothing behind that would have to be cleaned up.
+ * process out. So whoever opens LMDB's own lock table (lock.mdb) is alone and starts it anew,
+ * whatever a killed process left in it; without the table (MDB_NOLOCK) pages that a reader still
+ * stands on would be written over by the third commit from there.
  *
  * Reads outside of a transaction use one read transaction that is renewed for each of them and
  * reset at once: the pages it saw stay in the map until the next write.
@@ -126,7 +127,7 @@ static int open_environment(
 	if (ret == 0)
 		ret = mdb_env_set_mapsize(store->env, map_bytes);
 	if (ret == 0)
-		ret = mdb_env_open(store->env, dir, MDB_NOLOCK | MDB_NOTLS, 0600);
+		ret = mdb_env_open(store->env, dir, MDB_NOTLS, 0600);
 	return ret == 0 ? open_databases(store, names) : to_errno(ret);
 }
 

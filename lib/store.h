@@ -37,7 +37,9 @@ int store_del_all(struct store *store, const char *db, const void *prefix, size_
 	__attribute__((warn_unused_result));
 int store_get(struct store *store, const char *db, const void *key, size_t key_len,
 	struct store_value *out) __attribute__((warn_unused_result));
-/* In key order; stops when fn returns false. fn may read, but must not write. */
+/* In key order; stops when fn returns false. fn may read; outside of a transaction it may also
+ * write: the walk goes on over what was there at its beginning, reads of fn's see that too, key and
+ * value stay as they are until fn returns. Pages are not used again before the walk ends. */
 typedef bool store_each_fn(void *arg, struct store_value key, struct store_value value);
 int store_each(struct store *store, const char *db, store_each_fn *fn, void *arg);
 int store_count(struct store *store, const char *db, size_t *out);

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define MAP_BYTES (1u << 20)
+#define MAP_BYTES (2u << 20)
 
 static const char *const names[] = {"nodes", "other", NULL};
 static char why[256];
@@ -230,6 +230,61 @@ static void test_count_and_clear(void)
 	store_close(walked);
 }
 
+#define WALKED 1000 /* records of some pages */
+#define WRITE_EVERY 20
+
+struct tally {
+	uint32_t seen, wrong;
+};
+
+/* Now and then deletes what the walk stands on and puts something else, on disk at once. */
+static bool replace(void *arg, struct store_value key, struct store_value value)
+{
+	struct tally *tally = arg;
+	uint32_t number = 0, other;
+	uint8_t text[32];
+
+	CU_ASSERT_EQUAL(key.len, sizeof number);
+	memcpy(&number, key.data, sizeof number);
+	other = number + 1;
+	memset(text, (int)number, sizeof text);
+	if (tally->seen++ % WRITE_EVERY == 0) {
+		CU_ASSERT_EQUAL(store_begin(walked), 0);
+		CU_ASSERT_EQUAL(store_del(walked, "nodes", &number, sizeof number), 0);
+		CU_ASSERT_EQUAL(store_put(walked, "other", &other, sizeof other, "x", 1), 0);
+		CU_ASSERT_EQUAL(store_commit(walked), 0);
+	}
+	/* Key and value stay what they were. */
+	tally->wrong += memcmp(key.data, &number, sizeof number) != 0 || value.len != sizeof text ||
+			memcmp(value.data, text, sizeof text) != 0;
+	return true;
+}
+
+/* However many commits come while a walk goes on, it is over what was there. */
+static void test_write_while_walking(void)
+{
+	struct tally tally = {0};
+	size_t n = 99;
+
+	walked = open_store("walked");
+	CU_ASSERT_EQUAL(store_begin(walked), 0);
+	for (uint32_t i = 0; i < WALKED; i++) {
+		uint8_t text[32];
+
+		memset(text, (int)i, sizeof text);
+		CU_ASSERT_EQUAL(store_put(walked, "nodes", &i, sizeof i, text, sizeof text), 0);
+	}
+	CU_ASSERT_EQUAL(store_commit(walked), 0);
+	CU_ASSERT_EQUAL(store_each(walked, "nodes", replace, &tally), 0);
+	CU_ASSERT_EQUAL(tally.seen, WALKED);
+	CU_ASSERT_EQUAL(tally.wrong, 0);
+	CU_ASSERT_EQUAL(store_count(walked, "nodes", &n), 0);
+	CU_ASSERT_EQUAL(n, WALKED - WALKED / WRITE_EVERY);
+	CU_ASSERT_EQUAL(store_count(walked, "other", &n), 0);
+	CU_ASSERT_EQUAL(n, WALKED / WRITE_EVERY);
+	store_close(walked);
+}
+
 static void test_del_all(void)
 {
 	struct store *store = open_store("del_all");
@@ -398,6 +453,7 @@ int main(void)
 		{"each in order", test_each},
 		{"count and clear", test_count_and_clear},
 		{"delete all that begin so", test_del_all},
+		{"write while walking", test_write_while_walking},
 		{"full map", test_full},
 		{"second opener", test_second_opener},
 		{"kill -9", test_kill},
