@@ -417,3 +417,59 @@ int store_count(struct store *store, const char *db, size_t *out)
 	read_end(store);
 	return ret;
 }
+
+/* --- view ---------------------------------------------------------------------------------------
+ */
+
+struct store_view {
+	const struct store *store; /* only what is constant after store_open() */
+	MDB_txn *txn;              /* reset between reads: it holds no pages back */
+};
+
+int store_view_new(struct store *store, struct store_view **out)
+{
+	struct store_view *view = calloc(1, sizeof *view);
+	int ret;
+
+	if (view == NULL)
+		return -ENOMEM;
+	view->store = store;
+	ret = to_errno(mdb_txn_begin(store->env, NULL, MDB_RDONLY, &view->txn));
+	if (ret != 0) {
+		free(view);
+		return ret;
+	}
+	mdb_txn_reset(view->txn);
+	*out = view;
+	return 0;
+}
+
+void store_view_free(struct store_view *view)
+{
+	if (view != NULL)
+		mdb_txn_abort(view->txn);
+	free(view);
+}
+
+int store_view_get(struct store_view *view, const char *db, const void *key, size_t key_len,
+	void *data, size_t room, size_t *len)
+{
+	MDB_val wanted = value_of(key, key_len);
+	MDB_val found;
+	MDB_dbi dbi;
+	int ret = find_db(view->store, db, &dbi);
+
+	if (ret == 0)
+		ret = to_errno(mdb_txn_renew(view->txn));
+	if (ret != 0)
+		return ret;
+	ret = to_errno(mdb_get(view->txn, dbi, &wanted, &found));
+	if (ret == 0 && found.mv_size > room)
+		ret = -EMSGSIZE;
+	if (ret == 0) {
+		memcpy(data, found.mv_data, found.mv_size);
+		*len = found.mv_size;
+	}
+	mdb_txn_reset(view->txn);
+	return ret;
+}

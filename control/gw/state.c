@@ -3,7 +3,8 @@
  * How this works: the control thread appends records to a queue under a mutex; the state thread
  * takes the whole queue, writes it in one transaction and publishes the highest number. A batch
  * that cannot be committed stays and is tried again, so a full disk stops acknowledgements, not
- * traffic. LMDB is used by one thread at a time: the store mutex. The same thread syncs the
+ * traffic. LMDB is written by one thread at a time: the store mutex; the control thread reads
+ * positions by a view, which waits for nobody. The same thread syncs the
  * counters file.
  *
  * The two threads share a CPU, and a thread that is woken may take it at once. So appending wakes
@@ -61,6 +62,7 @@ struct batch {
 
 struct state {
 	struct store *store;
+	struct store_view *view; /* control thread: reads while the other commits */
 	struct counters *counters;
 	uint32_t boot_epoch;
 	pthread_t thread;
@@ -284,6 +286,11 @@ static int open_files(struct state *state, const char *dir, uint32_t capacity,
 
 	if (rc != 0)
 		return rc;
+	rc = store_view_new(state->store, &state->view);
+	if (rc != 0) {
+		snprintf(why, why_size, "%s: cannot be read: %s", dir, strerror(-rc));
+		return rc;
+	}
 	rc = boot_epoch_take(state->store, DB_EPOCH, 1, &state->boot_epoch);
 	if (rc != 0) {
 		snprintf(why, why_size, "%s",
@@ -364,6 +371,7 @@ void state_close(struct state *state)
 	}
 	if (state->counters != NULL)
 		counters_close(state->counters);
+	store_view_free(state->view);
 	store_close(state->store);
 	pthread_cond_destroy(&state->wake);
 	pthread_mutex_destroy(&state->lock);
@@ -439,17 +447,17 @@ static bool load_queued(
 
 int state_load(struct state *state, const struct ip_addr *home_address, struct position *out)
 {
-	struct store_value value;
+	uint8_t data[STATE_DATA_MAX];
+	size_t len;
 	int rc;
 
 	if (load_queued(state, home_address, out, &rc))
 		return rc;
-	pthread_mutex_lock(&state->store_lock);
-	rc = store_get(state->store, databases[STATE_POSITIONS], home_address, sizeof *home_address,
-		&value);
-	if (rc == 0 && !decode_or_tell(value, out))
+	/* What left the queue is committed: the view sees it. */
+	rc = store_view_get(state->view, databases[STATE_POSITIONS], home_address,
+		sizeof *home_address, data, sizeof data, &len);
+	if (rc == 0 && !decode_or_tell((struct store_value){data, len}, out))
 		rc = -ENOENT;
-	pthread_mutex_unlock(&state->store_lock);
 	return rc;
 }
 

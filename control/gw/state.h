@@ -42,8 +42,8 @@ struct counters *state_counters(struct state *state);
 int state_take_epoch(struct state *state, uint32_t step, uint32_t *epoch)
 	__attribute__((warn_unused_result));
 
-/* What was written last, on disk or not yet. 0, or -ENOENT: nothing is known about that node, *out
- * is untouched. */
+/* What was written last, on disk or not yet; does not wait for a commit. 0, or -ENOENT: nothing is
+ * known about that node, *out is untouched. */
 int state_load(struct state *state, const struct ip_addr *home_address, struct position *out)
 	__attribute__((warn_unused_result));
 /* Number to compare with state_durable(), or 0: the queue is full and nothing was queued. */

@@ -230,6 +230,34 @@ static void test_count_and_clear(void)
 	store_close(walked);
 }
 
+/* A view sees what is committed, at any time, and nothing else. */
+static void test_view(void)
+{
+	struct store *store = open_store("view");
+	struct store_view *view = NULL;
+	char data[4];
+	size_t len = 0;
+
+	CU_ASSERT_EQUAL_FATAL(store_view_new(store, &view), 0);
+	CU_ASSERT_EQUAL(store_view_get(view, "nodes", "a", 1, data, sizeof data, &len), -ENOENT);
+	CU_ASSERT_EQUAL(put(store, "nodes", "a", "1"), 0);
+	CU_ASSERT_EQUAL(store_view_get(view, "nodes", "a", 1, data, sizeof data, &len), 0);
+	CU_ASSERT(len == 1 && data[0] == '1');
+	CU_ASSERT_EQUAL(store_begin(store), 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "a", "2222"), 0);
+	CU_ASSERT_EQUAL(store_view_get(view, "nodes", "a", 1, data, sizeof data, &len), 0);
+	CU_ASSERT(len == 1 && data[0] == '1');
+	CU_ASSERT_EQUAL(store_commit(store), 0);
+	CU_ASSERT_EQUAL(store_view_get(view, "nodes", "a", 1, data, sizeof data, &len), 0);
+	CU_ASSERT(len == 4 && memcmp(data, "2222", 4) == 0);
+	CU_ASSERT_EQUAL(put(store, "nodes", "a", "33333"), 0);
+	CU_ASSERT_EQUAL(store_view_get(view, "nodes", "a", 1, data, sizeof data, &len), -EMSGSIZE);
+	CU_ASSERT_EQUAL(store_view_get(view, "absent", "a", 1, data, sizeof data, &len), -EINVAL);
+	store_view_free(view);
+	store_view_free(NULL);
+	store_close(store);
+}
+
 #define WALKED 1000 /* records of some pages */
 #define WRITE_EVERY 20
 
@@ -454,6 +482,7 @@ int main(void)
 		{"count and clear", test_count_and_clear},
 		{"delete all that begin so", test_del_all},
 		{"write while walking", test_write_while_walking},
+		{"view", test_view},
 		{"full map", test_full},
 		{"second opener", test_second_opener},
 		{"kill -9", test_kill},
