@@ -20,11 +20,18 @@
 #define EXPIRE_A_TURN 32 /* nodes */
 #define NODES_A_TICK 128 /* looked at for sequence numbers */
 #define TICK_NS (10 * NS_PER_MS)
-#define SOFT_PERCENT 90 /* of the sequence numbers: time to rekey */
+#define TELL_NS NS_PER_S /* between log lines of one kind of event */
+#define SOFT_PERCENT 90  /* of the sequence numbers: time to rekey */
 
 struct spent_key {
 	uint8_t id[COUNTERS_ID_BYTES];
 	bool used;
+};
+
+struct untold { /* events of one kind that no log line has told of yet */
+	uint32_t n;
+	struct key_event newest;
+	uint64_t told_at_ns;
 };
 
 struct reserved_spi {
@@ -47,6 +54,7 @@ struct key_verbs {
 	uint64_t tick_at_ns;
 	uint32_t cursor; /* handle whose sequence numbers were looked at last */
 	uint64_t last_event;
+	struct untold untold[KEY_EVENT_HARD + 1]; /* by enum key_event_kind */
 	struct key_event events[KEY_EVENTS_KEPT];
 };
 
@@ -410,11 +418,26 @@ static void raise_event(struct key_verbs *keys, enum key_event_kind kind,
 		.spi = sa->spi,
 	};
 	snprintf(event->name, sizeof event->name, "%s", tunnel->name);
-	log_warn("keys", "%s node=%s direction=%s spi=0x%x",
-		kind == KEY_EVENT_HARD ? "SA expired and is deleted" : "SA is due for rekeying",
-		tunnel->name, sa->inbound ? "in" : "out", sa->spi);
+	keys->untold[kind].n++;
+	keys->untold[kind].newest = *event;
 	if (keys->fn != NULL)
 		keys->fn(keys->arg, event);
+}
+
+/* One line for all that came since the last: a hundred thousand SAs may end at once. It names the
+ * newest. */
+static void tell(struct key_verbs *keys, enum key_event_kind kind, uint64_t now_ns)
+{
+	struct untold *untold = &keys->untold[kind];
+	const struct key_event *event = &untold->newest;
+
+	if (untold->n == 0 || now_ns - untold->told_at_ns < TELL_NS)
+		return;
+	log_warn("keys", "%s node=%s direction=%s spi=0x%x others=%u",
+		kind == KEY_EVENT_HARD ? "SA expired and is deleted" : "SA is due for rekeying",
+		event->name, event->inbound ? "in" : "out", event->spi, untold->n - 1);
+	untold->n = 0;
+	untold->told_at_ns = now_ns;
 }
 
 static bool numbers_run_low(const struct tunnel *tunnel, const struct tunnel_sa *sa)
@@ -477,10 +500,12 @@ void key_verbs_poll(struct key_verbs *keys, uint64_t now_ns)
 		if (tunnel == NULL || !delete_expired(keys, tunnel, now_ns))
 			break; /* no room at this moment: the next turn tries again */
 	}
-	if (now_ns < keys->tick_at_ns)
-		return;
-	keys->tick_at_ns = now_ns + TICK_NS;
-	watch_some(keys);
+	if (now_ns >= keys->tick_at_ns) {
+		keys->tick_at_ns = now_ns + TICK_NS;
+		watch_some(keys);
+	}
+	tell(keys, KEY_EVENT_SOFT, now_ns);
+	tell(keys, KEY_EVENT_HARD, now_ns);
 }
 
 const struct key_event *key_event_at(const struct key_verbs *keys, uint64_t number)

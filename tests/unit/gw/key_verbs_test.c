@@ -368,6 +368,40 @@ static void test_numbers_run_low(void)
 	fixture_close(&fx);
 }
 
+/* Many ends are one line a second, which counts them all and names one. */
+static void test_lines_of_events(void)
+{
+	const struct sa_params sas[] = {params(1000, 1), params(1001, 2), params(1002, 3)};
+	int saved = dup(STDERR_FILENO), ends[2];
+	char said[1024] = "";
+	const char *why;
+
+	fixture_open(&fx, false);
+	fixture_add_nodes(&fx);
+	clock_set_test(10 * NS_PER_S, NS_PER_S);
+	for (unsigned i = 0; i < 3; i++)
+		CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, i == 2 ? "node2" : "node1"),
+					true, &sas[i], i == 2 ? 2 : 1, &why),
+			0);
+	CU_ASSERT_EQUAL(pipe(ends), 0);
+	dup2(ends[1], STDERR_FILENO);
+	for (unsigned ms = 900; ms < 4000; ms += 50)
+		key_verbs_poll(fx.keys, 10 * NS_PER_S + ms * NS_PER_MS);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	close(ends[1]);
+	CU_ASSERT(read(ends[0], said, sizeof said - 1) > 0);
+	close(ends[0]);
+	CU_ASSERT_STRING_EQUAL(said,
+		"roamgate: warn keys: SA expired and is deleted node=node1 direction=in spi=0x3e8 "
+		"others=1\n"
+		"roamgate: warn keys: SA expired and is deleted node=node2 direction=in spi=0x3ea "
+		"others=0\n");
+	CU_ASSERT_EQUAL(fx.key_events, 3);
+	clock_set_test(0, 0);
+	fixture_close(&fx);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -384,6 +418,7 @@ int main(void)
 		{"many at once", test_many_at_once},
 		{"make current", test_make_current},
 		{"sequence numbers run low", test_numbers_run_low},
+		{"lines of events", test_lines_of_events},
 		{NULL, NULL},
 	};
 
