@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NUD_FIXED (NUD_PERMANENT | NUD_NOARP)
 #define NUD_USABLE (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY)
 #define TELL_A_TICK 8
 
@@ -28,6 +29,7 @@ struct neigh_key { /* bytes only: no padding */
 struct known {
 	struct neigh_key key;
 	bool used;
+	bool fixed; /* the operator's: Linux must not be told that it is in use */
 	uint32_t dump;
 	uint32_t next_free;
 };
@@ -144,7 +146,8 @@ static void forget(struct mirror_neighs *neighs, const struct neigh_key *key)
 	neighs->stats.known--;
 }
 
-static void learn(struct mirror_neighs *neighs, const struct neigh_key *key, const uint8_t mac[6])
+static void learn(struct mirror_neighs *neighs, const struct neigh_key *key,
+	const struct nl_neigh_event *event)
 {
 	uint32_t i;
 
@@ -157,7 +160,8 @@ static void learn(struct mirror_neighs *neighs, const struct neigh_key *key, con
 		neighs->stats.known++;
 	}
 	neighs->known[i].dump = neighs->dump;
-	if (dataplane_neigh_set(neighs->dp, (enum dp_port)key->port, &key->addr, mac) == 0)
+	neighs->known[i].fixed = (event->state & NUD_FIXED) != 0;
+	if (dataplane_neigh_set(neighs->dp, (enum dp_port)key->port, &key->addr, event->mac) == 0)
 		send_hold(neighs, key);
 	else
 		forget(neighs, key);
@@ -174,7 +178,7 @@ void mirror_neighs_event(
 	/* Linux resolves a subnet's broadcast address to the group address; what a node sends
 	 * there is not forwarded (RFC 2644). */
 	if (event->added && (event->state & NUD_USABLE) != 0 && (event->mac[0] & 1) == 0) {
-		learn(neighs, &key, event->mac);
+		learn(neighs, &key, event);
 		return;
 	}
 	forget(neighs, &key);
@@ -249,7 +253,11 @@ static void tell_used(struct mirror_neighs *neighs, uint64_t now_ns)
 	}
 	for (unsigned n = 0; n < TELL_A_TICK && neighs->told < neighs->n_used; n++) {
 		const struct neigh_key *key = &neighs->used[neighs->told++];
+		uint32_t i;
 
+		/* NTF_USE takes NUD_PERMANENT from an entry (since Linux 5.16), and its MAC. */
+		if (keymap_get(neighs->by_key, key, sizeof *key, &i) && neighs->known[i].fixed)
+			continue;
 		neighs->ask(neighs->arg, (enum dp_port)key->port, &key->addr);
 	}
 }

@@ -260,6 +260,13 @@ static void test_used(void)
 	CU_ASSERT_EQUAL(asked, 1);
 	mirror_neighs_tick(neighs, NS_PER_S + MIRROR_USED_EVERY_NS);
 	CU_ASSERT_EQUAL(asked, 2);
+	/* What the operator fixed must not be asked for: Linux would forget it. */
+	neigh("192.0.2.254", NUD_PERMANENT, true);
+	mirror_neighs_tick(neighs, NS_PER_S + 2 * MIRROR_USED_EVERY_NS);
+	CU_ASSERT_EQUAL(asked, 2);
+	neigh("192.0.2.254", NUD_STALE, true);
+	mirror_neighs_tick(neighs, NS_PER_S + 3 * MIRROR_USED_EVERY_NS);
+	CU_ASSERT_EQUAL(asked, 3);
 	mirror_neighs_free(neighs);
 }
 
