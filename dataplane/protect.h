@@ -25,7 +25,8 @@ static inline void protect_load(
 		return;
 	__builtin_prefetch(&path->outer);
 	__builtin_prefetch(&path->coa);
-	esp_prefetch_out(engine, sa, b->pkts[i].len);
+	if (sa != NULL)
+		esp_prefetch_out(engine, sa, b->pkts[i].len);
 }
 
 /* protect_load() was called where the verdict is OK; sets b->next_hops[i]. */

@@ -5,10 +5,14 @@
  * Which SA, which node? Lock-free lookups: inbound by SPI and destination, with a wildcard or a
  * given source; outbound by home address.
  *
- * Owner:    struct dataplane. Threads: add and del are control's; lookups are any worker's, and
- * what they give is valid until that worker's next quiescent state. Lifetime: del unlinks; the
- * caller frees after the grace period. Sources:  RFC 4301 section 4.1: SPI + destination + source
- * is looked up before SPI + destination.
+ * Owner:    struct dataplane.
+ *
+ * Threads:  add and del are control's; lookups are any worker's, and what they give is valid until
+ *           that worker's next quiescent state.
+ *
+ * Lifetime: del unlinks; the caller frees after the grace period.
+ *
+ * Sources:  RFC 4301 section 4.1: SPI + destination + source is looked up before SPI + destination.
  */
 #include "dataplane/lookup.h"
 #include "dataplane/node.h"

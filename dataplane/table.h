@@ -2,8 +2,9 @@
 #ifndef DATAPLANE_TABLE_H
 #define DATAPLANE_TABLE_H
 /*
- * rte_hash as all our tables use it: readers without locks, deleted key slots given back only after
- * a grace period, and addresses as keys of 16 bytes whatever their family.
+ * rte_hash as the table of neighbours uses it: readers without locks, deleted key slots given back
+ * only after a grace period, and addresses as keys of 16 bytes whatever their family. SAs, nodes
+ * and care-of addresses, of which there are many, are found by lookup.h.
  *
  * Threads: one writer (control), any number of readers.
  */
