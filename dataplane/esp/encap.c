@@ -8,6 +8,7 @@
  *
  * Layout (RFC 4303 section 2, RFC 4106 section 3):
  *   outer header | SPI, sequence number | IV (8) | inner, padding, pad length, next header | ICV
+ * To a node behind a NAT a UDP header is the end of the outer one (RFC 3948 section 2.1).
  */
 #include "dataplane/esp/esp.h"
 #include "lib/wire.h"
@@ -19,6 +20,8 @@
 #define ESP_ALIGN 4            /* bytes; RFC 4303 section 2.4 */
 #define NEXT_HEADER_IPV4 4     /* IANA protocol numbers */
 #define IPV4_DF_BYTE_MASK 0x40 /* of byte 6 of the header */
+#define OUTER_IPV4_BYTES 20
+#define OUTER_UDP_BYTES 8
 /* No more numbers beyond this: RFC 4303 section 3.3.3. The ESN limit leaves room for reservations
  * of many threads at once, so that the 64-bit counter itself never wraps. */
 #define SEQ_LAST_32 UINT64_C(0xffffffff)
@@ -110,10 +113,14 @@ static inline void outer_write(uint8_t *at, const struct path_outer *outer, cons
 
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum += sum >> 16;
-	memcpy(at, outer->bytes, 20);
+	memcpy(at, outer->bytes, OUTER_IPV4_BYTES);
 	wire_store_u32(at, (uint32_t)outer->bytes[0] << 24 | tos << 16 | total_len);
 	wire_store_u32(at + 4, (uint32_t)id << 16 | df);
 	wire_store_u16(at + 10, (uint16_t)~sum);
+	if (__builtin_expect(outer->encap == PATH_ENCAP_UDP, 0)) {
+		memcpy(at + OUTER_IPV4_BYTES, outer->bytes + OUTER_IPV4_BYTES, OUTER_UDP_BYTES);
+		wire_store_u16(at + OUTER_IPV4_BYTES + 4, (uint16_t)(total_len - OUTER_IPV4_BYTES));
+	}
 }
 
 /* 1, 2, 3, ... and the two trailer bytes: RFC 4303 section 2.4. */

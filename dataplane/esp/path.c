@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How this works: path_init() prebuilds the outer IPv4 header and the checksum of what stays the
- * same in it, so that a packet costs one 20-byte copy and four 16-bit fields. UDP encapsulation
- * (RFC 3948) and IPv6 outside have their place in the structure and are refused for now.
+ * same in it, so that a packet costs one 20-byte copy and four 16-bit fields; for a node behind a
+ * NAT a UDP header stands behind it, whose checksum stays 0 (RFC 3948 section 2.1). IPv6 outside
+ * has its place in the structure and is refused for now.
  */
 #include "dataplane/esp/path.h"
 
@@ -12,6 +13,7 @@
 #include <sys/socket.h>
 
 #define OUTER_IPV4_BYTES 20
+#define OUTER_UDP_BYTES 8
 #define OUTER_VERSION_IHL 0x45
 #define OUTER_TTL 64
 
@@ -27,7 +29,16 @@ static void outer_init_ipv4(
 	outer->len = OUTER_IPV4_BYTES;
 	outer->encap = PATH_ENCAP_ESP;
 	outer->family = AF_INET;
-	outer->sum = inet_sum(outer->bytes, OUTER_IPV4_BYTES, 0);
+}
+
+/* RFC 3948 section 2.1. The length is the packet's. */
+static void outer_add_udp(struct path_outer *outer, uint16_t local_port, uint16_t remote_port)
+{
+	wire_store_u16(outer->bytes + outer->len, local_port);
+	wire_store_u16(outer->bytes + outer->len + 2, remote_port);
+	outer->bytes[9] = IPPROTO_UDP;
+	outer->len += OUTER_UDP_BYTES;
+	outer->encap = PATH_ENCAP_UDP;
 }
 
 static bool ends_usable(const struct path_params *params)
@@ -35,7 +46,7 @@ static bool ends_usable(const struct path_params *params)
 	const struct ip_endpoint *local = &params->local, *remote = &params->remote;
 
 	return local->addr.family == AF_INET && remote->addr.family == AF_INET &&
-	       local->port == 0 && remote->port == 0 && ip_addr_is_unicast(&local->addr) &&
+	       (local->port == 0) == (remote->port == 0) && ip_addr_is_unicast(&local->addr) &&
 	       ip_addr_is_unicast(&remote->addr);
 }
 
@@ -59,5 +70,8 @@ bool path_init(struct path *path, const struct path_params *params)
 	if (!ends_usable(params))
 		return false;
 	outer_init_ipv4(&path->outer, &params->local.addr, &params->remote.addr);
+	if (params->remote.port != 0)
+		outer_add_udp(&path->outer, params->local.port, params->remote.port);
+	path->outer.sum = inet_sum(path->outer.bytes, OUTER_IPV4_BYTES, 0);
 	return true;
 }

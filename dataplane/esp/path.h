@@ -9,7 +9,8 @@
  * Owner:    gateway: the node's owner (control thread) builds and publishes; freed after the grace
  *           period of RCU. Node: control/mn, single thread.
  * Threads:  workers load node->path once per packet or burst (acquire) and use only that copy.
- * Sources:  RFC 4301 section 4.4.2.1, RFC 4303 section 3.1.2; the source document's step 26.
+ * Sources:  RFC 4301 section 4.4.2.1, RFC 4303 section 3.1.2, RFC 3948; the source document's step
+ *           26.
  */
 #include "lib/inet.h"
 
@@ -20,14 +21,20 @@
 
 #define PATH_OUTER_MAX 48 /* IPv6 + UDP */
 
-enum path_encap { PATH_ENCAP_ESP, PATH_ENCAP_UDP /* RFC 3948: reserved */ };
+#define PATH_NAT_PORT 4500 /* ours: RFC 3948 section 2.1, RFC 3947 */
+
+enum path_encap { PATH_ENCAP_ESP, PATH_ENCAP_UDP /* RFC 3948 */ };
 enum path_flag {
 	PATH_CLOSED = 1u << 0,      /* deregistered or expired: nothing may be sent */
 	PATH_PROVISIONAL = 1u << 1, /* reserved: switched before the SIU, under a byte credit */
 	PATH_BICAST = 1u << 2, /* reserved: same ciphertext to the second end until the deadline */
+	/* The far end is another address than the care-of address, which is what the node has
+	 * behind its NAT. It selects what is tunnelled to it, and says nothing about who it is:
+	 * many nodes have the same, and so may a host of ours. */
+	PATH_LABEL = 1u << 3,
 };
 
-struct path_outer { /* prebuilt; length, id, checksum, TOS are filled in per packet */
+struct path_outer { /* prebuilt; lengths, id, checksum, TOS are filled in per packet */
 	uint8_t bytes[PATH_OUTER_MAX];
 	uint8_t len;
 	uint8_t encap; /* enum path_encap */
@@ -59,7 +66,7 @@ struct path {
 static_assert(sizeof(struct path) == 192, "three lines, two of them for packets");
 
 struct path_params {
-	struct ip_endpoint local, remote; /* port 0: plain ESP */
+	struct ip_endpoint local, remote; /* ports 0: plain ESP; both set: in UDP */
 	struct ip_addr coa;
 	struct ip_addr former_coa;
 	uint64_t grace_until_ns;
@@ -68,8 +75,8 @@ struct path_params {
 	uint8_t flags;
 };
 
-/* Fills a path in place (memory: see alignof(struct path)). False: families differ, or an address
- * that cannot be a tunnel's end; *path is then undefined. */
+/* Fills a path in place (memory: see alignof(struct path)). False: families differ, an address that
+ * cannot be a tunnel's end, or one port without the other; *path is then undefined. */
 bool path_init(struct path *path, const struct path_params *params);
 
 /* Is dst a selector of this path at now_ns? */

@@ -105,6 +105,58 @@ static void test_encap_against_openssl(void)
 	}
 }
 
+/* RFC 3948 section 2.1: a UDP header between, its length that of the datagram, checksum 0. The rest
+ * is as without it: OpenSSL opens it. */
+static void test_encap_in_udp(void)
+{
+	struct path_params params = rig_path_params();
+	struct rig rig;
+
+	rig_open(&rig, CRYPTO_AES128GCM16, true, 1024);
+	params.local.port = PATH_NAT_PORT;
+	params.remote.port = 61001;
+	params.mtu = 28 + 16 + 64 + 2 + 2 + CRYPTO_TAG_BYTES;
+	CU_ASSERT_TRUE_FATAL(path_init(&rig.path, &params));
+	for (uint32_t len = 20; len <= 68; len++) {
+		uint32_t behind = (-(len + 2) & 3) + 2 + CRYPTO_TAG_BYTES;
+		bool fits = 28 + 16 + len + behind <= params.mtu;
+		struct guarded g = guarded_new(ROOM);
+		uint8_t inner[ROOM], *ip;
+		struct esp_pkt pkt;
+
+		rig_inner(inner, len, 0xb9);
+		pkt = (struct esp_pkt){.data = g.end - behind - len,
+			.len = len,
+			.headroom = 28 + 16 - 1,
+			.tailroom = (uint16_t)behind};
+		memcpy(pkt.data, inner, len);
+		CHECK_ROW("room", encap_one(&rig, &pkt) ==
+					  (fits ? VERDICT_NO_ROOM : VERDICT_TOO_BIG));
+		pkt.headroom++;
+		CHECK_ROW("mtu", encap_one(&rig, &pkt) == (fits ? VERDICT_OK : VERDICT_TOO_BIG));
+		ip = pkt.data;
+		if (fits) {
+			CHECK_ROW("udp", wire_load_u16(ip + 20) == PATH_NAT_PORT &&
+						 wire_load_u16(ip + 22) == 61001 &&
+						 wire_load_u16(ip + 24) == pkt.len - 20 &&
+						 wire_load_u16(ip + 26) == 0);
+			CHECK_ROW("ip", ip[9] == 17 && wire_load_u16(ip + 2) == pkt.len &&
+						inet_fold(inet_sum(ip, 20, 0)) == 0);
+			/* Without the UDP header it is what check_outer() knows. */
+			memmove(ip + 8, ip, 20);
+			pkt.data += 8;
+			pkt.len -= 8;
+			pkt.data[9] = 50;
+			wire_store_u16(pkt.data + 2, (uint16_t)pkt.len);
+			wire_store_u16(pkt.data + 10, 0);
+			wire_store_u16(pkt.data + 10, inet_fold(inet_sum(pkt.data, 20, 0)));
+			check_outer("esp", &rig, &pkt, len - 19, inner, len);
+		}
+		guarded_free(&g);
+	}
+	rig_close(&rig);
+}
+
 static void test_encap_refusals(void)
 {
 	static const struct {
@@ -616,6 +668,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"encap against OpenSSL", test_encap_against_openssl},
+		{"encapsulate in UDP", test_encap_in_udp},
 		{"encap refusals", test_encap_refusals},
 		{"encap burst", test_encap_burst},
 		{"sequence numbers used up", test_seq_exhausted},

@@ -170,19 +170,22 @@ static void test_path(void)
 {
 	static const struct {
 		const char *name, *local, *remote;
-		uint16_t port;
+		uint16_t local_port, port;
 		uint8_t flags;
 		bool want;
 	} rows[] = {
-		{"IPv4", "192.0.2.1", "198.51.100.7", 0, 0, true},
-		{"no remote", "192.0.2.1", NULL, 0, 0, false},
-		{"no remote, closed", "192.0.2.1", NULL, 0, PATH_CLOSED, true},
-		{"families", "192.0.2.1", "2001:db8::1", 0, 0, false},
-		{"IPv6", "2001:db8::2", "2001:db8::1", 0, 0, false},
-		{"multicast", "192.0.2.1", "224.0.0.5", 0, 0, false},
-		{"loopback", "192.0.2.1", "127.0.0.1", 0, 0, false},
-		{"own end unspecified", "0.0.0.0", "198.51.100.7", 0, 0, false},
-		{"UDP", "192.0.2.1", "198.51.100.7", 4500, 0, false},
+		{"IPv4", "192.0.2.1", "198.51.100.7", 0, 0, 0, true},
+		{"no remote", "192.0.2.1", NULL, 0, 0, 0, false},
+		{"no remote, closed", "192.0.2.1", NULL, 0, 0, PATH_CLOSED, true},
+		{"families", "192.0.2.1", "2001:db8::1", 0, 0, 0, false},
+		{"IPv6", "2001:db8::2", "2001:db8::1", 0, 0, 0, false},
+		{"multicast", "192.0.2.1", "224.0.0.5", 0, 0, 0, false},
+		{"loopback", "192.0.2.1", "127.0.0.1", 0, 0, 0, false},
+		{"own end unspecified", "0.0.0.0", "198.51.100.7", 0, 0, 0, false},
+		{"UDP", "192.0.2.1", "198.51.100.7", 4500, 61001, 0, true},
+		{"UDP, closed", "192.0.2.1", "198.51.100.7", 4500, 61001, PATH_CLOSED, true},
+		{"one port alone", "192.0.2.1", "198.51.100.7", 0, 61001, 0, false},
+		{"the other alone", "192.0.2.1", "198.51.100.7", 4500, 0, 0, false},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -192,15 +195,34 @@ static void test_path(void)
 		params.local.addr = rig_addr(rows[i].local);
 		if (rows[i].remote != NULL)
 			params.remote.addr = rig_addr(rows[i].remote);
+		params.local.port = rows[i].local_port;
 		params.remote.port = rows[i].port;
 		CHECK_ROW(rows[i].name, path_init(&path, &params) == rows[i].want);
 		if (rows[i].want) {
 			CHECK_ROW(rows[i].name, path.mtu == 1400 && path.generation == 9);
 			CHECK_ROW(rows[i].name, path.first_tx_ns == 0 && path.rrp_tx_ns == 0);
 			CHECK_ROW(rows[i].name,
-				path.outer.len == (rows[i].flags & PATH_CLOSED ? 0 : 20));
+				path.outer.len == (rows[i].flags & PATH_CLOSED ? 0
+							  : rows[i].port == 0  ? 20
+									       : 28));
 		}
 	}
+}
+
+/* RFC 3948 section 2.1, byte for byte. */
+static void test_path_udp(void)
+{
+	static const uint8_t want[28] = {0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 198,
+		51, 100, 7, 0x11, 0x94, 0xee, 0x49, 0, 0, 0, 0};
+	struct path_params params = rig_path_params();
+	struct path path;
+
+	params.local.port = PATH_NAT_PORT;
+	params.remote.port = 61001;
+	CU_ASSERT_TRUE(path_init(&path, &params));
+	CU_ASSERT_EQUAL(path.outer.encap, PATH_ENCAP_UDP);
+	CU_ASSERT_EQUAL(path.outer.len, sizeof want);
+	CU_ASSERT_EQUAL(memcmp(path.outer.bytes, want, sizeof want), 0);
 }
 
 static void test_selectors(void)
@@ -244,6 +266,7 @@ int main(void)
 		{"nothing left behind", test_nothing_left_behind},
 		{"fingerprints", test_fingerprints},
 		{"path", test_path},
+		{"path in UDP", test_path_udp},
 		{"selectors", test_selectors},
 		{"verdicts", test_verdicts},
 		{NULL, NULL},
