@@ -63,7 +63,7 @@ static bool is_clear_registration(const uint8_t *ip, uint32_t len)
 	       len >= hdr + UDP_HDR_BYTES && wire_load_u16(ip + hdr + 2) == MIP4_PORT;
 }
 
-static enum verdict check_outside(const struct dataplane *dp, const struct esp_pkt *pkt, bool *esp)
+static enum verdict check_outside(const struct dataplane *dp, struct esp_pkt *pkt, bool *esp)
 {
 	const uint8_t *ip = pkt->data;
 
@@ -79,9 +79,8 @@ static enum verdict check_outside(const struct dataplane *dp, const struct esp_p
 	*esp = true;
 	if (ip4_is_fragment(ip))
 		return VERDICT_FRAGMENT;
-	if (pkt->len < ip4_hdr_bytes(ip) + ESP_MIN_BYTES)
-		return VERDICT_BAD_ESP;
-	return VERDICT_OK;
+	pkt->outer_bytes = (uint8_t)ip4_hdr_bytes(ip);
+	return pkt->len < pkt->outer_bytes + (uint32_t)ESP_MIN_BYTES ? VERDICT_BAD_ESP : VERDICT_OK;
 }
 
 void classify_outside(const struct worker *worker, struct burst *b)

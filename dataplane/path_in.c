@@ -23,7 +23,7 @@ static void find_sa(const struct dataplane *dp, struct burst *b)
 
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
-		queries[n] = (struct sad_query){.spi = esp_spi(ip + ip4_hdr_bytes(ip)),
+		queries[n] = (struct sad_query){.spi = esp_spi(ip + b->pkts[i].outer_bytes),
 			.src = ip4_src(ip),
 			.dst = ip4_dst(ip)};
 		at[n++] = (uint8_t)i;

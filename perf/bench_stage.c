@@ -12,6 +12,7 @@
  */
 #include "dataplane/esp/replay.h"
 #include "lib/clock.h"
+#include "lib/ipv4.h"
 #include "perf/bench.h"
 #include "perf/rig.h"
 
@@ -142,6 +143,7 @@ static uint8_t *begin_packet(struct bench *bench, unsigned i)
 		.len = INNER_BYTES,
 		.headroom = ESP_HEADROOM_MAX,
 		.tailroom = ESP_TAILROOM_MAX,
+		.outer_bytes = IPV4_HDR_BYTES,
 		.segments = 1};
 	return bench->pkts[i].data;
 }

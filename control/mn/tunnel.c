@@ -290,14 +290,13 @@ int tunnel_send(struct tunnel *t, const uint8_t *datagram, size_t len)
 /* ---- in ---- */
 
 /* RFC 4301 section 4.1, the SA is found by SPI, destination and source. */
-static enum verdict check_outer(
-	const struct tunnel *t, const uint8_t *data, size_t len, uint64_t now_ns)
+static enum verdict check_outer(const struct tunnel *t, struct esp_pkt *pkt, uint64_t now_ns)
 {
 	struct ipv4_view view;
 
-	if (len == 0) /* larger than the slot */
+	if (pkt->len == 0) /* larger than the slot */
 		return VERDICT_TOO_BIG;
-	if (!ipv4_parse(data, len, &view))
+	if (!ipv4_parse(pkt->data, pkt->len, &view))
 		return VERDICT_BAD_HEADER;
 	if (view.is_fragment)
 		return VERDICT_FRAGMENT;
@@ -305,8 +304,9 @@ static enum verdict check_outer(
 		return VERDICT_RUNT;
 	if (!ip_addr_equal(&view.src, &t->conf->gateway) ||
 		!care_of_receives(&t->care_of, &view.dst, now_ns) ||
-		esp_spi(data + view.hdr_bytes) != t->sa_in->spi)
+		esp_spi(pkt->data + view.hdr_bytes) != t->sa_in->spi)
 		return VERDICT_NO_SA_IN;
+	pkt->outer_bytes = view.hdr_bytes;
 	return VERDICT_OK;
 }
 
@@ -349,7 +349,7 @@ static void on_esp(void *arg, int fd, uint32_t epoll_events)
 	for (unsigned i = 0; i < n; i++) {
 		sas[i] = t->sa_in;
 		pkts[i] = (struct esp_pkt){.data = data[i], .len = (uint32_t)len[i]};
-		verdicts[i] = check_outer(t, data[i], len[i], now_ns);
+		verdicts[i] = check_outer(t, &pkts[i], now_ns);
 	}
 	esp_decap_burst(t->crypto, t->engine, sas, pkts, verdicts, n);
 	for (unsigned i = 0; i < n; i++) {

@@ -19,7 +19,6 @@
 #define NEXT_HEADER_IPV4 4  /* IANA protocol numbers */
 #define NEXT_HEADER_NONE 59 /* dummy packet: RFC 4303 section 2.6 */
 #define IPV4_HEADER_MIN 20  /* bytes */
-#define IPV4_IHL_MASK 0x0f  /* words of 4 bytes */
 #define ECN_MASK 0x03       /* of the TOS byte: RFC 3168 section 5 */
 #define ECN_DROP 0xff
 
@@ -39,23 +38,18 @@ uint32_t esp_spi(const uint8_t *esp)
 /* A hint, before the packet is checked: 0 if it is too short. */
 static inline uint32_t seq_low_hint(const struct esp_pkt *pkt)
 {
-	uint32_t outer_len;
+	const uint32_t outer_len = pkt->outer_bytes;
 
-	if (pkt->len < IPV4_HEADER_MIN + ESP_HDR_BYTES)
-		return 0;
-	outer_len = (pkt->data[0] & IPV4_IHL_MASK) * 4u;
 	return pkt->len < outer_len + ESP_HDR_BYTES ? 0 : wire_load_u32(pkt->data + outer_len + 4);
 }
 
 static inline enum verdict prepare_one(
 	const struct sa_in *sa, const struct esp_pkt *pkt, struct crypto_op *op, uint64_t *seq)
 {
-	uint32_t outer_len, text_len, seq_low;
+	const uint32_t outer_len = pkt->outer_bytes;
+	uint32_t text_len, seq_low;
 	const uint8_t *esp;
 
-	if (pkt->len < IPV4_HEADER_MIN + ESP_MIN_BYTES)
-		return VERDICT_BAD_ESP;
-	outer_len = (pkt->data[0] & IPV4_IHL_MASK) * 4u;
 	if (pkt->len < outer_len + ESP_MIN_BYTES)
 		return VERDICT_BAD_ESP;
 	text_len = pkt->len - outer_len - ESP_HDR_BYTES - ESP_IV_BYTES - CRYPTO_TAG_BYTES;

@@ -25,8 +25,9 @@
 struct esp_pkt {       /* a packet in one piece; data and len are moved by encap and decap */
 	uint8_t *data; /* first byte of the (inner or outer) IP header */
 	uint32_t len;
-	uint16_t headroom; /* writable bytes before data */
-	uint16_t tailroom; /* writable bytes behind data + len */
+	uint16_t headroom;   /* writable bytes before data */
+	uint16_t tailroom;   /* writable bytes behind data + len */
+	uint8_t outer_bytes; /* decap: from data to the ESP header; the caller sets it */
 	/* for whoever took the link-layer header off; ESP itself does not look at these */
 	uint8_t l2_bytes; /* of that header, VLAN tags included */
 	uint8_t segments; /* pieces that the packet lies in; what goes into ESP has 1 */
@@ -44,11 +45,11 @@ void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *e
 	enum verdict verdicts[], unsigned n);
 
 /*
- * pkts[i] starts at the outer IP header, already checked by the caller (not a fragment, len is its
- * total length without link-layer padding),
- * and belongs to sas[i]. On VERDICT_OK it is the inner IPv4 packet with its own total length;
- * inner header, addresses and TTL are the caller's to check. The replay window is tested before
- * decryption and committed after the tag was good; commit is exact with several workers.
+ * pkts[i] starts at the outer IP header, already checked by the caller (not a fragment, len ends
+ * where the ESP packet does), has outer_bytes, and belongs to sas[i]. On VERDICT_OK it is the inner
+ * IPv4 packet with its own total length; inner header, addresses and TTL are the caller's to check.
+ * The replay window is tested before decryption and committed after the tag was good; commit is
+ * exact with several workers.
  */
 void esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
 	struct sa_in *const sas[], struct esp_pkt pkts[], enum verdict verdicts[], unsigned n);

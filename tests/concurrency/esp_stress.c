@@ -150,7 +150,9 @@ static void *decap_all(void *arg)
 
 		for (unsigned i = 0; i < BURST; i++) {
 			memcpy(copies[i], shared->packets[seq + i], 128);
-			pkts[i] = (struct esp_pkt){.data = copies[i], .len = shared->packet_len};
+			pkts[i] = (struct esp_pkt){.data = copies[i],
+				.len = shared->packet_len,
+				.outer_bytes = RIG_OUTER_BYTES};
 		}
 		esp_decap_burst(thread, rig->engine, sas, pkts, verdicts, BURST);
 		for (unsigned i = 0; i < BURST; i++) {

@@ -122,6 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memmove(packet + size + overhead - len, packet, len);
 	before = (struct esp_pkt){.data = packet + size + overhead - len, .len = (uint32_t)len};
 	before.headroom = (uint16_t)(before.data - packet);
+	before.outer_bytes = (uint8_t)(len == 0 ? 0 : (before.data[0] & 15) * 4);
 	pkt = before;
 	esp_decap_burst(thread, engine, &sa, &pkt, &verdict, 1);
 	check(&before, &pkt, verdict);

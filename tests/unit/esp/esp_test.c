@@ -23,7 +23,9 @@ static const struct {
 /* Places a packet of len bytes at the end of the guarded buffer. */
 static struct esp_pkt place(const struct guarded *g, const uint8_t *packet, uint32_t len)
 {
-	struct esp_pkt pkt = {.data = g->end - len, .len = len};
+	struct esp_pkt pkt = {.data = g->end - len,
+		.len = len,
+		.outer_bytes = (uint8_t)(len == 0 ? RIG_OUTER_BYTES : (packet[0] & 15) * 4)};
 
 	if (len != 0)
 		memcpy(pkt.data, packet, len);
@@ -130,8 +132,8 @@ static void test_encap_in_udp(void)
 			.headroom = 28 + 16 - 1,
 			.tailroom = (uint16_t)behind};
 		memcpy(pkt.data, inner, len);
-		CHECK_ROW("room", encap_one(&rig, &pkt) ==
-					  (fits ? VERDICT_NO_ROOM : VERDICT_TOO_BIG));
+		CHECK_ROW("room",
+			encap_one(&rig, &pkt) == (fits ? VERDICT_NO_ROOM : VERDICT_TOO_BIG));
 		pkt.headroom++;
 		CHECK_ROW("mtu", encap_one(&rig, &pkt) == (fits ? VERDICT_OK : VERDICT_TOO_BIG));
 		ip = pkt.data;
@@ -642,6 +644,7 @@ static void test_esn_rollover(void)
 		memcpy(pkt.data, inner, 100);
 		CU_ASSERT_EQUAL(encap_one(&rig, &pkt), VERDICT_OK);
 		check_outer("roll-over", &rig, &pkt, start + i, inner, 100);
+		pkt.outer_bytes = RIG_OUTER_BYTES;
 		CU_ASSERT_EQUAL(rig_decap(&rig, &pkt), VERDICT_OK);
 		CU_ASSERT_EQUAL(rig.in->slot->seq, start + i);
 		CU_ASSERT_EQUAL(memcmp(pkt.data, inner, 100), 0);

@@ -201,10 +201,10 @@ static void test_path(void)
 		if (rows[i].want) {
 			CHECK_ROW(rows[i].name, path.mtu == 1400 && path.generation == 9);
 			CHECK_ROW(rows[i].name, path.first_tx_ns == 0 && path.rrp_tx_ns == 0);
-			CHECK_ROW(rows[i].name,
-				path.outer.len == (rows[i].flags & PATH_CLOSED ? 0
-							  : rows[i].port == 0  ? 20
-									       : 28));
+			CHECK_ROW(
+				rows[i].name, path.outer.len == (rows[i].flags & PATH_CLOSED ? 0
+									: rows[i].port == 0  ? 20
+											     : 28));
 		}
 	}
 }
