@@ -374,13 +374,30 @@ static void on_resynced(void *arg)
 		decide(m);
 }
 
+static bool agent_demands(const struct mobile *m, int ifindex)
+{
+	const struct movement_link *link = movement_link(&m->movement, ifindex);
+
+	return link != NULL && link->agent_demands;
+}
+
 static void on_advert(
 	void *arg, int ifindex, const struct ip_addr *source, const struct mip4_advert *advert)
 {
 	struct mobile *m = arg;
 	uint64_t now_ns = clock_mono_ns();
+	bool demanded = agent_demands(m, ifindex);
 	bool changed = movement_on_advert(&m->movement, ifindex, source, advert);
 
+	if (agent_demands(m, ifindex) && (changed || !demanded)) {
+		char text[IP_TEXT_MAX];
+
+		log_remote(MODULE,
+			"refused: agent %s wants registrations to go through it (R); this node "
+			"registers "
+			"with a co-located care-of address",
+			ip_addr_format(source, text));
+	}
 	m->event_ns = now_ns;
 	if (changed && m->place.kind == PLACE_AWAY && ifindex == m->place.ifindex) {
 		log_remote(MODULE, "another agent on the link, registering anew");

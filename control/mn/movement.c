@@ -87,8 +87,10 @@ void movement_on_link(struct movement *m, const struct nl_link_event *event)
 		link->mtu = event->mtu;
 		link->stale = false;
 		link->up = event->up;
-		if (!event->up) /* another network may be behind it when it comes back */
+		if (!event->up) { /* another network may be behind it when it comes back */
 			link->agent = (struct ip_addr){0};
+			link->agent_demands = false;
+		}
 	}
 	stamp_addresses(m, event->ifindex);
 }
@@ -184,6 +186,7 @@ bool movement_on_advert(struct movement *m, int ifindex, const struct ip_addr *s
 		    advert->sequence < link->agent_sequence;
 	link->agent = *source;
 	link->agent_sequence = advert->sequence;
+	link->agent_demands = advert->foreign_agent && advert->registration_required;
 	return other || restarted;
 }
 

@@ -47,6 +47,9 @@ struct movement_link {
 	bool stale;           /* not seen yet in the dump under way */
 	struct ip_addr agent; /* whose advertisement was heard last; unset: none */
 	uint16_t agent_sequence;
+	/* That agent wants registrations to go through it (R). They do not: care-of addresses are
+	 * co-located only. */
+	bool agent_demands;
 };
 struct movement_addr {
 	int ifindex; /* 0: free */

@@ -308,6 +308,8 @@ def test_agent_advertisements(away):
     advertise(away, "198.51.100.3", 7, to=A)  # unicast is not taken
     time.sleep(0.2)
     assert len(gateway.requests) == before
+    status = away.status()
+    assert (status["agent"], status["agent_demands"]) == ("198.51.100.2", True)
     advertise(away, "198.51.100.3", 7)
     gateway.wait(lambda: len(gateway.requests) > before, 2, "a new registration")
     assert {r.care_of for r in gateway.requests} == {A}

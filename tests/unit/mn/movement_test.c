@@ -269,7 +269,7 @@ static bool advert(int ifindex, const char *from, uint16_t sequence)
 	struct mip4_advert message = {.router_lifetime_s = 9,
 		.sequence = sequence,
 		.foreign_agent = true,
-		.registration_required = true};
+		.registration_required = sequence != 256};
 
 	return movement_on_advert(&m, ifindex, &source, &message);
 }
@@ -286,7 +286,9 @@ static void foreign_agents(void)
 	CU_ASSERT_FALSE(advert(VA0, "198.51.100.2", 8));
 	CU_ASSERT_TRUE(advert(VA0, "198.51.100.2", 0)); /* it was restarted */
 	CU_ASSERT_FALSE(advert(VA0, "198.51.100.2", 0xffff));
-	CU_ASSERT_FALSE(advert(VA0, "198.51.100.2", 256)); /* RFC 5944 2.3.2: wrapped */
+	CU_ASSERT_TRUE(movement_link(&m, VA0)->agent_demands); /* R */
+	CU_ASSERT_FALSE(advert(VA0, "198.51.100.2", 256));     /* RFC 5944 2.3.2: wrapped */
+	CU_ASSERT_FALSE(movement_link(&m, VA0)->agent_demands);
 	/* and the place is still our own address */
 	CU_ASSERT_EQUAL(movement_place(&m).kind, PLACE_AWAY);
 	/* after the link was down the first one is no change */
