@@ -86,9 +86,11 @@ fuzz() {
 	return $ret
 }
 
-integration() {
+# The tests of a folder by pytest, with their count.
+pytests() {
 	local ret=0
-	/usr/bin/python3 -m pytest tests/integration -q -ra -p no:cacheprovider --build=build \
+	rm -f "$results/junit.xml"
+	/usr/bin/python3 -m pytest "$1" -q -ra -p no:cacheprovider --build=build \
 		--junitxml="$results/junit.xml" || ret=1
 	[ -f "$results/junit.xml" ] || return 1
 	/usr/bin/python3 - "$results/junit.xml" >>"$results/counts" <<-'PYTHON'
@@ -111,12 +113,13 @@ if stage "build: gcc, clang, sanitizers, fuzz targets" compile && [ ! -s "$resul
 	stage "concurrency, thread sanitizer" suite build-tsan --suite concurrency
 	stage "fuzzing" fuzz
 	if [ "$(id -u)" = 0 ]; then
-		stage "integration" integration
+		stage "integration" pytests tests/integration
+		stage "virtual machines" pytests tests/vm
 		[ $long = 0 ] || stage "demo, ten moves and home, with its bars" \
 			/usr/bin/python3 tests/demo/demo.py --build build --moves 11 --strict
 	else
-		echo "== integration: FAILED (network namespaces need root)"
-		echo "integration" >>"$results/failed"
+		echo "== integration, virtual machines: FAILED (network namespaces need root)"
+		echo "integration, virtual machines" >>"$results/failed"
 	fi
 fi
 

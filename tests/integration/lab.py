@@ -64,10 +64,10 @@ def _die_with_parent():
 class Program:
     """A started program: its process id is the program's own, its stderr is kept in lines.
 
-    stdin: nothing, or subprocess.PIPE for say().
+    stdin: nothing, or subprocess.PIPE for say(). pass_fds: open files that it gets under their numbers.
     """
 
-    def __init__(self, name, argv, cpus=None, stdin=subprocess.DEVNULL):
+    def __init__(self, name, argv, cpus=None, stdin=subprocess.DEVNULL, pass_fds=()):
         self.name = name
         self.argv = argv
         self.lines = []
@@ -82,6 +82,7 @@ class Program:
             stderr=subprocess.STDOUT,
             preexec_fn=_die_with_parent,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
         self.pid = self.process.pid
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -308,9 +309,11 @@ class Lab:
 
     # --- programs ---------------------------------------------------------------------------
 
-    def start(self, namespace, argv, name=None, cpus=None, stdin=subprocess.DEVNULL):
+    def start(
+        self, namespace, argv, name=None, cpus=None, stdin=subprocess.DEVNULL, pass_fds=()
+    ):
         argv = ["nsenter", self.net(namespace)] + [str(a) for a in argv]
-        program = Program(name or os.path.basename(argv[2]), argv, cpus, stdin)
+        program = Program(name or os.path.basename(argv[2]), argv, cpus, stdin, pass_fds)
         self.programs.append(program)
         return program
 
