@@ -125,13 +125,13 @@ static void rtt_measure(struct siu_sender *sender, const struct siu_pending *ent
 {
 	const struct siu_flight *flight = entry->flight;
 
-	if (sender->measured_ns == now_ns)
-		return; /* the entries of one ACK are one answer */
-	sender->measured_ns = now_ns;
 	if (flight != NULL && !flight->repeated)
 		siu_rtt_sample(&sender->rtt, now_ns - flight->sent_ns);
-	else if (flight != NULL || entry->tries > 0)
+	else if ((flight != NULL || entry->tries > 0) && entry->sent_ns >= sender->backed_off_ns) {
+		/* What was sent before with the shorter wait says nothing of the longer one. */
 		siu_rtt_ambiguous(&sender->rtt, now_ns - entry->sent_ns);
+		sender->backed_off_ns = now_ns;
+	}
 }
 
 void siu_sender_acked(struct siu_sender *sender, uint64_t reference,

@@ -38,9 +38,9 @@ struct siu_sender {
 	struct siu_pending_list
 		lanes[SIU_LANES]; /* to be sent later; all of a lane wait equally long */
 	struct siu_flight flights[SIU_FLIGHTS];
-	uint8_t *datagrams; /* of all of them */
-	struct siu_rtt rtt; /* UPDATE to ACK */
-	uint64_t measured_ns;
+	uint8_t *datagrams;     /* of all of them */
+	struct siu_rtt rtt;     /* UPDATE to ACK */
+	uint64_t backed_off_ns; /* when it was made longer last */
 	struct siu_sync sync;
 };
 
