@@ -96,7 +96,7 @@ static int open_tables(
 	if (ret == 0)
 		ret = route_table_new(&dp->routes, config->max_routes, &dp->neighs, &dp->rcu);
 	dp->by_handle = rte_zmalloc("handles", (dp->max_nodes + 1) * sizeof *dp->by_handle, 0);
-	if (ret == 0 && dp->by_handle == NULL)
+	if (ret == 0 && (dp->by_handle == NULL || !notices_init(&dp->sa_notices, dp->max_nodes)))
 		ret = -ENOMEM;
 	if (ret != 0)
 		snprintf(why, why_size,
@@ -164,6 +164,7 @@ void dataplane_close(struct dataplane *dp)
 		worker_free(dp->workers[i]);
 	rcu_drain(&dp->rcu);
 	node_table_free(dp);
+	notices_fini(&dp->sa_notices);
 	route_table_free(&dp->routes);
 	neigh_table_free(&dp->neighs);
 	coa_index_free(&dp->coas);

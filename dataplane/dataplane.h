@@ -93,6 +93,17 @@ int dataplane_sa_out_add(struct dataplane *dp, struct node *node, const struct s
 int dataplane_sa_out_switch(struct dataplane *dp, struct node *node);
 int dataplane_sa_out_del(struct dataplane *dp, struct node *node, uint32_t spi, bool drop_slot);
 
+/* Lifetimes in packets and bytes (esp/life.h), time is the caller's. New limits: -ENOENT. */
+int dataplane_sa_set_life(struct dataplane *dp, struct node *node, bool inbound, uint32_t spi,
+	const struct sa_lifetimes *life);
+/* No packet passes any more; the SA stays until it is deleted. Never fails. */
+void dataplane_sa_end(struct dataplane *dp, struct node *node, bool inbound, uint32_t spi);
+/* The handle of a node of which some SA may have passed a mark, 0: of none. Cheap. */
+uint32_t dataplane_sa_noticed(struct dataplane *dp);
+/* enum sa_mark: what was not given before. */
+uint8_t dataplane_sa_take_marks(
+	struct dataplane *dp, struct node *node, bool inbound, uint32_t spi);
+
 /*
  * The swap: builds the new path, brings the CoA index along, publishes by one store, retires the
  * old. Returns 0, or -EAGAIN (retire list full), -ENOMEM, -EINVAL; on error the old path stays in

@@ -311,6 +311,7 @@ int dataplane_sa_in_add(struct dataplane *dp, struct node *node, const struct sa
 	if (ret != 0)
 		return ret;
 	sa->inner_source = node->home_address;
+	sa_in_set_notices(sa, &dp->sa_notices, node->handle);
 	ret = sad_in_add(&dp->sad, sa);
 	if (ret != 0) {
 		sa_in_free(&dp->sa_memory, dp->engine, sa);
@@ -344,8 +345,7 @@ int dataplane_sa_out_add(
 	struct sa_out *sa;
 	int ret;
 
-	if ((current != NULL && current->spi == params->spi) ||
-		(node->sa_out_next != NULL && node->sa_out_next->spi == params->spi))
+	if (node_sa_out(node, params->spi) != NULL)
 		return -EEXIST;
 	if (current != NULL && node->sa_out_next != NULL)
 		return -ENOSPC;
@@ -353,6 +353,7 @@ int dataplane_sa_out_add(
 		iv_epoch, &sa);
 	if (ret != 0)
 		return ret;
+	sa_out_set_notices(sa, &dp->sa_notices, node->handle);
 	if (current == NULL)
 		/* Release pairs with the acquire in protect_burst(). */
 		atomic_store_explicit(&node->sa_out, sa, memory_order_release);

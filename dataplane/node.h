@@ -39,4 +39,23 @@ struct node { /* its first line is what packets need */
 	struct sa_in *sa_in[NODE_INBOUND_MAX];
 	uint64_t grace_until_ns; /* of the claim on the former address; 0: none */
 };
+
+/* Thread: control. NULL: it has no such SA. */
+static inline struct sa_in *node_sa_in(const struct node *node, uint32_t spi)
+{
+	for (unsigned i = 0; i < NODE_INBOUND_MAX; i++)
+		if (node->sa_in[i] != NULL && node->sa_in[i]->spi == spi)
+			return node->sa_in[i];
+	return NULL;
+}
+
+static inline struct sa_out *node_sa_out(const struct node *node, uint32_t spi)
+{
+	struct sa_out *current = atomic_load_explicit(&node->sa_out, memory_order_relaxed);
+
+	if (current != NULL && current->spi == spi)
+		return current;
+	return node->sa_out_next != NULL && node->sa_out_next->spi == spi ? node->sa_out_next
+									  : NULL;
+}
 #endif

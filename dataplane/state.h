@@ -59,6 +59,7 @@ struct dataplane {
 	_Atomic(bool) stop;
 	/* control only */
 	bool running;
+	struct notices sa_notices; /* handles of nodes whose SAs passed a mark; has its own rules */
 	struct slab paths, nodes;
 	struct slab sa_slabs[SA_SIZES];
 	struct node_entry *grace_first, *grace_last; /* by deadline */

@@ -14,9 +14,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define LANE_NS (10 * NS_PER_MS)
+#define FIRST_NS (10 * NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * NS_PER_S)
 #define RATE_LIMITED_LANE 3 /* 80 ms */
+#define RTT_SHARE 8         /* weight of the past, as in RFC 6298 */
 
 int siu_sender_init(struct siu_sender *sender, size_t max_local)
 {
@@ -56,6 +57,11 @@ uint64_t siu_backoff_ns(uint64_t first_ns, unsigned tries)
 	return delay < BACKOFF_MAX_NS ? delay : BACKOFF_MAX_NS;
 }
 
+uint64_t siu_sender_first_ns(const struct siu_sender *sender)
+{
+	return 2 * sender->rtt_ns > FIRST_NS ? 2 * sender->rtt_ns : FIRST_NS;
+}
+
 /* Out of its datagram, which must not be repeated if the entry is not answered. */
 static void leave_flight(struct siu_pending *entry, bool answered)
 {
@@ -77,7 +83,7 @@ static void put_on_lane(
 	if (lane >= SIU_LANES)
 		lane = SIU_LANES - 1;
 	entry->flight = NULL;
-	entry->due_ns = now_ns + siu_backoff_ns(LANE_NS, lane);
+	entry->due_ns = now_ns + siu_backoff_ns(FIRST_NS, lane);
 	siu_pending_move(entry, &sender->lanes[lane]);
 }
 
@@ -120,18 +126,15 @@ void siu_sender_forget(struct siu_sender *sender, const struct ip_addr *home_add
 	siu_pending_del(&sender->table, entry);
 }
 
-/* Which copy is answered? Known only where there was but one: Karn's rule, RFC 6298 section 3. */
-static void rtt_measure(struct siu_sender *sender, const struct siu_pending *entry, uint64_t now_ns)
+static void rtt_measure(struct siu_sender *sender, const struct siu_flight *flight, uint64_t now_ns)
 {
-	const struct siu_flight *flight = entry->flight;
+	uint64_t sample = now_ns - flight->sent_ns;
 
-	if (flight != NULL && !flight->repeated)
-		siu_rtt_sample(&sender->rtt, now_ns - flight->sent_ns);
-	else if ((flight != NULL || entry->tries > 0) && entry->sent_ns >= sender->backed_off_ns) {
-		/* What was sent before with the shorter wait says nothing of the longer one. */
-		siu_rtt_ambiguous(&sender->rtt, now_ns - entry->sent_ns);
-		sender->backed_off_ns = now_ns;
-	}
+	if (flight->repeated)
+		return; /* which copy is answered? Karn's rule, RFC 6298 section 3 */
+	sender->rtt_ns = sender->rtt_ns == 0
+				 ? sample
+				 : ((RTT_SHARE - 1) * sender->rtt_ns + sample) / RTT_SHARE;
 }
 
 void siu_sender_acked(struct siu_sender *sender, uint64_t reference,
@@ -143,7 +146,8 @@ void siu_sender_acked(struct siu_sender *sender, uint64_t reference,
 	if (entry == NULL)
 		return; /* answered before, superseded or withdrawn */
 	sender->stats->acks++;
-	rtt_measure(sender, entry, now_ns);
+	if (entry->flight != NULL)
+		rtt_measure(sender, entry->flight, now_ns);
 	leave_flight(entry, true);
 	/* What was asked is known here better than from the answer. */
 	answer.home_address = entry->update.home_address;
@@ -187,12 +191,6 @@ void siu_sender_reset(struct siu_sender *sender)
 	entry->tries = 0;
 }
 
-void siu_sender_rekeyed(struct siu_sender *sender)
-{
-	for (size_t i = 0; i < SIU_FLIGHTS; i++)
-		sender->flights[i].outdated = true;
-}
-
 static void earlier(uint64_t *next, uint64_t time_ns)
 {
 	if (time_ns < *next)
@@ -214,7 +212,7 @@ static void flights_repeat(struct siu_sender *sender, uint64_t now_ns)
 		}
 		flight->repeated = true;
 		flight->due_ns = now_ns +
-				 siu_backoff_ns(siu_rtt_first_ns(&sender->rtt), flight->tries);
+				 siu_backoff_ns(siu_sender_first_ns(sender), flight->tries);
 		sender->stats->retransmitted++;
 		siu_outbox_send(sender->outbox, flight->datagram, flight->len);
 	}
@@ -264,9 +262,7 @@ static bool send_batch(struct siu_sender *sender, struct siu_flight *flight, uin
 		return false;
 	for (uint16_t i = 0; i < count; i++) {
 		entry = TAILQ_FIRST(&sender->ready);
-		if (entry->tries == 0)
-			entry->sent_ns = now_ns;
-		else
+		if (entry->tries > 0 || lasting)
 			sender->stats->retransmitted++;
 		if (lasting) {
 			put_on_lane(sender, entry, entry->tries, now_ns);
@@ -278,7 +274,7 @@ static bool send_batch(struct siu_sender *sender, struct siu_flight *flight, uin
 	}
 	flight->sequence = sender->outbox->sequence;
 	flight->sent_ns = now_ns;
-	flight->due_ns = now_ns + siu_backoff_ns(siu_rtt_first_ns(&sender->rtt), flight->tries);
+	flight->due_ns = now_ns + siu_backoff_ns(siu_sender_first_ns(sender), flight->tries);
 	flight->repeated = flight->tries > 0;
 	flight->outdated = false;
 	siu_outbox_send(sender->outbox, flight->datagram, flight->len);

@@ -7,6 +7,7 @@
  * Nothing but lengths and numbers is looked at before the tag was good.
  */
 #include "dataplane/esp/esp.h"
+#include "dataplane/esp/life_run.h"
 #include "dataplane/esp/replay.h"
 #include "lib/wire.h"
 
@@ -209,12 +210,13 @@ static void prepare(struct sa_in *const sas[], const struct esp_pkt pkts[], enum
 static void finish_run(struct sa_in *sa, struct work *work, unsigned k, unsigned n,
 	struct esp_pkt pkts[], enum verdict verdicts[])
 {
+	const unsigned end = k + n;
 	uint64_t packets = 0, bytes = 0;
 
-	for (unsigned j = k; j < k + n; j++)
+	for (unsigned j = k; j < end; j++)
 		work->fresh[j] = work->ops[j].ok;
 	replay_commit_run(sa, &work->seqs[k], &work->fresh[k], n);
-	for (unsigned end = k + n; k < end; k++) {
+	for (; k < end; k++) {
 		struct esp_pkt *pkt = &pkts[work->at[k]];
 		enum verdict *verdict = &verdicts[work->at[k]];
 
@@ -228,6 +230,8 @@ static void finish_run(struct sa_in *sa, struct work *work, unsigned k, unsigned
 			bytes += pkt->len;
 		}
 	}
+	if (__builtin_expect(packets != 0 && sa_in_is_watched(sa), 0))
+		life_in_run(sa, pkts, &work->at[end - n], verdicts, n, &packets, &bytes);
 	if (packets != 0) {
 		counter_add(&sa->slot->packets, packets, sa->shared);
 		counter_add(&sa->slot->bytes, bytes, sa->shared);

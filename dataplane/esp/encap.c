@@ -11,6 +11,7 @@
  * To a node behind a NAT a UDP header is the end of the outer one (RFC 3948 section 2.1).
  */
 #include "dataplane/esp/esp.h"
+#include "dataplane/esp/life_run.h"
 #include "lib/wire.h"
 
 #include <assert.h>
@@ -22,10 +23,6 @@
 #define IPV4_DF_BYTE_MASK 0x40 /* of byte 6 of the header */
 #define OUTER_IPV4_BYTES 20
 #define OUTER_UDP_BYTES 8
-/* No more numbers beyond this: RFC 4303 section 3.3.3. The ESN limit leaves room for reservations
- * of many threads at once, so that the 64-bit counter itself never wraps. */
-#define SEQ_LAST_32 UINT64_C(0xffffffff)
-#define SEQ_LAST_ESN (UINT64_MAX - (UINT64_C(1) << 32))
 
 static inline unsigned pad_bytes(uint32_t inner_len)
 {
@@ -87,20 +84,32 @@ static inline bool reserve_iv(struct sa_out *sa, unsigned n, uint64_t *first)
  * not moved on, or it would wrap in the end. */
 static inline unsigned reserve_seq(struct sa_out *sa, unsigned n, uint64_t *first)
 {
+	const uint64_t mark = atomic_load_explicit(&sa->seq_mark, memory_order_relaxed);
 	struct counter_slot *slot = sa->slot;
-	uint64_t last_ever = sa->esn ? SEQ_LAST_ESN : SEQ_LAST_32;
 
 	*first = atomic_load_explicit(&slot->seq, memory_order_relaxed) + 1;
-	if (*first > last_ever)
+	if (__builtin_expect(*first > mark, 0))
+		n = life_out_numbers(sa, *first, n);
+	if (n == 0)
 		return 0;
-	if (sa->shared) {
-		*first = atomic_fetch_add_explicit(&slot->seq, n, memory_order_relaxed) + 1;
-		if (*first > last_ever)
-			return 0;
-	} else {
+	if (!sa->shared) {
 		atomic_store_explicit(&slot->seq, *first + n - 1, memory_order_relaxed);
+		return n;
 	}
-	return last_ever - *first + 1 < n ? (unsigned)(last_ever - *first + 1) : n;
+	*first = atomic_fetch_add_explicit(&slot->seq, n, memory_order_relaxed) + 1;
+	return __builtin_expect(*first > mark, 0) ? life_out_numbers(sa, *first, n) : n;
+}
+
+/* How many of a run's packets the SA may still take, by their bytes. */
+static inline unsigned fit_bytes(
+	struct sa_out *sa, const struct esp_pkt pkts[], const uint8_t index[], unsigned n)
+{
+	const uint64_t used = atomic_load_explicit(&sa->slot->bytes, memory_order_relaxed);
+
+	return __builtin_expect(
+		       used >= atomic_load_explicit(&sa->bytes_mark, memory_order_relaxed), 0)
+		       ? life_out_bytes(sa, pkts, index, n)
+		       : n;
 }
 
 /* Total length, TOS, identification and DF are the packet's; the rest is prebuilt. RFC 6040 normal
@@ -201,9 +210,12 @@ static unsigned number_run(struct crypto_op ops[], struct sa_out *sa,
 		.alg = sa->alg,
 		.esn = sa->esn};
 	uint64_t bytes = 0;
-	unsigned usable = reserve_seq(sa, n, &run.seq);
+	unsigned usable = fit_bytes(sa, pkts, index, n);
 
-	refuse(verdicts, index, usable, n, VERDICT_SEQ_EXHAUSTED);
+	if (usable != 0)
+		usable = reserve_seq(sa, usable, &run.seq);
+	if (__builtin_expect(usable != n, 0))
+		refuse(verdicts, index, usable, n, life_out_verdict(sa));
 	if (usable == 0)
 		return 0;
 	if (!reserve_iv(sa, usable, &run.iv)) {

@@ -139,6 +139,7 @@ int sa_in_new(const struct sa_memory *memory, const struct crypto_engine *engine
 	atomic_flag_clear(&sa->lock);
 	sa->destination = params->destination;
 	sa->source = params->source;
+	sa_in_set_life(sa, &params->life);
 	engine->key_init(params->alg, params->key, sa + 1);
 	*out = sa;
 	return 0;
@@ -168,6 +169,7 @@ int sa_out_new(const struct sa_memory *memory, const struct crypto_engine *engin
 	sa->shared = shared;
 	atomic_init(&sa->iv, (uint64_t)iv_epoch << SA_IV_COUNTER_BITS);
 	atomic_init(&sa->iv_epoch, iv_epoch);
+	sa_out_set_life(sa, &params->life);
 	engine->key_init(params->alg, params->key, sa + 1);
 	*out = sa;
 	return 0;

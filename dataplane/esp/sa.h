@@ -12,6 +12,7 @@
  */
 #include "dataplane/esp/counters.h"
 #include "dataplane/esp/crypto.h"
+#include "dataplane/esp/life.h"
 #include "dataplane/esp/link.h"
 #include "lib/inet.h"
 
@@ -36,6 +37,7 @@ struct sa_params {    /* values only; wiped by the caller after sa_*_new() */
 	uint32_t replay_window;     /* inbound: packets, REPLAY_WINDOW_MIN..MAX; outbound: 0 */
 	struct ip_addr destination; /* inbound: our address that it is for */
 	struct ip_addr source;      /* inbound: unset = wildcard ("any") */
+	struct sa_lifetimes life;
 };
 
 /*
@@ -55,6 +57,8 @@ struct sa_in {
 	bool esn;
 	bool shared; /* more than one worker may use it: commits take the lock, counts are atomic */
 	bool wildcard_source;
+	/* atomic: control writes; there are limits, or it is over: sa_in_is_watched() */
+	_Atomic(bool) watched;
 	/* The node's home address, which most packets have inside: these need not look into the
 	 * node. Its owner sets it before the SA is published; unset: none. */
 	struct ip_addr inner_source;
@@ -66,6 +70,7 @@ struct sa_in {
 	/* atomic: guards slot->seq and slot->bits while a run is committed; not in the first line,
 	 * which other workers read meanwhile */
 	atomic_flag lock;
+	_Alignas(SA_CACHE_LINE) struct sa_life life;
 };
 
 struct sa_out {
@@ -83,8 +88,12 @@ struct sa_out {
 	 * control thread has set a new epoch, at least 2 above the old one. */
 	_Atomic(uint32_t) iv_epoch;
 	_Atomic(uint64_t) iv;
+	/* atomic, control writes: a run whose first number is not above the one, and that begins
+	 * with fewer bytes than the other, needs no look at life; see life.h */
+	_Atomic(uint64_t) seq_mark, bytes_mark;
+	_Alignas(SA_CACHE_LINE) struct sa_life life;
 };
-static_assert(sizeof(struct sa_out) == SA_CACHE_LINE, "one line");
+static_assert(offsetof(struct sa_out, life) == SA_CACHE_LINE, "one line for packets");
 static_assert(offsetof(struct sa_in, destination) == SA_CACHE_LINE, "one line for packets");
 static_assert(SA_CACHE_LINE % CRYPTO_KEY_ALIGN == 0, "the blob behind an SA is aligned");
 
@@ -134,6 +143,31 @@ void sa_in_free(
 	const struct sa_memory *memory, const struct crypto_engine *engine, struct sa_in *sa);
 void sa_out_free(
 	const struct sa_memory *memory, const struct crypto_engine *engine, struct sa_out *sa);
+
+/* --- lifetimes: life.h, life.c ------------------------------------------------------------------
+ */
+
+/* Limits anew; what was reached before is forgotten, what is reached already is noted at once.
+ * Thread: control, also while workers use the SA. */
+void sa_in_set_life(struct sa_in *sa, const struct sa_lifetimes *life);
+void sa_out_set_life(struct sa_out *sa, const struct sa_lifetimes *life);
+/* Before the SA can be found: who hears of its marks. */
+void sa_in_set_notices(struct sa_in *sa, struct notices *notices, uint32_t number);
+void sa_out_set_notices(struct sa_out *sa, struct notices *notices, uint32_t number);
+/* From now on no packet passes; never fails. Thread: control. */
+void sa_in_end(struct sa_in *sa);
+void sa_out_end(struct sa_out *sa);
+/* enum sa_mark: those that were not given before. Thread: control. */
+uint8_t sa_in_take_marks(struct sa_in *sa);
+uint8_t sa_out_take_marks(struct sa_out *sa);
+
+/* Worker: must life_in_run() look at what was accepted? */
+static inline bool sa_in_is_watched(const struct sa_in *sa)
+{
+	return atomic_load_explicit(&sa->watched, memory_order_relaxed) ||
+	       atomic_load_explicit(&sa->slot->seq, memory_order_relaxed) >=
+		       seq_percent(sa->esn, SEQ_PERCENT_FIRST);
+}
 
 /* True once reservations have run over the epoch; the control thread then calls sa_out_renew_iv().
  */

@@ -26,6 +26,7 @@ static const struct verdict_info infos[VERDICT_COUNT] = {
 	[VERDICT_NOT_FOR_US] = {"not_for_us",
 		"On the public side, neither ESP nor to one of our addresses."},
 	[VERDICT_TTL] = {"ttl", "The TTL is used up."},
+	[VERDICT_EXPIRED] = {"expired", "The SA's lifetime in packets, bytes or seconds is over."},
 	[VERDICT_NO_SA_IN] = {"no_sa_in", "No inbound SA for this SPI, destination and source."},
 	[VERDICT_REPLAY] = {"replay", "Sequence number seen before, or left of the window."},
 	[VERDICT_BAD_ESP] = {"bad_esp", "Length or alignment of the ESP packet is wrong."},

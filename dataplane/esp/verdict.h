@@ -21,6 +21,7 @@ enum verdict {
 	VERDICT_MULTI_SEGMENT, /* frame in more than one mbuf segment */
 	VERDICT_NOT_FOR_US,    /* public side, neither ESP nor to our address */
 	VERDICT_TTL,           /* TTL used up */
+	VERDICT_EXPIRED,       /* the SA's lifetime is over, both directions */
 	/* inbound SA */
 	VERDICT_NO_SA_IN, /* no SA for SPI, destination, source */
 	VERDICT_REPLAY,   /* seen before, or left of the window */

@@ -11,6 +11,8 @@
 #include "lib/ipv4.h"
 #include "lib/wire.h"
 
+#include <errno.h>
+
 #define COA "198.51.100.7"
 #define OTHER_COA "203.0.113.7"
 #define HOA "10.1.0.10" /* of node 1 */
@@ -747,6 +749,37 @@ static void test_numbers_used_up(void)
 	expect_cell("IVs", &before, FROM_INSIDE, VERDICT_IV_EXHAUSTED);
 }
 
+static void test_expired(void)
+{
+	const struct sa_lifetimes used_up = {.packets = {.hard = 1}}, endless = {.packets = {0}};
+	const uint32_t in = node->sa_in[0]->spi, out = atomic_load(&node->sa_out)->spi;
+	struct dp_verdicts before;
+	uint8_t ip[RIG_FRAME_MAX];
+
+	rig_push(&rig, DP_OUTSIDE, ip, in_good(ip));
+	rig_push(&rig, DP_INSIDE, ip, out_good(ip));
+	rig_turn(&rig);
+	CU_ASSERT_EQUAL(dataplane_sa_set_life(rig.dp, node, true, 1, &used_up), -ENOENT);
+	CU_ASSERT_EQUAL(dataplane_sa_set_life(rig.dp, node, true, in, &used_up), 0);
+	CU_ASSERT_EQUAL(dataplane_sa_set_life(rig.dp, node, false, out, &used_up), 0);
+	CU_ASSERT_EQUAL(dataplane_sa_noticed(rig.dp), node->handle);
+	CU_ASSERT_EQUAL(dataplane_sa_take_marks(rig.dp, node, true, in) & SA_MARKS_HARD,
+		SA_MARK_HARD_PACKETS);
+	CU_ASSERT_EQUAL(dataplane_sa_take_marks(rig.dp, node, false, out) & SA_MARKS_HARD,
+		SA_MARK_HARD_PACKETS);
+	dataplane_verdicts(rig.dp, &before);
+	rig_push(&rig, DP_INSIDE, ip, out_good(ip));
+	rig_turn(&rig);
+	expect_cell("outbound", &before, FROM_INSIDE, VERDICT_EXPIRED);
+	dataplane_verdicts(rig.dp, &before);
+	rig_push(&rig, DP_OUTSIDE, ip, in_good(ip));
+	rig_turn(&rig);
+	expect_cell("inbound", &before, FROM_OUTSIDE, VERDICT_EXPIRED);
+	CU_ASSERT_EQUAL(dataplane_sa_set_life(rig.dp, node, true, in, &endless), 0);
+	CU_ASSERT_EQUAL(dataplane_sa_set_life(rig.dp, node, false, out, &endless), 0);
+	CU_ASSERT_EQUAL(dataplane_sa_noticed(rig.dp), 0);
+}
+
 static int next_epoch(void *arg, uint32_t *epoch)
 {
 	unsigned *asked = arg;
@@ -843,6 +876,7 @@ int main(void)
 		{"taken one burst ahead", test_taken_ahead},
 		{"deleted under a burst", test_deleted_under_burst},
 		{"transmit ring full", test_tx_full},
+		{"lifetime over", test_expired},
 		{"numbers used up", test_numbers_used_up},
 		{"IV epoch renewed", test_epoch_is_renewed},
 		{"no headroom", test_no_room},
