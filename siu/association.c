@@ -22,10 +22,10 @@
 struct siu {
 	/* const after siu_new() */
 	enum siu_role role;
-	struct siu_key keys_in[2];
 	struct siu_callbacks callbacks;
 	void *arg;
 	/* changing */
+	struct siu_key keys_in[2]; /* by siu_set_keys() alone */
 	struct siu_outbox outbox;
 	struct siu_liveness live;
 	struct siu_sender sender;     /* role SIU_HOME_AGENT */
@@ -334,6 +334,15 @@ uint64_t siu_tick(struct siu *siu, uint64_t now_ns)
 	return next;
 }
 
+void siu_set_keys(
+	struct siu *siu, const struct siu_key keys_out[2], const struct siu_key keys_in[2])
+{
+	memcpy(siu->keys_in, keys_in, sizeof siu->keys_in);
+	siu->outbox.key = keys_out[0];
+	if (siu->role == SIU_HOME_AGENT)
+		siu_sender_rekeyed(&siu->sender);
+}
+
 int siu_update(struct siu *siu, const struct siu_update *update, uint64_t now_ns)
 {
 	(void)now_ns; /* it leaves with the next siu_tick(), whose time counts */
@@ -387,7 +396,8 @@ int siu_send_event(struct siu *siu, const struct siu_event *event, uint64_t now_
 void siu_get_stats(const struct siu *siu, struct siu_stats *out)
 {
 	*out = siu->stats;
-	out->rtt_us = siu->sender.rtt_ns / NS_PER_US;
+	out->rtt_us = siu->sender.rtt.smoothed_ns / NS_PER_US;
+	out->first_us = siu_rtt_first_ns(&siu->sender.rtt) / NS_PER_US;
 	out->pending = (uint32_t)siu->sender.table.n_used;
 	out->up = siu->live.up;
 	out->peer_epoch = siu->live.has_peer ? siu->live.peer_epoch : 0;

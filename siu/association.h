@@ -71,7 +71,8 @@ struct siu_stats {
 	/* Home agent: asked for, entries answered, received, received, completed.
 	 * Gateway: entries handed up, answers sent, sent, sent, completed. */
 	uint64_t updates, acks, rrq_seen, events, syncs;
-	uint64_t rtt_us; /* smoothed, UPDATE to ACK; 0: none yet */
+	uint64_t rtt_us;   /* smoothed, UPDATE to ACK; 0: none yet */
+	uint64_t first_us; /* home agent: wait before the first repetition */
 	uint32_t pending;
 	bool up;
 	uint32_t peer_epoch;
@@ -86,14 +87,20 @@ struct siu *siu_new(
 	const struct siu_config *config, const struct siu_callbacks *callbacks, void *arg);
 void siu_free(struct siu *siu); /* wipes keys */
 
+/* Other keys for a running association, as in siu_config: run, window, and what is pending stay.
+ * What is in the air under a former key is sent again under the new one if no answer comes. */
+void siu_set_keys(
+	struct siu *siu, const struct siu_key keys_out[2], const struct siu_key keys_in[2]);
+
 void siu_input(struct siu *siu, const uint8_t *datagram, size_t len, uint64_t now_ns);
 /* Does what is due; returns when to call again (CLOCK_MONOTONIC ns). Call also after siu_input,
  * siu_update and siu_ack: they queue, siu_tick() sends (batches: many entries in one datagram). */
 uint64_t siu_tick(struct siu *siu, uint64_t now_ns);
 
 /* Home agent. Queues or replaces (same home address, REPLY_ONLY entries apart) an update; copied,
- * the RRP too. First retransmission after max(10 ms, 2 x RTT), then ever more slowly up to 5 s,
- * until acknowledged or superseded. While the peer is down it stays pending. -ENOBUFS: max_pending.
+ * the RRP too. First retransmission after 10 ms or more (siu/rtt.h), then ever more slowly up to 5
+ * s, until acknowledged or superseded. While the peer is down it stays pending. -ENOBUFS:
+ * max_pending.
  */
 int siu_update(struct siu *siu, const struct siu_update *update, uint64_t now_ns)
 	__attribute__((warn_unused_result));

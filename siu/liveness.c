@@ -14,6 +14,8 @@
 #include <string.h>
 
 #define HELLO_INTERVAL_NS NS_PER_S
+#define URGENT_AFTER_NS (3 * HELLO_INTERVAL_NS / 2) /* one missed, and half of one */
+#define URGENT_INTERVAL_NS (250 * NS_PER_MS)
 #define HELLO_MIN_GAP_NS (10 * NS_PER_MS)         /* bounds what replayed HELLOs can draw */
 #define DOWN_AFTER_NS (7 * HELLO_INTERVAL_NS / 2) /* three missed, and half of one for jitter */
 
@@ -96,6 +98,19 @@ static void nonce_renew(struct siu_liveness *live)
 	while (live->nonces[0] == 0);
 }
 
+/* The peer is overdue: HELLOs were lost, or it is gone. */
+static bool is_urgent(const struct siu_liveness *live, uint64_t now_ns)
+{
+	return live->up && now_ns >= live->heard_ns + URGENT_AFTER_NS;
+}
+
+static uint64_t interval_ns(const struct siu_liveness *live, uint64_t now_ns)
+{
+	if (live->step < START_STEPS && !live->up)
+		return start_intervals_ns[live->step];
+	return is_urgent(live, now_ns) ? URGENT_INTERVAL_NS : HELLO_INTERVAL_NS;
+}
+
 /* answer: to the caller, if that is another than the peer; else to the peer if it is up. */
 static bool goes_to_peer(const struct siu_liveness *live, bool answer)
 {
@@ -111,7 +126,7 @@ static void hello_send(
 		.version_min = SIU_VERSION,
 		.version_max = SIU_VERSION,
 		.role = live->role,
-		.flags = to_peer ? SIU_HELLO_UP : 0,
+		.flags = to_peer && !is_urgent(live, now_ns) ? SIU_HELLO_UP : 0,
 		.nonce = live->nonces[0],
 		.echo = to_peer ? live->peer_nonce : live->caller_nonce,
 	};
@@ -132,12 +147,9 @@ uint64_t siu_liveness_tick(struct siu_liveness *live, struct siu_outbox *out, ui
 	uint64_t next;
 
 	if (now_ns >= live->due_ns) {
-		bool starting = live->step < START_STEPS && !live->up;
-
 		nonce_renew(live);
 		hello_send(live, out, false, now_ns);
-		live->due_ns = now_ns +
-			       (starting ? start_intervals_ns[live->step] : HELLO_INTERVAL_NS);
+		live->due_ns = now_ns + interval_ns(live, now_ns);
 		live->step++;
 	}
 	if (live->answer_due && now_ns >= live->answer_ns) {

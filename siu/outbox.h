@@ -12,12 +12,12 @@
 
 struct siu_outbox {
 	/* const after siu_new() */
-	struct siu_key key;
 	uint32_t sender_id, epoch;
 	void (*send)(void *arg, const uint8_t *datagram, size_t len);
 	void *arg;
 	struct siu_stats *stats;
 	/* changing */
+	struct siu_key key;  /* by siu_set_keys() alone */
 	uint32_t peer_epoch; /* the proven run of the peer */
 	uint64_t sequence;   /* last one used */
 };

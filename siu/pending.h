@@ -24,6 +24,7 @@ struct siu_pending {
 	struct siu_pending *next_in_bucket;
 	struct siu_flight *flight; /* the datagram it is in the air with, or NULL */
 	uint64_t due_ns;           /* on a lane: when it is sent again */
+	uint64_t sent_ns;          /* the first time, of those counted in tries */
 	unsigned tries;            /* how often it was sent in vain */
 	unsigned refusals;         /* how often the answer was not final */
 	bool local;                /* asked for by siu_update(); else by a SYNC only */

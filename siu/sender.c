@@ -14,10 +14,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define FIRST_NS (10 * NS_PER_MS)
+#define LANE_NS (10 * NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * NS_PER_S)
 #define RATE_LIMITED_LANE 3 /* 80 ms */
-#define RTT_SHARE 8         /* weight of the past, as in RFC 6298 */
 
 int siu_sender_init(struct siu_sender *sender, size_t max_local)
 {
@@ -57,11 +56,6 @@ uint64_t siu_backoff_ns(uint64_t first_ns, unsigned tries)
 	return delay < BACKOFF_MAX_NS ? delay : BACKOFF_MAX_NS;
 }
 
-uint64_t siu_sender_first_ns(const struct siu_sender *sender)
-{
-	return 2 * sender->rtt_ns > FIRST_NS ? 2 * sender->rtt_ns : FIRST_NS;
-}
-
 /* Out of its datagram, which must not be repeated if the entry is not answered. */
 static void leave_flight(struct siu_pending *entry, bool answered)
 {
@@ -83,7 +77,7 @@ static void put_on_lane(
 	if (lane >= SIU_LANES)
 		lane = SIU_LANES - 1;
 	entry->flight = NULL;
-	entry->due_ns = now_ns + siu_backoff_ns(FIRST_NS, lane);
+	entry->due_ns = now_ns + siu_backoff_ns(LANE_NS, lane);
 	siu_pending_move(entry, &sender->lanes[lane]);
 }
 
@@ -126,15 +120,18 @@ void siu_sender_forget(struct siu_sender *sender, const struct ip_addr *home_add
 	siu_pending_del(&sender->table, entry);
 }
 
-static void rtt_measure(struct siu_sender *sender, const struct siu_flight *flight, uint64_t now_ns)
+/* Which copy is answered? Known only where there was but one: Karn's rule, RFC 6298 section 3. */
+static void rtt_measure(struct siu_sender *sender, const struct siu_pending *entry, uint64_t now_ns)
 {
-	uint64_t sample = now_ns - flight->sent_ns;
+	const struct siu_flight *flight = entry->flight;
 
-	if (flight->repeated)
-		return; /* which copy is answered? Karn's rule, RFC 6298 section 3 */
-	sender->rtt_ns = sender->rtt_ns == 0
-				 ? sample
-				 : ((RTT_SHARE - 1) * sender->rtt_ns + sample) / RTT_SHARE;
+	if (flight != NULL && !flight->repeated)
+		siu_rtt_sample(&sender->rtt, now_ns - flight->sent_ns);
+	else if ((flight != NULL || entry->tries > 0) && entry->sent_ns >= sender->backed_off_ns) {
+		/* What was sent before with the shorter wait says nothing of the longer one. */
+		siu_rtt_ambiguous(&sender->rtt, now_ns - entry->sent_ns);
+		sender->backed_off_ns = now_ns;
+	}
 }
 
 void siu_sender_acked(struct siu_sender *sender, uint64_t reference,
@@ -146,8 +143,7 @@ void siu_sender_acked(struct siu_sender *sender, uint64_t reference,
 	if (entry == NULL)
 		return; /* answered before, superseded or withdrawn */
 	sender->stats->acks++;
-	if (entry->flight != NULL)
-		rtt_measure(sender, entry->flight, now_ns);
+	rtt_measure(sender, entry, now_ns);
 	leave_flight(entry, true);
 	/* What was asked is known here better than from the answer. */
 	answer.home_address = entry->update.home_address;
@@ -191,6 +187,12 @@ void siu_sender_reset(struct siu_sender *sender)
 	entry->tries = 0;
 }
 
+void siu_sender_rekeyed(struct siu_sender *sender)
+{
+	for (size_t i = 0; i < SIU_FLIGHTS; i++)
+		sender->flights[i].outdated = true;
+}
+
 static void earlier(uint64_t *next, uint64_t time_ns)
 {
 	if (time_ns < *next)
@@ -212,7 +214,7 @@ static void flights_repeat(struct siu_sender *sender, uint64_t now_ns)
 		}
 		flight->repeated = true;
 		flight->due_ns = now_ns +
-				 siu_backoff_ns(siu_sender_first_ns(sender), flight->tries);
+				 siu_backoff_ns(siu_rtt_first_ns(&sender->rtt), flight->tries);
 		sender->stats->retransmitted++;
 		siu_outbox_send(sender->outbox, flight->datagram, flight->len);
 	}
@@ -262,7 +264,9 @@ static bool send_batch(struct siu_sender *sender, struct siu_flight *flight, uin
 		return false;
 	for (uint16_t i = 0; i < count; i++) {
 		entry = TAILQ_FIRST(&sender->ready);
-		if (entry->tries > 0 || lasting)
+		if (entry->tries == 0)
+			entry->sent_ns = now_ns;
+		else
 			sender->stats->retransmitted++;
 		if (lasting) {
 			put_on_lane(sender, entry, entry->tries, now_ns);
@@ -274,7 +278,7 @@ static bool send_batch(struct siu_sender *sender, struct siu_flight *flight, uin
 	}
 	flight->sequence = sender->outbox->sequence;
 	flight->sent_ns = now_ns;
-	flight->due_ns = now_ns + siu_backoff_ns(siu_sender_first_ns(sender), flight->tries);
+	flight->due_ns = now_ns + siu_backoff_ns(siu_rtt_first_ns(&sender->rtt), flight->tries);
 	flight->repeated = flight->tries > 0;
 	flight->outdated = false;
 	siu_outbox_send(sender->outbox, flight->datagram, flight->len);

@@ -9,6 +9,7 @@
  */
 #include "siu/outbox.h"
 #include "siu/pending.h"
+#include "siu/rtt.h"
 #include "siu/sync.h"
 
 #define SIU_FLIGHTS 64         /* UPDATE datagrams that wait for ACKs */
@@ -37,8 +38,9 @@ struct siu_sender {
 	struct siu_pending_list
 		lanes[SIU_LANES]; /* to be sent later; all of a lane wait equally long */
 	struct siu_flight flights[SIU_FLIGHTS];
-	uint8_t *datagrams; /* of all of them */
-	uint64_t rtt_ns;    /* smoothed; 0: none yet */
+	uint8_t *datagrams;     /* of all of them */
+	struct siu_rtt rtt;     /* UPDATE to ACK */
+	uint64_t backed_off_ns; /* when it was made longer last */
 	struct siu_sync sync;
 };
 
@@ -57,10 +59,11 @@ void siu_sender_acked(struct siu_sender *sender, uint64_t reference,
 	const struct siu_ack_entry *ack, uint64_t now_ns);
 /* The peer came up or was lost: what was in the air is not any more. */
 void siu_sender_reset(struct siu_sender *sender);
+/* The key is another one: what is in the air is not repeated as the same bytes. */
+void siu_sender_rekeyed(struct siu_sender *sender);
 /* The peer is up. Returns when to call again, UINT64_MAX: when something was queued. */
 uint64_t siu_sender_tick(struct siu_sender *sender, uint64_t now_ns);
 
 /* Delay before the next repetition: first doubled `tries` times, at most 5 s. */
 uint64_t siu_backoff_ns(uint64_t first_ns, unsigned tries);
-uint64_t siu_sender_first_ns(const struct siu_sender *sender); /* max(10 ms, 2 x round trip) */
 #endif

@@ -44,7 +44,7 @@ static void send_step(struct siu_sender *sender, enum siu_sync_step step, uint64
 
 	if (siu_sync_encode(&body, &message))
 		siu_outbox_post(sender->outbox, &body, SIU_SYNC);
-	sync->due_ns = now_ns + siu_backoff_ns(siu_sender_first_ns(sender), sync->tries);
+	sync->due_ns = now_ns + siu_backoff_ns(siu_rtt_first_ns(&sender->rtt), sync->tries);
 	sync->tries++;
 }
 

@@ -15,6 +15,22 @@ void sim_keys(struct siu_key *ha_to_gw, struct siu_key *gw_to_ha)
 	siu_derive_keys(secret, sizeof secret, 1, ha_to_gw, gw_to_ha);
 }
 
+void sim_set_keys(struct sim *sim, bool ha, uint16_t id, uint16_t next_id)
+{
+	struct siu_key to_gw[2] = {0}, to_ha[2] = {0};
+	const uint16_t ids[] = {id, next_id};
+
+	for (size_t i = 0; i < 2; i++) {
+		uint8_t own[sizeof secret];
+
+		memcpy(own, secret, sizeof own);
+		own[0] = (uint8_t)(own[0] + ids[i] - 1); /* id 1: that of sim_keys() */
+		if (ids[i] != 0)
+			siu_derive_keys(own, sizeof own, ids[i], &to_gw[i], &to_ha[i]);
+	}
+	siu_set_keys(ha ? sim->ha : sim->gw, ha ? to_gw : to_ha, ha ? to_ha : to_gw);
+}
+
 struct ip_addr sim_home_address(size_t node)
 {
 	return ip_addr_from_v4(htonl(0x0a010000u + (uint32_t)node + 1));

@@ -88,4 +88,6 @@ bool sim_agrees(const struct sim *sim);
 void sim_inject(struct sim *sim, bool to_gw, const uint8_t *datagram, size_t len);
 struct siu_stats sim_stats(const struct siu *siu);
 void sim_keys(struct siu_key *ha_to_gw, struct siu_key *gw_to_ha);
+/* Run-time keys of one end: key ids, 0: none; each stands for a secret of its own. */
+void sim_set_keys(struct sim *sim, bool ha, uint16_t id, uint16_t next_id);
 #endif

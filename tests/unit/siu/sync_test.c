@@ -391,7 +391,7 @@ static void test_storm(void)
 			if (round == 40 && seed % 3 == 0)
 				sim_start_ha(sim, ++ha_epoch);
 		}
-		sim_run(sim, 4 * NS_PER_S);
+		sim_run(sim, 8 * NS_PER_S);
 		CU_ASSERT_TRUE(sim_agrees(sim));
 		CU_ASSERT_EQUAL(sim->faults, 0);
 		CU_ASSERT_EQUAL(sim_stats(sim->ha).pending, 0);

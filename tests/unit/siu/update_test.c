@@ -388,6 +388,96 @@ static void test_bounds(void)
 }
 
 /* While the peer is down updates wait, then all go at once. */
+/* 200 ms each way: from the third update on nothing is repeated, and the wait is an estimate. */
+static void test_long_way(void)
+{
+	struct sim *sim = sim_new(20);
+	unsigned before = 0;
+
+	sim->delay_min_ns = sim->delay_max_ns = 200 * NS_PER_MS;
+	sim_start_ha(sim, 1);
+	sim_start_gw(sim, 100);
+	CU_ASSERT_TRUE_FATAL(sim_settle(sim));
+	CU_ASSERT_EQUAL(sim_stats(sim->ha).first_us, 10000);
+	for (unsigned i = 0; i < 6; i++) {
+		before = sim->n_to_gw[SIU_UPDATE];
+		CU_ASSERT_EQUAL(sim_move(sim, 0, "rrp"), 0);
+		sim_run(sim, NS_PER_S);
+		CU_ASSERT_TRUE(sim_stats(sim->ha).pending == 0);
+	}
+	CU_ASSERT_EQUAL(sim->n_to_gw[SIU_UPDATE], before + 1);
+	CU_ASSERT_EQUAL(sim_stats(sim->ha).rtt_us, 400000);
+	CU_ASSERT_TRUE(sim_stats(sim->ha).first_us > 400000);
+	CU_ASSERT_TRUE(sim->nodes[0].acted == 6 && sim->faults == 0 && sim_agrees(sim));
+	sim_free(sim);
+}
+
+/* The procedure of siu/README.md section 2, under updates all the time, on a bad network. */
+static void test_rotation(void)
+{
+	static const struct {
+		bool ha;
+		uint16_t id, next_id;
+	} steps[] = {
+		{false, 1, 2}, /* the gateway accepts the new one */
+		{true, 2, 1},  /* the home agent sends with it, and accepts it */
+		{false, 2, 0}, /* the gateway sends with it */
+		{true, 2, 0},
+	};
+	const size_t n_steps = sizeof steps / sizeof *steps;
+
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct sim *sim = settled(seed);
+		unsigned moves = 0;
+
+		sim->loss_percent = seed % 2 == 0 ? 0 : 30;
+		sim->delay_max_ns = 5 * NS_PER_MS;
+		for (size_t i = 0; i <= n_steps; i++) {
+			for (unsigned k = 0; k < 50; k++, moves++) {
+				CU_ASSERT_EQUAL(sim_move(sim, k, "rrp"), 0);
+				sim_run(sim, 3 * NS_PER_MS);
+			}
+			/* What the gateway sent under the former key has arrived or is lost. */
+			if (i == n_steps - 1)
+				sim_run(sim, sim->delay_max_ns);
+			if (i < n_steps)
+				sim_set_keys(sim, steps[i].ha, steps[i].id, steps[i].next_id);
+		}
+		sim_run(sim, 20 * NS_PER_S);
+		CU_ASSERT_TRUE(sim_agrees(sim) && sim_stats(sim->ha).pending == 0);
+		CU_ASSERT_TRUE(sim->faults == 0 && moves == 50 * (n_steps + 1));
+		if (sim->loss_percent == 0) /* else silence may be taken for an end */
+			CU_ASSERT_TRUE(sim->ha_downs + sim->gw_downs == 0 && sim->sync_begins == 1);
+		CU_ASSERT_EQUAL(sim_stats(sim->gw).bad_tag + sim_stats(sim->ha).bad_tag, 0);
+		CU_ASSERT_EQUAL(sim_stats(sim->ha).unknown_key, 0);
+		/* Nothing of id 1 is taken any more. */
+		sim_set_keys(sim, true, 1, 0);
+		CU_ASSERT_EQUAL(sim_move(sim, 0, NULL), 0);
+		sim->loss_percent = 0;
+		sim_run(sim, 100 * NS_PER_MS);
+		CU_ASSERT_TRUE(sim_stats(sim->gw).unknown_key > 0 && !sim_agrees(sim));
+		sim_free(sim);
+	}
+}
+
+/* In the air under a key that the gateway takes away: sent again under the new one. */
+static void test_rotation_in_the_air(void)
+{
+	struct sim *sim = settled(21);
+
+	sim_set_keys(sim, false, 1, 2);
+	sim->cut = true;
+	CU_ASSERT_EQUAL(sim_move(sim, 0, "rrp"), 0);
+	sim_run(sim, NS_PER_MS);
+	sim_set_keys(sim, true, 2, 1);
+	sim_set_keys(sim, false, 2, 0);
+	sim->cut = false;
+	sim_run(sim, 20 * NS_PER_MS);
+	CU_ASSERT_TRUE(sim_agrees(sim) && sim_stats(sim->ha).pending == 0);
+	CU_ASSERT_EQUAL(sim_stats(sim->gw).unknown_key, 0);
+	sim_free(sim);
+}
+
 static void test_down_then_up(void)
 {
 	struct sim *sim = settled(17);
@@ -631,6 +721,9 @@ int main(void)
 		{"batches", test_batches},
 		{"batches with RRPs", test_batches_with_rrp},
 		{"bounds", test_bounds},
+		{"a long way", test_long_way},
+		{"keys rotated under updates", test_rotation},
+		{"keys rotated, an update in the air", test_rotation_in_the_air},
 		{"down, then up", test_down_then_up},
 		{"entries that cannot be read", test_entries_that_cannot_be_read},
 		{"runs and window", test_runs_and_window},
