@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define CONF_ERRORS_MAX 20
-#define CONF_SECRET_MAX 64 /* bytes */
+#define CONF_SECRET_MAX 128 /* bytes */
 
 struct conf;
 

@@ -24,7 +24,7 @@
 
 #define ROUND 8192 /* packets */
 #define INNER_BYTES 64
-#define BUFFER_BYTES 256
+#define BUFFER_BYTES 320
 #define COA_OTHER 0x00400000u /* from a node's first care-of address to its second */
 
 static_assert(BUFFER_BYTES >= ESP_HEADROOM_MAX + INNER_BYTES + ESP_HEADROOM_MAX + ESP_TAILROOM_MAX,

@@ -241,7 +241,7 @@ json_t *gw_admin_alloc_spi(void *arg, json_t *request, const char **error)
 static void read_key(struct reader *reader, struct sa_params *params)
 {
 	const struct crypto_alg_info *info = &crypto_alg_infos[params->alg];
-	const size_t want = (size_t)info->key_bytes + info->salt_bytes;
+	const size_t want = crypto_material_bytes(params->alg);
 	const char *text = read_string(reader, "key", NULL);
 
 	if (reader->error != NULL)
@@ -259,25 +259,23 @@ static void read_key(struct reader *reader, struct sa_params *params)
 		if (i + 1 == want * 2 && text[i + 1] == '\0')
 			return;
 	}
-	reader->error = admin_error("key: %zu bytes as hex are needed (key and salt)", want);
+	reader->error = admin_error(
+		"key: %zu bytes as hex are needed (%u key, %u salt, %u HMAC key)", want,
+		info->key_bytes, info->salt_bytes, info->hmac_key_bytes);
 }
 
 static void read_params(
 	struct reader *reader, const struct gw *gw, bool inbound, struct sa_params *params)
 {
-	const char *algorithm, *source;
+	const char *algorithm, *source, *why;
 
 	params->spi = read_spi(reader);
 	algorithm = read_string(reader, "algorithm", NULL);
 	source = read_string(reader, "source", "any");
-	params->alg = CRYPTO_ALG_COUNT;
-	for (int i = 0; i < CRYPTO_ALG_COUNT; i++) {
-		if (strcmp(crypto_alg_infos[i].name, algorithm) == 0)
-			params->alg = (enum crypto_alg)i;
-	}
+	params->alg = crypto_alg_find(algorithm, &why);
 	if (params->alg == CRYPTO_ALG_COUNT) {
 		if (reader->error == NULL)
-			reader->error = admin_error("algorithm: \"%s\" is not known", algorithm);
+			reader->error = admin_error("algorithm: \"%.32s\" %s", algorithm, why);
 		return;
 	}
 	read_key(reader, params);

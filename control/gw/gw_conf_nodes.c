@@ -107,6 +107,18 @@ static void claim(struct keymap *map, const void *bytes, size_t len, uint32_t i,
 		conf_error(group, key, "out of memory");
 }
 
+static enum crypto_alg read_algorithm(struct conf_group *group)
+{
+	const char *name = conf_get_string(group, "algorithm", NULL), *why;
+	enum crypto_alg alg = crypto_alg_find(name, &why);
+
+	if (alg != CRYPTO_ALG_COUNT)
+		return alg;
+	if (name[0] != '\0')
+		conf_error(group, "algorithm", "\"%.32s\" %s", name, why);
+	return CRYPTO_AES128GCM16; /* the error is recorded; go on with any */
+}
+
 static void read_sa(struct conf_group *group, struct sa_params *sa, bool inbound, uint32_t i,
 	const struct uniques *uniques, const struct gw_conf *conf)
 {
@@ -115,10 +127,8 @@ static void read_sa(struct conf_group *group, struct sa_params *sa, bool inbound
 	size_t want;
 
 	sa->spi = (uint32_t)conf_get_int(group, "spi", "", SA_SPI_MIN, UINT32_MAX, 0, true);
-	sa->alg = (enum crypto_alg)conf_get_choice(group, "algorithm", crypto_alg_names(), -1);
-	if ((unsigned)sa->alg >= CRYPTO_ALG_COUNT)
-		sa->alg = CRYPTO_AES128GCM16; /* the error is recorded; go on with any */
-	want = (size_t)crypto_alg_infos[sa->alg].key_bytes + crypto_alg_infos[sa->alg].salt_bytes;
+	sa->alg = read_algorithm(group);
+	want = crypto_material_bytes(sa->alg);
 	secret = conf_get_secret(group, "key", want, want);
 	if (secret.len == want) {
 		uint8_t id[COUNTERS_ID_BYTES];

@@ -227,7 +227,6 @@ void kept_put_node(struct kept *kept, const struct tunnel *tunnel)
 void kept_put_sa(struct kept *kept, const struct tunnel *tunnel, bool inbound,
 	const struct sa_params *params)
 {
-	const struct crypto_alg_info *info = &crypto_alg_infos[params->alg];
 	uint8_t data[STATE_DATA_MAX];
 	struct wire_out w = wire_into(data, sizeof data);
 	struct key key;
@@ -240,7 +239,7 @@ void kept_put_sa(struct kept *kept, const struct tunnel *tunnel, bool inbound,
 	wire_put_u8(&w, params->esn ? SA_ESN : 0);
 	wire_put_u16(&w, (uint16_t)params->replay_window);
 	put_addr(&w, &params->source);
-	wire_put_bytes(&w, params->key, (size_t)info->key_bytes + info->salt_bytes);
+	wire_put_bytes(&w, params->key, crypto_material_bytes(params->alg));
 	put(kept, STATE_SAS, &key, data, seal(&w));
 	secret_wipe(data, sizeof data);
 }
@@ -326,7 +325,6 @@ int kept_each_node(struct kept *kept, kept_node_fn *fn, void *arg)
 static bool read_sa(struct store_value value, struct sa_params *params)
 {
 	struct wire w = unseal(value);
-	const struct crypto_alg_info *info;
 	const uint8_t *key;
 	size_t key_bytes;
 	uint8_t alg;
@@ -336,8 +334,7 @@ static bool read_sa(struct store_value value, struct sa_params *params)
 	alg = wire_u8(&w);
 	if (alg >= CRYPTO_ALG_COUNT)
 		return false;
-	info = &crypto_alg_infos[alg];
-	key_bytes = (size_t)info->key_bytes + info->salt_bytes;
+	key_bytes = crypto_material_bytes((enum crypto_alg)alg);
 	params->alg = (enum crypto_alg)alg;
 	params->esn = (wire_u8(&w) & SA_ESN) != 0;
 	params->replay_window = wire_u16(&w);

@@ -143,25 +143,34 @@ static void get_authentication(struct mn_conf *conf, struct conf_group *root)
 	conf_group_end(&group);
 }
 
+static enum crypto_alg get_algorithm(struct conf_group *group)
+{
+	const char *name = conf_get_string(group, "algorithm", NULL), *why;
+	enum crypto_alg alg = crypto_alg_find(name, &why);
+
+	if (alg != CRYPTO_ALG_COUNT)
+		return alg;
+	if (name[0] != '\0')
+		conf_error(group, "algorithm", "\"%.32s\" %s", name, why);
+	return CRYPTO_AES128GCM16; /* the error is recorded; go on with any */
+}
+
 /* False: it has no usable key. */
 static bool get_sa(
 	struct conf_group *root, const char *name, bool inbound, struct sa_params *params)
 {
 	struct conf_group group = conf_get_group(root, name, true);
-	const struct crypto_alg_info *info;
 	struct conf_secret key;
+	size_t want;
 	bool usable;
-	int alg;
 
 	if (group.setting == NULL)
 		return false;
 	params->spi = (uint32_t)conf_get_int(&group, "spi", "", SPI_MIN, UINT32_MAX, 0, true);
-	alg = conf_get_choice(&group, "algorithm", crypto_alg_names(), -1);
-	params->alg = (enum crypto_alg)(alg < 0 ? 0 : alg);
-	info = &crypto_alg_infos[params->alg];
-	key = conf_get_secret(&group, "key", (size_t)info->key_bytes + info->salt_bytes,
-		(size_t)info->key_bytes + info->salt_bytes);
-	memcpy(params->key, key.bytes, key.len < sizeof params->key ? key.len : sizeof params->key);
+	params->alg = get_algorithm(&group);
+	want = crypto_material_bytes(params->alg);
+	key = conf_get_secret(&group, "key", want, want);
+	memcpy(params->key, key.bytes, key.len < want ? key.len : want);
 	usable = key.len != 0;
 	secret_wipe(&key, sizeof key);
 	params->esn = conf_get_bool(&group, "esn", true);

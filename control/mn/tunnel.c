@@ -63,7 +63,7 @@ struct tunnel {
 
 unsigned tunnel_overhead(const struct mn_conf *conf)
 {
-	return IPV4_HDR_BYTES + ESP_HDR_BYTES + 8 + ESP_TAILROOM_MAX +
+	return esp_overhead(conf->outbound.alg, IPV4_HDR_BYTES) +
 	       (conf->reverse_tunnel ? IPV4_HDR_BYTES : 0);
 }
 

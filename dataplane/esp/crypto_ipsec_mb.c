@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * AES-GCM by intel-ipsec-mb's direct interface.
+ * AES-GCM by intel-ipsec-mb's direct interface; all else by crypto_jobs.c.
  *
- * How this works: the manager (IMB_MGR) holds nothing for direct GCM calls but the function
- * pointers of the best code for this CPU. It is made once; each thread copies the four pointers
- * next to its own scratch context. The direct interface computes a tag and compares none, so the
- * compare is here. A key blob is a struct gcm_key_data cut to the bytes that the chosen code uses.
+ * How this works: a manager (IMB_MGR) holds nothing for direct GCM calls but the function pointers
+ * of the best code for this CPU. Each thread copies these next to its own scratch context. The
+ * direct interface computes a tag and compares none, so the compare is here. A key blob is a struct
+ * gcm_key_data cut to the bytes that the chosen code uses.
  *
  * Sources: intel-ipsec-mb 1.3; NIST SP 800-38D section 7.
  */
 #include "dataplane/esp/crypto_engines.h"
+#include "dataplane/esp/crypto_jobs.h"
 #include "lib/hmac.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,19 +27,10 @@
 
 struct crypto_thread {
 	_Alignas(CACHE_LINE) struct gcm_context_data scratch;
-	aes_gcm_enc_dec_t encrypt[CRYPTO_ALG_COUNT];
-	aes_gcm_enc_dec_t decrypt[CRYPTO_ALG_COUNT];
+	aes_gcm_enc_dec_t encrypt[CRYPTO_GCM_COUNT];
+	aes_gcm_enc_dec_t decrypt[CRYPTO_GCM_COUNT];
+	struct crypto_jobs *jobs;
 };
-
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static IMB_MGR *shared_manager; /* const after once; NULL: no memory or no AES instructions */
-static size_t shared_key_bytes;
-static bool hold_avx2;
-
-void crypto_ipsec_mb_hold_avx2_test(void)
-{
-	hold_avx2 = true;
-}
 
 size_t crypto_ipsec_mb_key_bytes(const IMB_MGR *manager)
 {
@@ -53,50 +44,39 @@ size_t crypto_ipsec_mb_key_bytes(const IMB_MGR *manager)
 	return AES_ROUND_KEYS_BYTES + 2 * GHASH_KEYS_8;
 }
 
-static void manager_init(void)
-{
-	const uint64_t needed = IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ;
-	IMB_MGR *manager = alloc_mb_mgr(0);
-	IMB_ARCH arch;
-
-	if (manager == NULL)
-		return;
-	if (hold_avx2)
-		init_mb_mgr_avx2(manager);
-	else
-		init_mb_mgr_auto(manager, &arch);
-	if ((manager->features & needed) != needed) {
-		free_mb_mgr(manager);
-		return;
-	}
-	shared_key_bytes = crypto_ipsec_mb_key_bytes(manager);
-	shared_manager = manager;
-}
-
 static bool supported(void)
 {
-	pthread_once(&once, manager_init);
-	return shared_manager != NULL;
+	return crypto_jobs_manager() != NULL;
 }
 
 static size_t key_blob_bytes(enum crypto_alg alg)
 {
-	(void)alg; /* room for 15 round keys is part of the layout even where 11 are used */
-	return supported() ? shared_key_bytes : 0;
+	const IMB_MGR *manager = crypto_jobs_manager();
+
+	if (manager == NULL)
+		return 0;
+	if (alg >= CRYPTO_GCM_COUNT)
+		return crypto_jobs_key_bytes(alg);
+	/* Room for 15 round keys is part of the layout even where 11 are used. */
+	return crypto_ipsec_mb_key_bytes(manager);
 }
 
-static void key_init(enum crypto_alg alg, const uint8_t *key, void *blob)
+static void key_init(enum crypto_alg alg, const uint8_t *material, void *blob)
 {
-	if (alg == CRYPTO_AES128GCM16)
-		IMB_AES128_GCM_PRE(shared_manager, key, blob);
+	if (alg >= CRYPTO_GCM_COUNT)
+		crypto_jobs_key_init(alg, material, blob);
+	else if (alg == CRYPTO_AES128GCM16)
+		IMB_AES128_GCM_PRE(crypto_jobs_manager(), material, blob);
+	else if (alg == CRYPTO_AES192GCM16)
+		IMB_AES192_GCM_PRE(crypto_jobs_manager(), material, blob);
 	else
-		IMB_AES256_GCM_PRE(shared_manager, key, blob);
+		IMB_AES256_GCM_PRE(crypto_jobs_manager(), material, blob);
 }
 
 /* Round keys, then powers of H, of which short messages need the last ones only. */
 static void key_prefetch(const void *blob, uint32_t len)
 {
-	const size_t bytes = shared_key_bytes;
+	const size_t bytes = crypto_ipsec_mb_key_bytes(crypto_jobs_manager());
 	const uint8_t *key = blob;
 	size_t at;
 
@@ -108,30 +88,38 @@ static void key_prefetch(const void *blob, uint32_t len)
 		__builtin_prefetch(key + at);
 }
 
+static void thread_free(struct crypto_thread *thread)
+{
+	if (thread == NULL)
+		return;
+	crypto_jobs_free(thread->jobs);
+	secret_wipe(thread, sizeof *thread);
+	free(thread);
+}
+
 static struct crypto_thread *thread_new(void)
 {
+	const IMB_MGR *manager = crypto_jobs_manager();
 	struct crypto_thread *thread;
 
-	if (!supported())
+	if (manager == NULL)
 		return NULL;
 	thread = aligned_alloc(CACHE_LINE, sizeof *thread);
 	if (thread == NULL)
 		return NULL;
 	*thread = (struct crypto_thread){
-		.encrypt = {[CRYPTO_AES128GCM16] = shared_manager->gcm128_enc,
-			[CRYPTO_AES256GCM16] = shared_manager->gcm256_enc},
-		.decrypt = {[CRYPTO_AES128GCM16] = shared_manager->gcm128_dec,
-			[CRYPTO_AES256GCM16] = shared_manager->gcm256_dec},
+		.encrypt = {[CRYPTO_AES128GCM16] = manager->gcm128_enc,
+			[CRYPTO_AES192GCM16] = manager->gcm192_enc,
+			[CRYPTO_AES256GCM16] = manager->gcm256_enc},
+		.decrypt = {[CRYPTO_AES128GCM16] = manager->gcm128_dec,
+			[CRYPTO_AES192GCM16] = manager->gcm192_dec,
+			[CRYPTO_AES256GCM16] = manager->gcm256_dec},
+		.jobs = crypto_jobs_new(),
 	};
-	return thread;
-}
-
-static void thread_free(struct crypto_thread *thread)
-{
-	if (thread == NULL)
-		return;
-	secret_wipe(thread, sizeof *thread);
-	free(thread);
+	if (thread->jobs != NULL)
+		return thread;
+	thread_free(thread);
+	return NULL;
 }
 
 /* The text of the next packet, while this one is worked on: the cipher runs faster than memory, and
@@ -147,14 +135,22 @@ static inline void prefetch_text(const struct crypto_op *ops, unsigned i, unsign
 
 static void encrypt(struct crypto_thread *thread, struct crypto_op *ops, unsigned n)
 {
+	bool jobs = false;
+
 	for (unsigned i = 0; i < n; i++) {
 		struct crypto_op *op = &ops[i];
 
+		if (crypto_is_job(op)) {
+			jobs = true;
+			continue;
+		}
 		prefetch_text(ops, i + 1, n);
 		thread->encrypt[op->alg](op->key, &thread->scratch, op->data, op->data, op->len,
 			op->nonce, op->aad, op->aad_len, op->tag, CRYPTO_TAG_BYTES);
 		op->ok = true;
 	}
+	if (jobs)
+		crypto_jobs_run(thread->jobs, ops, n, true);
 }
 
 /* Time does not depend on where the tags differ: two words each, no early way out. */
@@ -171,15 +167,22 @@ static inline bool tag_equal(const uint8_t *a, const uint8_t *b)
 static void decrypt(struct crypto_thread *thread, struct crypto_op *ops, unsigned n)
 {
 	_Alignas(CRYPTO_TAG_BYTES) uint8_t tag[CRYPTO_TAG_BYTES];
+	bool jobs = false;
 
 	for (unsigned i = 0; i < n; i++) {
 		struct crypto_op *op = &ops[i];
 
+		if (crypto_is_job(op)) {
+			jobs = true;
+			continue;
+		}
 		prefetch_text(ops, i + 1, n);
 		thread->decrypt[op->alg](op->key, &thread->scratch, op->data, op->data, op->len,
 			op->nonce, op->aad, op->aad_len, tag, CRYPTO_TAG_BYTES);
 		op->ok = tag_equal(tag, op->tag);
 	}
+	if (jobs)
+		crypto_jobs_run(thread->jobs, ops, n, false);
 }
 
 const struct crypto_engine crypto_engine_ipsec_mb = {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * AES-GCM with 256-bit VAES and VPCLMULQDQ, for CPUs that have these, with or without AVX-512.
+ * AES-GCM with 256-bit VAES and VPCLMULQDQ, for CPUs that have these, with or without AVX-512; all
+ * else by crypto_jobs.c.
  *
  * How this works. What GHASH sums of a message of m blocks are the m + 2 blocks A C1..Cm L:
  * additional data, ciphertext, lengths. They are laid right-aligned into vectors of two blocks, and
@@ -26,6 +27,7 @@
 #include "dataplane/esp/crypto_vaes.h"
 
 #include "dataplane/esp/crypto_engines.h"
+#include "dataplane/esp/crypto_jobs.h"
 #include "dataplane/esp/crypto_vaes_gcm.h"
 #include "lib/hmac.h"
 
@@ -52,7 +54,7 @@ static bool supported(void)
 		(ebx & bit_AVX2) == 0)
 		return false;
 	__asm__("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
-	return (eax & XCR0_SSE_AVX) == XCR0_SSE_AVX;
+	return (eax & XCR0_SSE_AVX) == XCR0_SSE_AVX && crypto_jobs_manager() != NULL;
 }
 
 __attribute__((noinline)) void crypto_vaes_burn_stack(void)
@@ -379,7 +381,7 @@ GCM_INLINE void run_message(struct burst *b, struct crypto_op *op, unsigned step
 
 	m->op = op;
 	m->cipher.key = op->key;
-	m->cipher.rounds = op->alg == CRYPTO_AES128GCM16 ? GCM_ROUNDS_128 : GCM_ROUNDS_256;
+	m->cipher.rounds = crypto_vaes_rounds((enum crypto_alg)op->alg);
 	m->nonce = _mm256_broadcastsi128_si256(_mm_blend_epi32(nonce, _mm_setzero_si128(), 0x8));
 	m->aad = shift_bytes(shift_bytes(aad, op->aad_len - GCM_BLOCK), GCM_BLOCK - op->aad_len);
 	m->at = op->data;
@@ -425,9 +427,23 @@ static __attribute__((noinline)) void decrypt_burst(struct crypto_op *ops, unsig
 /* --- engine -------------------------------------------------------------------------------------
  */
 
-struct crypto_thread { /* nothing is kept between bursts */
-	char none;
+struct crypto_thread { /* of AES-GCM nothing is kept between bursts */
+	struct crypto_jobs *jobs;
 };
+
+static size_t key_blob_bytes(enum crypto_alg alg)
+{
+	return alg >= CRYPTO_GCM_COUNT ? crypto_jobs_key_bytes(alg)
+				       : crypto_vaes_key_blob_bytes(alg);
+}
+
+static void key_init(enum crypto_alg alg, const uint8_t *material, void *blob)
+{
+	if (alg >= CRYPTO_GCM_COUNT)
+		crypto_jobs_key_init(alg, material, blob);
+	else
+		crypto_vaes_key_init(alg, material, blob);
+}
 
 static void key_prefetch(const void *blob, uint32_t len)
 {
@@ -438,35 +454,61 @@ static void key_prefetch(const void *blob, uint32_t len)
 		__builtin_prefetch(key + line * CACHE_LINE);
 }
 
-static struct crypto_thread *thread_new(void)
-{
-	return supported() ? calloc(1, sizeof(struct crypto_thread)) : NULL;
-}
-
 static void thread_free(struct crypto_thread *thread)
 {
+	if (thread == NULL)
+		return;
+	crypto_jobs_free(thread->jobs);
 	free(thread);
+}
+
+static struct crypto_thread *thread_new(void)
+{
+	struct crypto_thread *thread = supported() ? calloc(1, sizeof *thread) : NULL;
+
+	if (thread == NULL)
+		return NULL;
+	thread->jobs = crypto_jobs_new();
+	if (thread->jobs != NULL)
+		return thread;
+	free(thread);
+	return NULL;
+}
+
+/* A burst is AES-GCM as a rule: then this is one call. Else each run of AES-GCM in it is one, and
+ * the jobs between them go together. */
+static inline void run(struct crypto_thread *thread, struct crypto_op *ops, unsigned n,
+	void (*gcm)(struct crypto_op *ops, unsigned n), bool encrypt)
+{
+	bool jobs = false;
+
+	for (unsigned i = 0, same; i < n; i += same) {
+		same = crypto_same_kind(&ops[i], n - i);
+		if (crypto_is_job(&ops[i]))
+			jobs = true;
+		else
+			gcm(&ops[i], same);
+	}
+	crypto_vaes_burn_stack();
+	if (jobs)
+		crypto_jobs_run(thread->jobs, ops, n, encrypt);
 }
 
 static void encrypt(struct crypto_thread *thread, struct crypto_op *ops, unsigned n)
 {
-	(void)thread;
-	encrypt_burst(ops, n);
-	crypto_vaes_burn_stack();
+	run(thread, ops, n, encrypt_burst, true);
 }
 
 static void decrypt(struct crypto_thread *thread, struct crypto_op *ops, unsigned n)
 {
-	(void)thread;
-	decrypt_burst(ops, n);
-	crypto_vaes_burn_stack();
+	run(thread, ops, n, decrypt_burst, false);
 }
 
 const struct crypto_engine crypto_engine_vaes = {
 	.name = "vaes",
 	.supported = supported,
-	.key_blob_bytes = crypto_vaes_key_blob_bytes,
-	.key_init = crypto_vaes_key_init,
+	.key_blob_bytes = key_blob_bytes,
+	.key_init = key_init,
 	.key_prefetch = key_prefetch,
 	.thread_new = thread_new,
 	.thread_free = thread_free,

@@ -24,11 +24,12 @@
 #define GCM_VECTOR 32       /* bytes: two blocks */
 #define GCM_CHUNK_VECTORS 4 /* H^8..H^1: one reduction for eight blocks */
 #define GCM_ROUNDS_128 10   /* FIPS 197 section 5 */
+#define GCM_ROUNDS_192 12
 #define GCM_ROUNDS_256 14
 #define GCM_SWAP_HALVES 0x4e                            /* of each block, for shuffle_epi32 */
 #define GCM_POLYNOMIAL ((long long)0xc200000000000000u) /* x^127 + x^126 + x^121, bits swapped */
 
-/* As it lies in memory: with AES-128 it ends after eleven round keys. 304 or 368 bytes, so that the
+/* As it lies in memory: with AES-128 it ends after eleven round keys. 304 to 368 bytes, so that the
  * keys of many SAs need few cache lines; Karatsuba's halves are made anew for each key. */
 struct gcm_key {
 	uint8_t powers[GCM_CHUNK_VECTORS][GCM_VECTOR]; /* H^8 H^7, ... H^2 H^1, each times x */
@@ -227,11 +228,13 @@ GCM_INLINE __m128i gcm_chunk(struct gcm_chunk *state, unsigned n, const struct g
 	gcm_round(state, n, key, 7);
 	gcm_round(state, n, key, 8);
 	gcm_round(state, n, key, 9);
-	if (cipher->rounds == GCM_ROUNDS_256) {
+	if (cipher->rounds != GCM_ROUNDS_128) {
 		gcm_round(state, n, key, 10);
 		gcm_round(state, n, key, 11);
-		gcm_round(state, n, key, 12);
-		gcm_round(state, n, key, 13);
+		if (cipher->rounds == GCM_ROUNDS_256) {
+			gcm_round(state, n, key, 12);
+			gcm_round(state, n, key, 13);
+		}
 	}
 	sum = gcm_reduce(product);
 	gcm_last_round(state, n, key, cipher->rounds);

@@ -7,11 +7,6 @@
 
 #include <stddef.h>
 
-unsigned crypto_vaes_rounds(enum crypto_alg alg)
-{
-	return alg == CRYPTO_AES128GCM16 ? GCM_ROUNDS_128 : GCM_ROUNDS_256;
-}
-
 size_t crypto_vaes_key_blob_bytes(enum crypto_alg alg)
 {
 	return offsetof(struct gcm_key, round_keys) +
@@ -61,6 +56,40 @@ static inline void expand_128(const uint8_t *key, uint8_t out[][GCM_BLOCK])
 	store(out[10], NEXT_ROTATED(k, k, 0x36));
 }
 
+/* Six words at a time, of which a round key has four: one and a half of these a step. The words 4
+ * and 5 of a step are the running sum that begins with its word 3. */
+static inline void expand_192(const uint8_t *key, uint8_t out[][GCM_BLOCK])
+{
+	__m128i low = load(key),
+		high = _mm_loadl_epi64((const __m128i_u *)(const void *)(key + 16));
+	uint8_t *at = out[0];
+
+	store(at, low);
+	_mm_storel_epi64((__m128i_u *)(void *)(at + 16), high);
+#define STEP(rcon)                                                                       \
+	do {                                                                             \
+		low = _mm_xor_si128(running_sum(low),                                    \
+			_mm_shuffle_epi32(_mm_aeskeygenassist_si128(high, rcon), 0x55)); \
+		high = _mm_xor_si128(_mm_xor_si128(high, _mm_slli_si128(high, 4)),       \
+			_mm_shuffle_epi32(low, 0xff));                                   \
+		at += 24;                                                                \
+		store(at, low);                                                          \
+		_mm_storel_epi64((__m128i_u *)(void *)(at + 16), high);                  \
+	} while (0)
+	STEP(0x01);
+	STEP(0x02);
+	STEP(0x04);
+	STEP(0x08);
+	STEP(0x10);
+	STEP(0x20);
+	STEP(0x40);
+#undef STEP
+	/* 52 words in all: of the last six only four. */
+	low = _mm_xor_si128(
+		running_sum(low), _mm_shuffle_epi32(_mm_aeskeygenassist_si128(high, 0x80), 0x55));
+	store(at + 24, low);
+}
+
 static inline void expand_256(const uint8_t *key, uint8_t out[][GCM_BLOCK])
 {
 	__m128i even = load(key), odd = load(key + GCM_BLOCK);
@@ -103,6 +132,8 @@ static __attribute__((noinline)) void key_expand(
 
 	if (alg == CRYPTO_AES128GCM16)
 		expand_128(key, out->round_keys);
+	else if (alg == CRYPTO_AES192GCM16)
+		expand_192(key, out->round_keys);
 	else
 		expand_256(key, out->round_keys);
 	gcm_first_key(&state, 1, out);

@@ -7,6 +7,7 @@
  * Nothing but lengths and numbers is looked at before the tag was good.
  */
 #include "dataplane/esp/esp.h"
+#include "dataplane/esp/esp_format.h"
 #include "dataplane/esp/life_run.h"
 #include "dataplane/esp/replay.h"
 #include "lib/wire.h"
@@ -14,8 +15,6 @@
 #include <assert.h>
 #include <string.h>
 
-#define ESP_IV_BYTES 8
-#define ESP_ALIGN 4         /* bytes; RFC 4303 section 2.4 */
 #define PADDING_3 0x030201u /* 1, 2, 3, the first lowest */
 #define NEXT_HEADER_IPV4 4  /* IANA protocol numbers */
 #define NEXT_HEADER_NONE 59 /* dummy packet: RFC 4303 section 2.6 */
@@ -44,17 +43,18 @@ static inline uint32_t seq_low_hint(const struct esp_pkt *pkt)
 	return pkt->len < outer_len + ESP_HDR_BYTES ? 0 : wire_load_u32(pkt->data + outer_len + 4);
 }
 
-static inline enum verdict prepare_one(
-	const struct sa_in *sa, const struct esp_pkt *pkt, struct crypto_op *op, uint64_t *seq)
+ESP_INLINE enum verdict prepare_as(const struct sa_in *sa, const struct esp_pkt *pkt,
+	struct crypto_op *op, uint64_t *seq, struct esp_format format)
 {
+	const uint32_t around = (uint32_t)ESP_HDR_BYTES + format.iv_bytes + format.icv_bytes;
 	const uint32_t outer_len = pkt->outer_bytes;
 	uint32_t text_len, seq_low;
 	const uint8_t *esp;
 
-	if (pkt->len < outer_len + ESP_MIN_BYTES)
+	if (pkt->len < outer_len + around + format.block_bytes)
 		return VERDICT_BAD_ESP;
-	text_len = pkt->len - outer_len - ESP_HDR_BYTES - ESP_IV_BYTES - CRYPTO_TAG_BYTES;
-	if (text_len % ESP_ALIGN != 0)
+	text_len = pkt->len - outer_len - around;
+	if ((text_len & (format.block_bytes - 1u)) != 0)
 		return VERDICT_BAD_ESP;
 
 	esp = pkt->data + outer_len;
@@ -64,12 +64,12 @@ static inline enum verdict prepare_one(
 		return VERDICT_REPLAY;
 
 	op->key = sa_in_key(sa);
-	op->data = pkt->data + outer_len + ESP_HDR_BYTES + ESP_IV_BYTES;
+	op->data = pkt->data + outer_len + ESP_HDR_BYTES + format.iv_bytes;
 	op->tag = op->data + text_len;
 	op->len = text_len;
 	op->alg = sa->alg;
 	memcpy(op->nonce, &sa->salt_be, 4);
-	memcpy(op->nonce + 4, esp + ESP_HDR_BYTES, ESP_IV_BYTES);
+	memcpy(op->nonce + 4, esp + ESP_HDR_BYTES, 8); /* not used where there is no such IV */
 	memcpy(op->aad, esp, 4);
 	if (sa->esn) { /* RFC 4106 section 5 */
 		wire_store_u64(op->aad + 4, *seq);
@@ -81,6 +81,13 @@ static inline enum verdict prepare_one(
 	return VERDICT_OK;
 }
 
+static inline enum verdict prepare_one(
+	const struct sa_in *sa, const struct esp_pkt *pkt, struct crypto_op *op, uint64_t *seq)
+{
+	return crypto_alg_is_aead(sa->alg) ? prepare_as(sa, pkt, op, seq, ESP_FORMAT_AEAD)
+					   : prepare_as(sa, pkt, op, seq, esp_format_of(sa->alg));
+}
+
 /* RFC 4303 section 2.4: 1, 2, 3, ... then pad length and next header. Gives the bytes before. */
 static inline enum verdict padding_check(const uint8_t *text, uint32_t len, uint32_t *inner_room)
 {
@@ -90,7 +97,7 @@ static inline enum verdict padding_check(const uint8_t *text, uint32_t len, uint
 	if (pad + ESP_TRAILER_BYTES > len)
 		return VERDICT_BAD_PADDING;
 	*inner_room = len - ESP_TRAILER_BYTES - pad;
-	if (pad < ESP_ALIGN && len >= ESP_TRAILER_BYTES + sizeof last) {
+	if (pad < sizeof last && len >= ESP_TRAILER_BYTES + sizeof last) {
 		/* As most senders pad: up to 3 bytes, the high ones of a word that ends there. */
 		memcpy(&last, text + len - ESP_TRAILER_BYTES - sizeof last, sizeof last);
 		if ((uint64_t)last >> (32 - 8 * pad) != (PADDING_3 & ((1u << 8 * pad) - 1)))

@@ -7,32 +7,32 @@
  *   encrypt: one call of the engine.
  *
  * Layout (RFC 4303 section 2, RFC 4106 section 3):
- *   outer header | SPI, sequence number | IV (8) | inner, padding, pad length, next header | ICV
+ *   outer header | SPI, sequence number | IV | inner, padding, pad length, next header | ICV
  * To a node behind a NAT a UDP header is the end of the outer one (RFC 3948 section 2.1).
  */
 #include "dataplane/esp/esp.h"
+#include "dataplane/esp/esp_format.h"
 #include "dataplane/esp/life_run.h"
 #include "lib/wire.h"
 
 #include <assert.h>
 #include <string.h>
 
-#define ESP_IV_BYTES 8
-#define ESP_ALIGN 4            /* bytes; RFC 4303 section 2.4 */
 #define NEXT_HEADER_IPV4 4     /* IANA protocol numbers */
 #define IPV4_DF_BYTE_MASK 0x40 /* of byte 6 of the header */
 #define OUTER_IPV4_BYTES 20
 #define OUTER_UDP_BYTES 8
 
-static inline unsigned pad_bytes(uint32_t inner_len)
+ESP_INLINE unsigned pad_bytes(uint32_t inner_len, struct esp_format format)
 {
-	return -(inner_len + ESP_TRAILER_BYTES) & (ESP_ALIGN - 1);
+	return -(inner_len + ESP_TRAILER_BYTES) & (format.block_bytes - 1u);
 }
 
-static inline enum verdict admit_one(const struct path *path, const struct esp_pkt *pkt)
+ESP_INLINE enum verdict admit_as(
+	const struct path *path, const struct esp_pkt *pkt, struct esp_format format)
 {
-	uint32_t front = path->outer.len + (uint32_t)(ESP_HDR_BYTES + ESP_IV_BYTES);
-	uint32_t behind = pad_bytes(pkt->len) + ESP_TRAILER_BYTES + CRYPTO_TAG_BYTES;
+	uint32_t front = path->outer.len + (uint32_t)ESP_HDR_BYTES + format.iv_bytes;
+	uint32_t behind = pad_bytes(pkt->len, format) + ESP_TRAILER_BYTES + format.icv_bytes;
 
 	if (path->outer.len == 0)
 		return VERDICT_NO_PATH;
@@ -41,6 +41,13 @@ static inline enum verdict admit_one(const struct path *path, const struct esp_p
 	if (pkt->headroom < front || pkt->tailroom < behind)
 		return VERDICT_NO_ROOM;
 	return VERDICT_OK;
+}
+
+static inline enum verdict admit_one(
+	const struct sa_out *sa, const struct path *path, const struct esp_pkt *pkt)
+{
+	return crypto_alg_is_aead(sa->alg) ? admit_as(path, pkt, ESP_FORMAT_AEAD)
+					   : admit_as(path, pkt, esp_format_of(sa->alg));
 }
 
 static unsigned admit(struct sa_out *const sas[], const struct path *const paths[],
@@ -52,7 +59,7 @@ static unsigned admit(struct sa_out *const sas[], const struct path *const paths
 	for (unsigned i = 0; i < n; i++) {
 		if (verdicts[i] != VERDICT_OK)
 			continue;
-		verdicts[i] = admit_one(paths[i], &pkts[i]);
+		verdicts[i] = admit_one(sas[i], paths[i], &pkts[i]);
 		if (verdicts[i] != VERDICT_OK)
 			continue;
 		if (n_good == 0 || sas[i] != sas[index[n_good - 1]])
@@ -133,12 +140,16 @@ static inline void outer_write(uint8_t *at, const struct path_outer *outer, cons
 }
 
 /* 1, 2, 3, ... and the two trailer bytes: RFC 4303 section 2.4. */
-static inline uint32_t trailer_write(uint8_t *at, uint32_t inner_len)
+ESP_INLINE uint32_t trailer_write(uint8_t *at, uint32_t inner_len, struct esp_format format)
 {
-	static const uint8_t pattern[ESP_ALIGN] = {1, 2, 3, 0};
-	unsigned pad = pad_bytes(inner_len);
+	static const uint8_t pattern[CRYPTO_BLOCK_MAX] = {
+		1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+	unsigned pad = pad_bytes(inner_len, format);
 
-	memcpy(at, pattern, sizeof pattern); /* room: the ICV follows */
+	if (format.block_bytes == 4)
+		memcpy(at, pattern, 4); /* room: the ICV follows */
+	else
+		memcpy(at, pattern, pad);
 	at[pad] = (uint8_t)pad;
 	at[pad + 1] = NEXT_HEADER_IPV4;
 	return pad + ESP_TRAILER_BYTES;
@@ -156,18 +167,30 @@ struct run {
 	bool esn;
 };
 
-static inline void build(struct crypto_op *op, const struct run *run,
-	const struct path_outer *outer, struct esp_pkt *pkt)
+/* What the counter says in the IV's place; with CBC the engine makes the IV of it, by encryption.
+ */
+ESP_INLINE void iv_write(uint8_t *at, uint64_t iv, struct esp_format format)
+{
+	if (format.iv_bytes == 16) {
+		wire_store_u64(at, 0);
+		wire_store_u64(at + 8, iv);
+	} else if (format.iv_bytes == 8) {
+		wire_store_u64(at, iv);
+	}
+}
+
+ESP_INLINE void build(struct crypto_op *op, const struct run *run, const struct path_outer *outer,
+	struct esp_pkt *pkt, struct esp_format format)
 {
 	const uint32_t inner_len = pkt->len, outer_len = outer->len;
 	uint8_t *inner = pkt->data;
-	uint8_t *esp = inner - ESP_HDR_BYTES - ESP_IV_BYTES;
-	const uint32_t text_len = inner_len + trailer_write(inner + inner_len, inner_len);
-	const uint32_t front = outer_len + (uint32_t)(ESP_HDR_BYTES + ESP_IV_BYTES);
-	const uint32_t total_len = front + text_len + CRYPTO_TAG_BYTES;
+	uint8_t *esp = inner - ESP_HDR_BYTES - format.iv_bytes;
+	const uint32_t text_len = inner_len + trailer_write(inner + inner_len, inner_len, format);
+	const uint32_t front = outer_len + (uint32_t)ESP_HDR_BYTES + format.iv_bytes;
+	const uint32_t total_len = front + text_len + format.icv_bytes;
 
 	wire_store_u64(esp, (uint64_t)run->spi << 32 | (uint32_t)run->seq);
-	wire_store_u64(esp + ESP_HDR_BYTES, run->iv);
+	iv_write(esp + ESP_HDR_BYTES, run->iv, format);
 	outer_write(esp - outer_len, outer, inner, total_len, (uint16_t)run->seq);
 
 	op->key = run->key;
@@ -188,8 +211,26 @@ static inline void build(struct crypto_op *op, const struct run *run,
 
 	pkt->data = inner - front;
 	pkt->headroom = (uint16_t)(pkt->headroom - front);
-	pkt->tailroom = (uint16_t)(pkt->tailroom - (text_len - inner_len) - CRYPTO_TAG_BYTES);
+	pkt->tailroom = (uint16_t)(pkt->tailroom - (text_len - inner_len) - format.icv_bytes);
 	pkt->len = total_len;
+}
+
+/* Returns the bytes of the inner packets. */
+ESP_INLINE uint64_t build_run(struct crypto_op ops[], struct run *run,
+	const struct path *const paths[], struct esp_pkt pkts[], const uint8_t index[], unsigned n,
+	struct esp_format format)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned k = 0; k < n; k++) {
+		struct esp_pkt *pkt = &pkts[index[k]];
+
+		bytes += pkt->len;
+		build(&ops[k], run, &paths[index[k]]->outer, pkt, format);
+		run->seq++;
+		run->iv++;
+	}
+	return bytes;
 }
 
 static void refuse(enum verdict verdicts[], const uint8_t index[], unsigned from, unsigned to,
@@ -209,7 +250,7 @@ static unsigned number_run(struct crypto_op ops[], struct sa_out *sa,
 		.salt_be = sa->salt_be,
 		.alg = sa->alg,
 		.esn = sa->esn};
-	uint64_t bytes = 0;
+	uint64_t bytes;
 	unsigned usable = fit_bytes(sa, pkts, index, n);
 
 	if (usable != 0)
@@ -222,14 +263,9 @@ static unsigned number_run(struct crypto_op ops[], struct sa_out *sa,
 		refuse(verdicts, index, 0, usable, VERDICT_IV_EXHAUSTED);
 		return 0;
 	}
-	for (unsigned k = 0; k < usable; k++) {
-		struct esp_pkt *pkt = &pkts[index[k]];
-
-		bytes += pkt->len;
-		build(&ops[k], &run, &paths[index[k]]->outer, pkt);
-		run.seq++;
-		run.iv++;
-	}
+	bytes = crypto_alg_is_aead(sa->alg)
+			? build_run(ops, &run, paths, pkts, index, usable, ESP_FORMAT_AEAD)
+			: build_run(ops, &run, paths, pkts, index, usable, esp_format_of(sa->alg));
 	counter_add(&sa->slot->packets, usable, sa->shared);
 	counter_add(&sa->slot->bytes, bytes, sa->shared);
 	return usable;
@@ -253,4 +289,24 @@ void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *e
 		n_ops += number_run(&ops[n_ops], sa, paths, pkts, verdicts, &index[start], run);
 	}
 	engine->encrypt(thread, ops, n_ops);
+}
+
+uint32_t esp_overhead(enum crypto_alg alg, uint32_t outer_len)
+{
+	const struct esp_format format = esp_format_of(alg);
+
+	return outer_len + ESP_HDR_BYTES + format.iv_bytes + format.block_bytes - 1u +
+	       ESP_TRAILER_BYTES + format.icv_bytes;
+}
+
+uint32_t esp_inner_max(enum crypto_alg alg, uint32_t outer_len, uint32_t mtu)
+{
+	const struct esp_format format = esp_format_of(alg);
+	const uint32_t around = outer_len + ESP_HDR_BYTES + format.iv_bytes + format.icv_bytes;
+	uint32_t text_len;
+
+	if (mtu < around + format.block_bytes)
+		return 0;
+	text_len = (mtu - around) & ~(format.block_bytes - 1u);
+	return text_len - ESP_TRAILER_BYTES;
 }

@@ -7,7 +7,7 @@
  *
  * Threads: any; each with its own crypto_thread. Views and arrays belong to the caller.
  * Sources: RFC 4303 (format, 3.3 outbound, 3.4 inbound, appendix A2 ESN), RFC 4106 (AES-GCM),
- *          RFC 6040 (ECN), RFC 6479 (window).
+ *          RFC 6040 (ECN), RFC 6479 (window); crypto.h for the other algorithms.
  */
 #include "dataplane/esp/crypto.h"
 #include "dataplane/esp/path.h"
@@ -17,10 +17,16 @@
 #define ESP_BURST_MAX CRYPTO_BURST_MAX
 #define ESP_HDR_BYTES 8
 #define ESP_TRAILER_BYTES 2
-#define ESP_MIN_BYTES (ESP_HDR_BYTES + 8 + 4 + CRYPTO_TAG_BYTES)
-/* Most that encapsulation adds in front and behind (IPv4 outer, AES-GCM). */
-#define ESP_HEADROOM_MAX (PATH_OUTER_MAX + ESP_HDR_BYTES + 8)
-#define ESP_TAILROOM_MAX (3 + ESP_TRAILER_BYTES + CRYPTO_TAG_BYTES)
+#define ESP_MIN_BYTES (ESP_HDR_BYTES + 4 + 12) /* null-sha1: no IV, one word, shortest ICV */
+/* Most that encapsulation adds in front and behind, with any algorithm. */
+#define ESP_HEADROOM_MAX (PATH_OUTER_MAX + ESP_HDR_BYTES + CRYPTO_IV_MAX)
+#define ESP_TAILROOM_MAX (CRYPTO_BLOCK_MAX - 1 + ESP_TRAILER_BYTES + CRYPTO_TAG_MAX)
+
+/* Most that an algorithm adds to a packet behind outer_len bytes of outer headers (IP, and UDP if
+ * there is one). */
+uint32_t esp_overhead(enum crypto_alg alg, uint32_t outer_len);
+/* Longest inner packet that fits mtu; 0: none. */
+uint32_t esp_inner_max(enum crypto_alg alg, uint32_t outer_len, uint32_t mtu);
 
 struct esp_pkt {       /* a packet in one piece; data and len are moved by encap and decap */
 	uint8_t *data; /* first byte of the (inner or outer) IP header */

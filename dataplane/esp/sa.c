@@ -50,22 +50,23 @@ static void fingerprint(const char *label, const struct sa_params *params, size_
 
 void sa_slot_id(const struct sa_params *params, bool inbound, uint8_t id[COUNTERS_ID_BYTES])
 {
-	const struct crypto_alg_info *info = &crypto_alg_infos[params->alg];
 	uint8_t detail[6];
 
 	detail[0] = inbound;
 	detail[1] = (uint8_t)params->alg;
 	wire_store_u32(detail + 2, params->spi);
-	fingerprint("roamgate slot", params, (size_t)info->key_bytes + info->salt_bytes, detail,
+	fingerprint("roamgate slot", params, crypto_material_bytes(params->alg), detail,
 		sizeof detail, id);
 }
 
 /* Without the salt: one AES key under two salts is as unwanted as one under two SPIs. */
 void sa_key_id(const struct sa_params *params, uint8_t id[COUNTERS_ID_BYTES])
 {
-	uint8_t alg = (uint8_t)params->alg;
+	const struct crypto_alg_info *info = &crypto_alg_infos[params->alg];
 
-	fingerprint("roamgate key", params, crypto_alg_infos[params->alg].key_bytes, &alg, 1, id);
+	/* NULL with HMAC has no salt in front of its key either. */
+	fingerprint("roamgate key", params,
+		info->key_bytes != 0 ? info->key_bytes : info->hmac_key_bytes, NULL, 0, id);
 }
 
 static bool params_valid(const struct sa_params *params, bool inbound)
@@ -88,9 +89,11 @@ static size_t sa_bytes(const struct crypto_engine *engine, enum crypto_alg alg, 
 
 static uint32_t salt_of(const struct sa_params *params)
 {
-	uint32_t salt_be;
+	const struct crypto_alg_info *info = &crypto_alg_infos[params->alg];
+	uint32_t salt_be = 0;
 
-	memcpy(&salt_be, params->key + crypto_alg_infos[params->alg].key_bytes, sizeof salt_be);
+	if (info->salt_bytes != 0)
+		memcpy(&salt_be, params->key + info->key_bytes, sizeof salt_be);
 	return salt_be;
 }
 

@@ -32,7 +32,7 @@ struct node; /* dataplane/node.h, or the node program's own; opaque here */
 struct sa_params {    /* values only; wiped by the caller after sa_*_new() */
 	uint32_t spi; /* host order */
 	enum crypto_alg alg;
-	uint8_t key[36]; /* key and salt: key_bytes + salt_bytes of the algorithm */
+	uint8_t key[CRYPTO_MATERIAL_MAX]; /* crypto_material_bytes() of it: see crypto_alg_info */
 	bool esn;
 	uint32_t replay_window;     /* inbound: packets, REPLAY_WINDOW_MIN..MAX; outbound: 0 */
 	struct ip_addr destination; /* inbound: our address that it is for */
@@ -82,7 +82,8 @@ struct sa_out {
 	uint8_t alg;
 	bool esn;
 	bool shared; /* more than one worker may use it: reservations are atomic */
-	/* atomic. Never copied, never reset: reuse breaks AES-GCM (RFC 4106 section 3.1).
+	/* atomic. Never copied, never reset: reuse breaks AES-GCM (RFC 4106 section 3.1), AES-CTR,
+	 * ChaCha20 and GMAC; the IV of AES-CBC is made of it.
 	 * iv: epoch << 44 | counter, next to use. A worker reserves some and sends only if the
 	 * epoch part of all it got equals iv_epoch; after an overflow nothing leaves until the
 	 * control thread has set a new epoch, at least 2 above the old one. */
@@ -125,8 +126,10 @@ struct sa_memory {
 };
 extern const struct sa_memory sa_memory_heap;
 
-/* Fingerprint that ties a slot to its SA and finds a key used twice (direction is not part of
- * key_id: a key may stand in one SA and one direction only). */
+/* Fingerprints that tie a slot to its SA and find a key that is used twice. Neither direction nor
+ * algorithm is part of key_id, since a key may stand in one SA and one direction only: AES-GCM,
+ * AES-CTR and GMAC with one key and one IV would give each other away. It is of the cipher's key;
+ * of HMAC's where there is no other (a repeated one does no harm: the SPI is authenticated). */
 void sa_slot_id(const struct sa_params *params, bool inbound, uint8_t id[COUNTERS_ID_BYTES]);
 void sa_key_id(const struct sa_params *params, uint8_t id[COUNTERS_ID_BYTES]);
 

@@ -422,14 +422,15 @@ static void test_outer_options(void)
 static void test_every_short_length(void)
 {
 	struct guarded g = guarded_new(ROOM);
+	const uint32_t least = RIG_OUTER_BYTES + 8 + 8 + 4 + CRYPTO_TAG_BYTES;
 	uint8_t text[64], packet[ROOM];
 	struct rig rig;
 
 	rig_open(&rig, CRYPTO_AES128GCM16, true, 64);
 	memset(text, 0, sizeof text);
 	rig_packet(&rig.params, 1, 0, text, 48, packet);
-	for (uint32_t len = 0; len <= RIG_OUTER_BYTES + ESP_MIN_BYTES + 1; len++) {
-		bool whole = len == RIG_OUTER_BYTES + ESP_MIN_BYTES;
+	for (uint32_t len = 0; len <= least + 1; len++) {
+		bool whole = len == least;
 		struct esp_pkt pkt = place(&g, packet, len);
 		char row[16];
 

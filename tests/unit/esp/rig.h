@@ -134,7 +134,9 @@ static inline void guarded_free(struct guarded *g)
 
 static inline const EVP_CIPHER *rig_cipher(size_t key_bytes)
 {
-	return key_bytes == 16 ? EVP_aes_128_gcm() : EVP_aes_256_gcm();
+	return key_bytes == 16   ? EVP_aes_128_gcm()
+	       : key_bytes == 24 ? EVP_aes_192_gcm()
+				 : EVP_aes_256_gcm();
 }
 
 /* OpenSSL: text becomes sealed text, tag is written. */

@@ -166,6 +166,113 @@ static void test_fingerprints(void)
 	CU_ASSERT_TRUE(ids_equal(slot, id));
 }
 
+/* A key under another algorithm is the same key; the salt and HMAC's key make no other. */
+static void test_key_ids(void)
+{
+	static const struct {
+		const char *name;
+		enum crypto_alg a, b;
+		int change; /* this byte of b's key material; -1: none */
+		bool same;
+	} rows[] = {
+		{"GCM and CTR", CRYPTO_AES128GCM16, CRYPTO_AES128CTR_SHA1, -1, true},
+		{"GCM and GMAC", CRYPTO_AES256GCM16, CRYPTO_AES256GMAC, -1, true},
+		{"GCM and CBC", CRYPTO_AES256GCM16, CRYPTO_AES256_SHA512, -1, true},
+		{"AES and ChaCha20", CRYPTO_AES256GCM16, CRYPTO_CHACHA20POLY1305, -1, true},
+		{"another size", CRYPTO_AES128GCM16, CRYPTO_AES256GCM16, -1, false},
+		{"another salt", CRYPTO_AES128CTR_SHA1, CRYPTO_AES128CTR_SHA1, 16, true},
+		{"another HMAC key", CRYPTO_AES128_SHA1, CRYPTO_AES128_SHA1, 16, true},
+		{"another key", CRYPTO_AES128_SHA1, CRYPTO_AES128_SHA1, 15, false},
+		{"HMAC alone", CRYPTO_NULL_SHA1, CRYPTO_NULL_SHA1, -1, true},
+		{"HMAC alone, another key", CRYPTO_NULL_SHA1, CRYPTO_NULL_SHA1, 19, false},
+		{"HMAC alone, behind the key", CRYPTO_NULL_SHA1, CRYPTO_NULL_SHA1, 20, true},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct sa_params a = rig_params(rows[i].a, true, 64);
+		struct sa_params b = rig_params(rows[i].b, true, 64);
+		uint8_t id_a[COUNTERS_ID_BYTES], id_b[COUNTERS_ID_BYTES];
+		uint8_t slot_a[COUNTERS_ID_BYTES], slot_b[COUNTERS_ID_BYTES];
+
+		if (rows[i].change >= 0)
+			b.key[rows[i].change] ^= 1;
+		sa_key_id(&a, id_a);
+		sa_key_id(&b, id_b);
+		CHECK_ROW(rows[i].name, ids_equal(id_a, id_b) == rows[i].same);
+		sa_slot_id(&a, true, slot_a);
+		sa_slot_id(&b, true, slot_b);
+		/* All of the material counts for the slot, and the algorithm. */
+		CHECK_ROW(rows[i].name,
+			ids_equal(slot_a, slot_b) ==
+				(rows[i].a == rows[i].b &&
+					(rows[i].change < 0 ||
+						(size_t)rows[i].change >=
+							crypto_material_bytes(rows[i].a))));
+	}
+}
+
+/* Sizes as their RFCs have them, and names as strongSwan has them. */
+static void test_algorithms(void)
+{
+	static const struct {
+		const char *name, *refused; /* NULL: taken */
+		size_t material;
+	} rows[] = {
+		{"aes128gcm16", NULL, 20},
+		{"aes192gcm16", NULL, 28},
+		{"aes256gcm16", NULL, 36},
+		{"chacha20poly1305", NULL, 36},
+		{"aes128gmac", NULL, 20},
+		{"aes256gmac", NULL, 36},
+		{"aes128-sha1", NULL, 36},
+		{"aes256-sha256", NULL, 64},
+		{"aes128ctr-sha384", NULL, 68},
+		{"aes256ctr-sha512", NULL, CRYPTO_MATERIAL_MAX},
+		{"null-sha256", NULL, 32},
+		{"des", "MUST NOT", 0},
+		{"des-sha256", "MUST NOT", 0},
+		{"3des-sha1", "SHOULD NOT", 0},
+		{"aes128-md5", "MUST NOT", 0},
+		{"null-md5_128", "MUST NOT", 0},
+		{"blowfish256-sha256", "MUST NOT", 0},
+		{"cast128-sha1", "MUST NOT", 0},
+		{"null", "no integrity", 0},
+		{"aes128", "no integrity", 0},
+		{"aes256ctr", "no integrity", 0},
+		{"aes128-aesxcbc", "96 bits", 0},
+		{"aes128-sha256_96", "RFC 4868", 0},
+		{"aes128gcm8", "ICV of 16 bytes", 0},
+		{"aes128ccm16", "ICV of 16 bytes", 0},
+		{"aes128gcm16-sha256", "not known", 0},
+		{"AES128GCM16", "not known", 0},
+		{"aes192-sha256", "not known", 0},
+		{"", "not known", 0},
+		{"-", "not known", 0},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *why = NULL;
+		enum crypto_alg alg = crypto_alg_find(rows[i].name, &why);
+
+		if (rows[i].refused == NULL)
+			CHECK_ROW(rows[i].name,
+				alg < CRYPTO_ALG_COUNT &&
+					crypto_material_bytes(alg) == rows[i].material);
+		else
+			CHECK_ROW(rows[i].name, alg == CRYPTO_ALG_COUNT && why != NULL &&
+							strstr(why, rows[i].refused) != NULL);
+	}
+	for (int alg = 0; alg < CRYPTO_ALG_COUNT; alg++) {
+		const struct crypto_alg_info *info = &crypto_alg_infos[alg];
+		const char *why;
+
+		CHECK_ROW(info->name, crypto_alg_find(info->name, &why) == (enum crypto_alg)alg);
+		CHECK_ROW(info->name, info->icv_bytes >= 12 && info->icv_bytes <= CRYPTO_TAG_MAX);
+		CHECK_ROW(info->name,
+			crypto_alg_is_aead((unsigned)alg) == (info->hmac == CRYPTO_HMAC_NONE));
+	}
+}
+
 static void test_path(void)
 {
 	static const struct {
@@ -265,6 +372,8 @@ int main(void)
 		{"parameters", test_params},
 		{"nothing left behind", test_nothing_left_behind},
 		{"fingerprints", test_fingerprints},
+		{"keys of two algorithms", test_key_ids},
+		{"algorithms", test_algorithms},
 		{"path", test_path},
 		{"path in UDP", test_path_udp},
 		{"selectors", test_selectors},

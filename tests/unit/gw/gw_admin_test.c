@@ -89,7 +89,22 @@ static void test_sa_add_refuses(void)
 		{"high spi", SA_ADD("\"direction\":\"in\",\"spi\":4294967296"), "spi"},
 		{"spi text", SA_ADD("\"direction\":\"in\",\"spi\":\"0x10zz\""), "spi"},
 		{"algorithm", SA_ADD("\"direction\":\"in\",\"spi\":4096,\"algorithm\":\"des\""),
-			"algorithm: \"des\" is not known"},
+			"algorithm: \"des\" is too weak: RFC 8221 says MUST NOT"},
+		{"no integrity",
+			SA_ADD("\"direction\":\"in\",\"spi\":4096,\"algorithm\":\"aes256ctr\""),
+			"algorithm: \"aes256ctr\" has no integrity protection"},
+		{"unknown algorithm",
+			SA_ADD("\"direction\":\"in\",\"spi\":4096,\"algorithm\":\"rot13\""),
+			"algorithm: \"rot13\" is not known"},
+		{"no HMAC key",
+			SA_ADD("\"direction\":\"in\",\"spi\":4096,\"algorithm\":\"aes128-sha1\","
+			       "\"key\":\"" KEY_A "\""),
+			"key: 36 bytes as hex are needed (16 key, 0 salt, 20 HMAC key)"},
+		{"key in use with another algorithm",
+			SA_ADD("\"direction\":\"in\",\"spi\":5000,\"algorithm\":"
+			       "\"aes128ctr-sha1\",\"key\":\"101112131415161718191a1b1c1d1e1f2021"
+			       "2223000102030405060708090a0b0c0d0e0f10111213\""),
+			"key: stands in another SA"},
 		{"no key",
 			SA_ADD("\"direction\":\"in\",\"spi\":4096,\"algorithm\":\"aes128gcm16\""),
 			"key: a string is needed"},
