@@ -1,19 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The whole system: the node roams, and the captures show the sequence of the source document."""
 import os
-import re
-import time
 
 import analysis
 import lab as laboratory
 import mip
 import pcap
 import pytest
-from analysis import Move
+from roaming import prove, roam
 from siu_capture import read_siu
 from world import CORRESPONDENT, HOME_AGENT, MIP_SPI, OUTSIDE, VISITED, World
-
-STAY_S = 0.7
 
 
 @pytest.fixture
@@ -22,63 +18,14 @@ def world(build):
         yield world
 
 
-def roam(world, places):
-    """Goes through the places under pings both ways; returns what analysis needs."""
-    lab = world.lab
-    captures = [
-        lab.capture("net", "gwo1", "outside"),
-        lab.capture("lan", "gwi1", "inside"),
-        lab.capture("corr", "eth0", "corr", "icmp"),
-        lab.capture("mn", "any", "node", "icmp"),
-    ]
-    pings = world.start_pings(5)
-    time.sleep(0.3)
-    moves, former = [], ""
-    for place in places:
-        lost, new = world.move(place)
-        care_of = "" if place == "home" else VISITED[place][2]
-        moves.append(Move(place, care_of, former, lost, new))
-        former = care_of
-        time.sleep(STAY_S)
-    end = time.time_ns()
-    for ping in pings:
-        ping.stop()
-    paths = [capture.stop() for capture in captures]
-    assert not any(capture.dropped for capture in captures)
-    return moves, end, paths
-
-
-def interfaces(world):
-    out = world.lab.run("mn", "ip", "-o", "link")
-    return {
-        int(m.group(1)) for m in re.finditer(r"^(\d+): (home0|rg-mn)[:@]", out, re.M)
-    }
-
-
 @pytest.mark.parametrize("reverse_tunnel", [False, True])
 def test_roaming(world, reverse_tunnel):
     world.start_gateway()
     world.start_home_agent()
     world.start_mobile({"reverse_tunnel": reverse_tunnel})
     world.wait_reachable()
-    moves, end, (outside_path, inside_path, corr_path, node_path) = roam(
-        world, ["A", "B", "A", "home"]
-    )
-    outside = analysis.Outside(outside_path, OUTSIDE, world.node.up, world.node.down)
-    steps = analysis.check_moves(moves, end, outside, read_siu(inside_path, world.siu_key))
-    assert [s.faults for s in steps] == [[], [], [], []]
-    assert outside.clear == [] and outside.repeated == []
-
-    down, up, _ = analysis.read_flows(
-        corr_path, node_path, CORRESPONDENT, world.node.home_address, interfaces(world)
-    )
-    goodput = analysis.Goodput([])
-    until = [m.lost for m in moves[1:]] + [end]
-    for move, step, then in zip(moves, steps, until):
-        delays = [20 * analysis.MS if coa else 0 for coa in (move.care_of, move.former)]
-        figures = analysis.figures(move, then, step, down, up, goodput, *delays)
-        assert figures.lost_after == 0, (move.place, figures)
-        assert down.first_after(move.new) and figures.gap < 1000
+    moves, end, paths = roam(world, ["A", "B", "A", "home"])
+    prove(world, moves, end, paths, delay_ms=20)
     assert world.reaches(3) == 3
 
     rows = world.roamctl("roamgate", "show", "handovers")["rows"]

@@ -382,9 +382,16 @@ class World(Site):
     def __init__(self, build, delay_ms=20, relay=(), inside_relay=()):
         """relay, inside_relay: options of the relays before the node and the home agent."""
         super().__init__(build)
-        lab = self.lab
         self.node = self.nodes[0]
-        self.home_agent = self.mobile = None
+        self.home_agent = self.mobile = self.place = None
+        self.relays = {}
+        self.lay_wires(delay_ms, relay, inside_relay)
+        self.give_addresses()
+        self.enter_home()
+
+    def lay_wires(self, delay_ms, relay, inside_relay):
+        """All namespaces and links, the node's links to the visited networks down."""
+        lab = self.lab
         for name in ("corr", "lan", "gw", "ra", "rb", "mn"):
             lab.namespace(name)
         lab.namespace("ha", forward=True)
@@ -410,6 +417,21 @@ class World(Site):
         lab.hand_to_dpdk("gw", "gwo0")
         lab.hand_to_dpdk("gw", "gwi0")
         lab.link("ha", "home0", "mn", "home0")
+        for name, namespace in (("A", "ra"), ("B", "rb")):
+            interface = VISITED[name][0]
+            lab.link("net", interface, namespace, "wan0")
+            lab.link(namespace, "lan0", "mn", interface)
+            lab.ip("mn", f"link set dev {interface} down")
+            self.relays[name] = lab.start(
+                namespace,
+                [self.program("relay"), "--delay", delay_ms, *relay, "wan0", "lan0"],
+                f"relay {name}",
+            )
+            self.relays[name].wait_line("relay: ready")
+
+    def give_addresses(self):
+        """Everybody's but the node's."""
+        lab = self.lab
         lab.ip(
             "corr",
             f"addr add {CORRESPONDENT}/24 dev eth0",
@@ -420,22 +442,11 @@ class World(Site):
             f"addr add {HOME_AGENT_INSIDE}/24 dev in0",
             f"addr add {HOME_AGENT}/24 dev home0",
         )
-        lab.ip("net", f"addr add {OUTSIDE_ROUTER}/24 dev gwo1")
-        self.relays = {}
-        for name, namespace in (("A", "ra"), ("B", "rb")):
-            interface, router, _ = VISITED[name]
-            lab.link("net", interface, namespace, "wan0")
-            lab.link(namespace, "lan0", "mn", interface)
-            lab.ip("net", f"addr add {router}/24 dev {interface}")
-            lab.ip("mn", f"link set dev {interface} down")
-            self.relays[name] = lab.start(
-                namespace,
-                [self.program("relay"), "--delay", delay_ms, *relay, "wan0", "lan0"],
-                f"relay {name}",
-            )
-            self.relays[name].wait_line("relay: ready")
-        self.place = None
-        self.enter_home()
+        lab.ip(
+            "net",
+            f"addr add {OUTSIDE_ROUTER}/24 dev gwo1",
+            *(f"addr add {router}/24 dev {interface}" for interface, router, _ in VISITED.values()),
+        )
 
     # --- moving -----------------------------------------------------------------------------
 

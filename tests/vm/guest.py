@@ -53,7 +53,7 @@ class Guest:
         lab.namespace(name)
         self.descriptors = []
         argv = [
-            "nice", "-n", "5", "qemu-system-x86_64",
+            "qemu-system-x86_64",
             *self._machine(memory_mb),
             "-kernel", kernel.image, "-initrd", initrd,
             "-append", f"console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on {append}",

@@ -17,7 +17,7 @@ LZ4_LEGACY = bytes.fromhex("02214c18")  # magic of the compressed kernel inside 
 TOOLS = ("qemu-system-x86_64", "lz4", "depmod", "apt-get", "dpkg-deb")
 DOWNLOAD_S = 120
 
-PROGRAMS = ("dash", "ip", "ping", "iperf3", "tcpdump", "kmod", "nsenter", "ss")
+PROGRAMS = ("dash", "ip", "ping", "iperf3", "tcpdump", "kmod", "nsenter", "ss", "date")
 NAMED_ALIKE = {"sh": "dash", "modprobe": "kmod", "lsmod": "kmod"}
 MODULES = (
     "virtio_pci virtio_net virtio_console xfrm_user esp4 esp6 ipip ip6_tunnel sit authenc authencesn "
@@ -140,11 +140,11 @@ class Archive:
         self.folder(os.path.dirname(path))
         self.entries[path] = (stat.S_IFLNK | 0o777, target.encode())
 
-    def program(self, path, as_name=None):
-        """A program of this machine into the guest's /bin, with its libraries."""
-        self.add(f"bin/{as_name or os.path.basename(path)}", os.path.realpath(path), 0o755)
-        for there, here in libraries(path).items():
-            self.add(there, os.path.realpath(here), 0o755)
+    def program(self, path, there=None):
+        """A program of this machine, with its libraries, into the guest's /bin or to another path."""
+        self.add(os.path.join("bin", there or os.path.basename(path)), os.path.realpath(path), 0o755)
+        for library, here in libraries(path).items():
+            self.add(library, os.path.realpath(here), 0o755)
 
     def write(self, path):
         with open(path, "wb") as out:

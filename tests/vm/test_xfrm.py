@@ -10,8 +10,9 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from virtio import VirtioSite
-from world import CORRESPONDENT, HOME_AGENT, HOME_AGENT_INSIDE, INSIDE, OUTSIDE, OUTSIDE_ROUTER, Node
+from virtio import start_on_virtio
+from world import CORRESPONDENT, HOME_AGENT, HOME_AGENT_INSIDE, INSIDE, OUTSIDE, OUTSIDE_ROUTER
+from world import Node, Site
 
 TUNNEL_MTU = 1400  # of the IP-in-IP tunnel, so that ESP around it fits into 1500
 PINGS = 5
@@ -101,9 +102,10 @@ iperf3 -s -D
 @pytest.fixture(scope="module")
 def site(build, kernel, archive):
     peers = [Peer(row, 1 + number) for number, row in enumerate(ROWS)]
-    with VirtioSite(build, kernel, archive, [peer.node for peer in peers]) as site:
+    with Site(build, [peer.node for peer in peers]) as site:
+        site.lab.namespace("gw")
         settings = [p.node.gateway_settings(site.lab, p.care_of) for p in peers]
-        site.start(nodes=settings)
+        site.guest = start_on_virtio(site, kernel, archive, nodes=settings)
         site.peers = {peer.row.name: peer for peer in peers}
         site.guest.run(WIRES + "\n".join(line for peer in peers for line in peer.setup()))
         yield site
