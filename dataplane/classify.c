@@ -7,6 +7,7 @@
 #include "dataplane/classify.h"
 
 #include "dataplane/ip4.h"
+#include "dataplane/nat.h"
 #include "dataplane/state.h"
 #include "lib/mip4.h"
 
@@ -53,34 +54,53 @@ static void cut(struct esp_pkt *pkt)
 	pkt->tailroom = (uint16_t)(pkt->tailroom + surplus);
 }
 
-/* In clear, from the public side: a registration is none of the network's business, and Linux must
- * not see it either. */
+/* UDP in clear, from the public side: a registration is none of the network's business, and Linux
+ * must not see it either. */
 static bool is_clear_registration(const uint8_t *ip, uint32_t len)
 {
 	uint32_t hdr = ip4_hdr_bytes(ip);
 
-	return ip4_protocol(ip) == IP4_PROTO_UDP && ip4_fragment_offset(ip) == 0 &&
-	       len >= hdr + UDP_HDR_BYTES && wire_load_u16(ip + hdr + 2) == MIP4_PORT;
+	return ip4_fragment_offset(ip) == 0 && len >= hdr + UDP_HDR_BYTES &&
+	       wire_load_u16(ip + hdr + 2) == MIP4_PORT;
 }
 
-static enum verdict check_outside(const struct dataplane *dp, struct esp_pkt *pkt, bool *esp)
+static enum verdict check_esp(struct esp_pkt *pkt)
 {
-	const uint8_t *ip = pkt->data;
+	if (ip4_is_fragment(pkt->data))
+		return VERDICT_FRAGMENT;
+	pkt->outer_bytes = (uint8_t)ip4_hdr_bytes(pkt->data);
+	return pkt->len < pkt->outer_bytes + (uint32_t)ESP_MIN_BYTES ? VERDICT_BAD_ESP : VERDICT_OK;
+}
+
+static enum verdict check_udp(struct burst *b, unsigned i, bool *esp)
+{
+	struct esp_pkt *pkt = &b->pkts[i];
+	enum verdict verdict;
+
+	if (is_clear_registration(pkt->data, pkt->len))
+		return VERDICT_REGISTRATION;
+	verdict = nat_check(pkt, &b->outer_ports[i]);
+	*esp = b->outer_ports[i] != 0;
+	if (*esp)
+		b->in_udp |= UINT32_C(1) << i;
+	return verdict;
+}
+
+static enum verdict check_outside(
+	const struct dataplane *dp, struct burst *b, unsigned i, bool *esp)
+{
+	const uint8_t *ip = b->pkts[i].data;
 
 	*esp = false;
 	if (!port_is_own(&dp->ports[DP_OUTSIDE], ip4_dst(ip)))
 		return VERDICT_NOT_FOR_US;
 	if (!ip4_is_forwardable(ip4_src(ip)) || is_own_address(dp, ip4_src(ip)))
 		return VERDICT_BAD_ADDRESS;
-	if (is_clear_registration(ip, pkt->len))
-		return VERDICT_REGISTRATION;
-	if (ip4_protocol(ip) != IP4_PROTO_ESP)
-		return VERDICT_OK;
-	*esp = true;
-	if (ip4_is_fragment(ip))
-		return VERDICT_FRAGMENT;
-	pkt->outer_bytes = (uint8_t)ip4_hdr_bytes(ip);
-	return pkt->len < pkt->outer_bytes + (uint32_t)ESP_MIN_BYTES ? VERDICT_BAD_ESP : VERDICT_OK;
+	if (__builtin_expect(ip4_protocol(ip) == IP4_PROTO_ESP, 1)) {
+		*esp = true;
+		return check_esp(&b->pkts[i]);
+	}
+	return ip4_protocol(ip) == IP4_PROTO_UDP ? check_udp(b, i, esp) : VERDICT_OK;
 }
 
 void classify_outside(const struct worker *worker, struct burst *b)
@@ -88,6 +108,7 @@ void classify_outside(const struct worker *worker, struct burst *b)
 	const struct port *port = &worker->dp->ports[DP_OUTSIDE];
 	bool arp, esp;
 
+	b->in_udp = 0;
 	for (unsigned i = 0; i < b->n; i++) {
 		struct esp_pkt *pkt = &b->pkts[i];
 
@@ -100,7 +121,7 @@ void classify_outside(const struct worker *worker, struct burst *b)
 			continue;
 		}
 		cut(pkt);
-		b->verdicts[i] = check_outside(worker->dp, pkt, &esp);
+		b->verdicts[i] = check_outside(worker->dp, b, i, &esp);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
 		if (!esp)

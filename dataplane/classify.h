@@ -9,7 +9,8 @@
  */
 #include "dataplane/worker.h"
 
-/* Public side. OK: an ESP packet to one of our addresses; b->outer_src is set. */
+/* Public side. OK: an ESP packet to one of our addresses, perhaps in UDP; b->outer_src, b->in_udp
+ * and b->outer_ports are set. */
 void classify_outside(const struct worker *worker, struct burst *b);
 /* Private side. OK: an IP packet to be protected. */
 void classify_inside(const struct worker *worker, struct burst *b);

@@ -141,6 +141,15 @@ struct punt {
 unsigned dataplane_punt_burst(struct dataplane *dp, struct punt *out, unsigned max);
 void dataplane_punt_done(struct dataplane *dp, struct punt *punt);
 
+/* The newest authenticated packet of a node whose path leads to from.addr in UDP came from another
+ * port there. Told at most once in DP_PORT_CHANGE_EVERY_MS for each node. */
+#define DP_PORT_CHANGE_EVERY_MS 20
+struct dp_port_change {
+	uint32_t node; /* handle */
+	struct ip_endpoint from;
+};
+unsigned dataplane_port_changes(struct dataplane *dp, struct dp_port_change *out, unsigned max);
+
 /* To a worker, copied. -ENOBUFS: ring or pool is empty. */
 int dataplane_send_frame(struct dataplane *dp, enum dp_port port, const void *frame, size_t len);
 /* An IP datagram routed towards the inside (the RRQ, after RRQ_SEEN). */

@@ -133,6 +133,8 @@ static bool punt(
 	case PUNT_REGISTRATION:
 		meta->node = b->nodes[i]->handle;
 		meta->remote.addr = ip_addr_from_v4(b->outer_src[i]);
+		if (b->in_udp >> i & 1)
+			meta->remote.port = b->outer_ports[i];
 		pkt_commit(mbuf, &b->pkts[i]);
 		break;
 	case PUNT_UNRESOLVED:

@@ -18,6 +18,15 @@ unsigned dataplane_punt_burst(struct dataplane *dp, struct punt *out, unsigned m
 	return n;
 }
 
+unsigned dataplane_port_changes(struct dataplane *dp, struct dp_port_change *out, unsigned max)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < dp->n_workers && n < max; i++)
+		n += punt_port_changes(&dp->workers[i]->rings, out + n, max - n);
+	return n;
+}
+
 void dataplane_punt_done(struct dataplane *dp, struct punt *punt)
 {
 	(void)dp;

@@ -89,8 +89,13 @@ static enum verdict check_other_source(const struct dataplane *dp, const struct 
 
 	/* Acquire pairs with the release in dataplane_node_set_path(). */
 	path = atomic_load_explicit(&node->path, memory_order_acquire);
-	if (ip4_path_selects(path, ip4_src(ip), now_ns))
-		return tunnels ? check_reverse_tunnel(dp, node, ip, len) : VERDICT_OK;
+	if (ip4_path_selects(path, ip4_src(ip), now_ns)) {
+		if (tunnels)
+			return check_reverse_tunnel(dp, node, ip, len);
+		/* A label may be the address of a host of ours: no source to be believed. */
+		if ((path->flags & PATH_LABEL) == 0)
+			return VERDICT_OK;
+	}
 	/* The home agent takes IP-in-IP from care-of addresses only; that of another node would
 	 * let this one speak for it, so no flag opens this. */
 	if (tunnels && is_home_agent(dp, ip4_dst(ip)))

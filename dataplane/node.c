@@ -127,7 +127,8 @@ static int reserve_coas(
 	int ret;
 
 	coas[CLAIM_CURRENT] = coas[CLAIM_FORMER] = NULL;
-	if (path->flags & PATH_CLOSED)
+	/* A label's owner is whoever the home agent tunnels to, by home address alone. */
+	if (path->flags & (PATH_CLOSED | PATH_LABEL))
 		return 0;
 	if (ip_addr_is_set(&path->coa)) {
 		ret = coa_index_reserve(&dp->coas, &path->coa, &coas[CLAIM_CURRENT]);

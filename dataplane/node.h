@@ -31,6 +31,8 @@ struct node { /* its first line is what packets need */
 	struct ip_addr home_agent;
 	uint32_t handle; /* index into the gateway's table, 1.. */
 	uint32_t flags;  /* enum node_flag */
+	/* atomic: when control last heard of another port, ms; any worker, seldom: nat.c */
+	_Atomic(uint32_t) port_told_ms;
 	/* atomic: registrations let through, tokens for the limit; any worker */
 	_Alignas(SA_CACHE_LINE) _Atomic(uint64_t) registration_at_ns;
 	struct rcu_link link; /* sad.c */

@@ -9,6 +9,7 @@
 #include "dataplane/forward.h"
 #include "dataplane/inner.h"
 #include "dataplane/ip4.h"
+#include "dataplane/nat.h"
 #include "dataplane/state.h"
 
 static void find_sa(const struct dataplane *dp, struct burst *b)
@@ -70,6 +71,8 @@ void path_in(struct worker *worker, const struct received *now, const struct rec
 	classify_outside(worker, b);
 	find_sa(dp, b);
 	esp_decap_burst(worker->crypto, dp->engine, b->sas.in, b->pkts, b->verdicts, b->n);
+	if (__builtin_expect(b->in_udp != 0, 0))
+		nat_watch(worker, b);
 	check_inner(dp, b);
 	forward_route(worker, b, DP_INSIDE);
 	forward_finish(worker, b, DP_OUTSIDE, DP_INSIDE, &worker->in);

@@ -36,6 +36,7 @@ static enum verdict once_path(struct worker *worker, struct burst *b, unsigned i
 
 	if (!ip_addr_is_set(&params.local.addr)) /* never registered */
 		params.local.addr = ip_addr_from_v4(outside->addrs[0]);
+	params.local.port = meta->remote.port != 0 ? PATH_NAT_PORT : 0;
 	if (!path_init(&worker->once[i], &params))
 		return VERDICT_NO_PATH;
 	b->paths[i] = &worker->once[i];

@@ -61,9 +61,11 @@ struct burst {
 	} sas;
 	const struct path *paths[PKT_BURST_MAX];
 	be32_t next_hops[PKT_BURST_MAX];
-	be32_t outer_src[PKT_BURST_MAX]; /* in: where the ESP packet came from */
-	uint8_t punts[PKT_BURST_MAX];    /* VERDICT_PUNTED: enum punt_reason */
-	const struct received *ahead;    /* what comes next */
+	be32_t outer_src[PKT_BURST_MAX];     /* in: where the ESP packet came from */
+	uint16_t outer_ports[PKT_BURST_MAX]; /* the same, where in_udp has the bit */
+	uint32_t in_udp;                     /* in: bit i: that ESP packet came in UDP */
+	uint8_t punts[PKT_BURST_MAX];        /* VERDICT_PUNTED: enum punt_reason */
+	const struct received *ahead;        /* what comes next */
 	uint32_t ahead_at; /* from a mbuf to the first line of its frame that this path touches */
 };
 

@@ -17,26 +17,30 @@ static const unsigned ring_places[PUNT_RINGS] = {
 	[PUNT_RING_OUTSIDE] = 256,
 };
 #define TO_WORKER_PLACES 1024
+#define PORT_CHANGES 256
+static_assert(sizeof(struct dp_port_change) % 4 == 0, "rte_ring wants words");
 
-static struct rte_ring *ring_new(unsigned places)
+static struct rte_ring *ring_new(unsigned places, unsigned element_bytes)
 {
 	static unsigned instance; /* control thread only; rte_ring finds rings by name */
 	char name[RTE_RING_NAMESIZE];
 
 	snprintf(name, sizeof name, "punt%u", instance++);
-	return rte_ring_create(name, places, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	return rte_ring_create_elem(
+		name, element_bytes, places, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 }
 
 int punt_rings_new(struct punt_rings *rings)
 {
 	bool ok = true;
 
-	*rings = (struct punt_rings){.to_worker = ring_new(TO_WORKER_PLACES)};
+	*rings = (struct punt_rings){.to_worker = ring_new(TO_WORKER_PLACES, sizeof(void *)),
+		.port_changes = ring_new(PORT_CHANGES, sizeof(struct dp_port_change))};
 	for (unsigned i = 0; i < PUNT_RINGS; i++) {
-		rings->to_control[i] = ring_new(ring_places[i]);
+		rings->to_control[i] = ring_new(ring_places[i], sizeof(void *));
 		ok = ok && rings->to_control[i] != NULL;
 	}
-	if (ok && rings->to_worker != NULL)
+	if (ok && rings->to_worker != NULL && rings->port_changes != NULL)
 		return 0;
 	punt_rings_free(rings);
 	return -ENOMEM;
@@ -56,6 +60,7 @@ void punt_rings_free(struct punt_rings *rings)
 	for (unsigned i = 0; i < PUNT_RINGS; i++)
 		drain(rings->to_control[i]);
 	drain(rings->to_worker);
+	rte_ring_free(rings->port_changes);
 	*rings = (struct punt_rings){0};
 }
 
@@ -100,6 +105,18 @@ unsigned punt_pop(struct punt_rings *rings, enum punt_ring ring, struct punt *ou
 		};
 	}
 	return n;
+}
+
+bool punt_port_change(struct punt_rings *rings, const struct dp_port_change *change)
+{
+	struct dp_port_change copy = *change; /* rte_ring only reads it, but does not say so */
+
+	return rte_ring_sp_enqueue_elem(rings->port_changes, &copy, sizeof copy) == 0;
+}
+
+unsigned punt_port_changes(struct punt_rings *rings, struct dp_port_change *out, unsigned max)
+{
+	return rte_ring_sc_dequeue_burst_elem(rings->port_changes, out, sizeof *out, max, NULL);
 }
 
 bool inject_push(struct punt_rings *rings, struct rte_mbuf *mbuf)

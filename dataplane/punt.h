@@ -8,7 +8,8 @@
  * Towards control there is a ring for each kind of packet: a flood of pings from outside must crowd
  * out neither registrations nor the home agent's messages.
  *
- * Owner:    struct worker. Threads: punt_push() and inject_pop() are the worker's, the others
+ * Owner:    struct worker. Threads: punt_push(), punt_port_change() and inject_pop() are
+ *           the worker's, the others
  *           control's. A mbuf in a ring belongs to the ring.
  */
 #include "dataplane/pkt.h"
@@ -26,6 +27,7 @@ enum punt_ring { /* in the order in which control empties them */
 struct punt_rings {
 	struct rte_ring *to_control[PUNT_RINGS];
 	struct rte_ring *to_worker;
+	struct rte_ring *port_changes; /* to control: struct dp_port_change */
 };
 
 int punt_rings_new(struct punt_rings *rings) __attribute__((warn_unused_result));
@@ -34,6 +36,10 @@ void punt_rings_free(struct punt_rings *rings); /* and the packets in them */
 /* The mbuf's meta is filled. False: the ring is full, the mbuf stays the caller's. */
 bool punt_push(struct punt_rings *rings, struct rte_mbuf *mbuf);
 unsigned punt_pop(struct punt_rings *rings, enum punt_ring ring, struct punt *out, unsigned max);
+
+/* False: the ring is full. */
+bool punt_port_change(struct punt_rings *rings, const struct dp_port_change *change);
+unsigned punt_port_changes(struct punt_rings *rings, struct dp_port_change *out, unsigned max);
 
 bool inject_push(struct punt_rings *rings, struct rte_mbuf *mbuf);
 unsigned inject_pop(struct punt_rings *rings, struct rte_mbuf **mbufs, unsigned max);

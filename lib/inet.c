@@ -213,18 +213,33 @@ const char *ip_endpoint_format(const struct ip_endpoint *endpoint, char text[IP_
 	return text;
 }
 
+/* RFC 1071 section 2: the sum may be taken in any byte order and over wider words; its bytes are
+ * swapped at the end. */
 uint32_t inet_sum(const void *data, size_t len, uint32_t sum)
 {
 	const uint8_t *at = data;
-	uint64_t wide = sum; /* 64 bits: no carry is lost for any length that fits into memory */
+	uint64_t wide = 0; /* 64 bits: no carry is lost for any length that fits into memory */
+	uint16_t native = 0;
 
-	for (; len >= 2; at += 2, len -= 2)
-		wide += (uint32_t)(at[0] << 8 | at[1]);
-	if (len != 0)
-		wide += (uint32_t)(at[0] << 8);
-	while (wide >> 32 != 0)
-		wide = (wide & UINT32_MAX) + (wide >> 32);
-	return (uint32_t)wide;
+	for (; len >= 4; at += 4, len -= 4) {
+		uint32_t word;
+
+		memcpy(&word, at, sizeof word);
+		wide += word;
+	}
+	if (len >= 2) {
+		memcpy(&native, at, 2);
+		wide += native;
+		at += 2;
+	}
+	native = 0;
+	if (len % 2 != 0)
+		memcpy(&native, at, 1);
+	wide += native;
+	while (wide >> 16 != 0)
+		wide = (wide & 0xffff) + (wide >> 16);
+	wide = (uint64_t)ntohs((uint16_t)wide) + sum;
+	return (uint32_t)((wide & UINT32_MAX) + (wide >> 32));
 }
 
 uint16_t inet_fold(uint32_t sum)

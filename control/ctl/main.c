@@ -41,6 +41,7 @@ static void print_help(void)
 	      "  sa update NODE in|out spi=N [lifetime_s=N] [make_current=true]\n"
 	      "  sa del NODE in|out spi=N\n"
 	      "  node add NAME home_address=ADDRESS home_agent=NAME [care_of=ADDRESS]\n"
+	      "         [strict_inner_source=false] [allow_nat=true]\n"
 	      "  node del NAME\n"
 	      "  reload                           read the configuration again\n"
 	      "\n"

@@ -93,7 +93,8 @@ static bool put_secret(
 static bool put_word(json_t *request, const char *word, const struct sentence *why)
 {
 	static const char *const numbers[] = {"spi", "replay_window", "lifetime_s", NULL};
-	static const char *const switches[] = {"esn", "strict_inner_source", "make_current", NULL};
+	static const char *const switches[] = {
+		"esn", "strict_inner_source", "allow_nat", "make_current", NULL};
 	static const char *const secrets[] = {"key", "secret", NULL};
 	static const char *const secret_files[] = {"key_file", "secret_file", NULL};
 	const char *equals = strchr(word, '=');

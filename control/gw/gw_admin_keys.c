@@ -154,8 +154,8 @@ static int home_agent_of(struct reader *reader, const struct gw *gw, const struc
 
 json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
 {
-	static const char *const known[] = {
-		"node", "home_address", "home_agent", "care_of", "strict_inner_source", NULL};
+	static const char *const known[] = {"node", "home_address", "home_agent", "care_of",
+		"strict_inner_source", "allow_nat", NULL};
 	struct reader reader = {.request = request};
 	struct gw_node_conf node = {0};
 	struct gw *gw = arg;
@@ -182,6 +182,8 @@ json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
 		reader.error = admin_error("care_of: is no address that a tunnel may end at");
 	if (read_bool(&reader, "strict_inner_source", true))
 		node.flags |= NODE_STRICT_INNER_SOURCE;
+	if (read_bool(&reader, "allow_nat", false))
+		node.flags |= NODE_ALLOW_NAT;
 	if (reader.error != NULL) {
 		*error = reader.error;
 		return NULL;

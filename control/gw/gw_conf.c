@@ -359,23 +359,29 @@ static bool is_subnet_broadcast(const struct gw_port_conf *port, const struct ip
 	return false;
 }
 
+bool gw_conf_is_own(const struct gw_conf *conf, const struct ip_addr *addr)
+{
+	for (int which = 0; which < DP_PORTS; which++) {
+		const struct gw_port_conf *port = &conf->ports[which];
+
+		for (uint32_t i = 0; i < port->n_addrs; i++) {
+			if (ip_addr_equal(addr, &port->addrs[i]))
+				return true;
+		}
+	}
+	return false;
+}
+
 enum siu_result gw_conf_coa_check(const struct gw_conf *conf, const struct ip_addr *coa)
 {
 	if (coa->family != AF_INET)
 		return coa->family == AF_INET6 ? SIU_RESULT_FAMILY_UNSUPPORTED : SIU_RESULT_BAD_COA;
 	if (!ip_addr_is_unicast(coa) || gw_prefixes_contain(&conf->inside, coa) ||
-		gw_prefixes_contain(&conf->forbidden_coas, coa))
+		gw_prefixes_contain(&conf->forbidden_coas, coa) || gw_conf_is_own(conf, coa))
 		return SIU_RESULT_BAD_COA;
-	for (int which = 0; which < DP_PORTS; which++) {
-		const struct gw_port_conf *port = &conf->ports[which];
-
-		if (is_subnet_broadcast(port, coa))
+	for (int which = 0; which < DP_PORTS; which++)
+		if (is_subnet_broadcast(&conf->ports[which], coa))
 			return SIU_RESULT_BAD_COA;
-		for (uint32_t i = 0; i < port->n_addrs; i++) {
-			if (ip_addr_equal(coa, &port->addrs[i]))
-				return SIU_RESULT_BAD_COA;
-		}
-	}
 	return subnet_has(&conf->ports[DP_INSIDE], coa) ? SIU_RESULT_BAD_COA : SIU_RESULT_OK;
 }
 

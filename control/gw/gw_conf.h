@@ -104,6 +104,8 @@ void gw_conf_wipe(struct gw_conf *conf);
 
 /* Would this care-of address be a fit tunnel's end? RESULT_OK, BAD_COA or FAMILY_UNSUPPORTED. */
 enum siu_result gw_conf_coa_check(const struct gw_conf *conf, const struct ip_addr *coa);
+/* One of our own addresses, on either port? */
+bool gw_conf_is_own(const struct gw_conf *conf, const struct ip_addr *addr);
 bool gw_prefixes_contain(const struct gw_prefixes *prefixes, const struct ip_addr *addr);
 /* 1..31 letters, digits, '.', '_', '-': names of nodes and home agents. */
 bool gw_name_ok(const char *name);

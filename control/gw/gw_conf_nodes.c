@@ -205,6 +205,8 @@ static void read_node(
 			"is a multicast, loopback, inside or forbidden address, or our own");
 	if (conf_get_bool(group, "strict_inner_source", true))
 		node->flags |= NODE_STRICT_INNER_SOURCE;
+	if (conf_get_bool(group, "allow_nat", false))
+		node->flags |= NODE_ALLOW_NAT;
 	node->has_sas = has_in || has_out;
 	if (node->has_sas) {
 		struct conf_group in = conf_get_group(group, "inbound", true);

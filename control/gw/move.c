@@ -7,6 +7,7 @@
  */
 #include "control/gw/move.h"
 
+#include "control/gw/nat.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mip4.h"
@@ -102,17 +103,19 @@ static const struct ip_addr *rrp_source(const struct mover *mover, uint32_t ha)
 }
 
 /* Everything but order: may this update move this node there? */
-static enum siu_result check_target(
-	const struct mover *mover, uint32_t ha, const struct siu_update *update)
+static enum siu_result check_target(const struct mover *mover, uint32_t ha,
+	const struct tunnel *tunnel, const struct siu_update *update)
 {
 	enum siu_result result = SIU_RESULT_OK;
+	struct ip_endpoint remote;
 
 	if (update->generation == 0)
 		return SIU_RESULT_MALFORMED; /* says "none" */
 	if ((update->flags & SIU_DEREGISTER) == 0) {
 		if (update->lifetime_s == 0)
 			return SIU_RESULT_MALFORMED;
-		result = gw_conf_coa_check(mover->conf, &update->new_coa);
+		remote = nat_tunnel_end(tunnel, update);
+		result = nat_check_end(mover->conf, &remote, &update->new_coa);
 	}
 	if (result == SIU_RESULT_OK && update->rrp != NULL &&
 		!siu_rrp_acceptable(update, rrp_source(mover, ha)))
@@ -170,7 +173,7 @@ static struct position position_after(const struct mover *mover, const struct tu
 	struct position fresh = {
 		.generation = update->generation,
 		.coa = update->new_coa,
-		.remote = {.addr = update->new_coa},
+		.remote = nat_tunnel_end(tunnel, update),
 		.ends_real_ns = end_of_lifetime(update->lifetime_s),
 	};
 
@@ -354,7 +357,7 @@ void move_apply(struct mover *mover, uint32_t ha, const struct siu_update *updat
 		out->result = SIU_RESULT_STALE; /* an old move must not pull traffic back */
 		return;
 	}
-	out->result = check_target(mover, ha, update);
+	out->result = check_target(mover, ha, tunnel, update);
 	if (out->result != SIU_RESULT_OK)
 		return;
 	if (is_in_force(tunnel, update)) {

@@ -9,6 +9,7 @@
 
 #include "control/gw/key_verbs.h"
 #include "control/gw/keymap.h"
+#include "control/gw/nat.h"
 #include "control/gw/state.h"
 #include "control/gw/tunnel.h"
 #include "lib/clock.h"
@@ -34,8 +35,9 @@ static struct position start_position(const struct gw *gw, const struct gw_node_
 	if (state_load(gw->state, &node->home_address, &position) == 0) {
 		position.former_coa = (struct ip_addr){0};
 		position.grace_until_ns = 0;
+		nat_fit_position(&position, node->flags);
 		if (position.ends_real_ns <= clock_real_ns() ||
-			gw_conf_coa_check(gw->conf, &position.coa) != SIU_RESULT_OK)
+			nat_check_end(gw->conf, &position.remote, &position.coa) != SIU_RESULT_OK)
 			position.closed = true;
 		return position;
 	}

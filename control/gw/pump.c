@@ -30,10 +30,20 @@ static void dispatch(struct pump *pump, struct punt *punt, uint64_t now_ns)
 	dataplane_punt_done(pump->dp, punt);
 }
 
+static unsigned follow_ports(struct pump *pump)
+{
+	struct dp_port_change changes[PUNT_BURST];
+	unsigned n = dataplane_port_changes(pump->dp, changes, PUNT_BURST);
+
+	for (unsigned i = 0; i < n; i++)
+		siu_handler_port_changed(pump->siu, &changes[i]);
+	return n;
+}
+
 static unsigned empty_rings(struct pump *pump, uint64_t now_ns)
 {
 	struct punt punts[PUNT_BURST];
-	unsigned total = 0;
+	unsigned total = follow_ports(pump);
 
 	for (unsigned burst = 0; burst < BURSTS_A_TURN; burst++) {
 		unsigned n = dataplane_punt_burst(pump->dp, punts, PUNT_BURST);

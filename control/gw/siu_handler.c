@@ -9,6 +9,7 @@
  */
 #include "control/gw/siu_handler.h"
 
+#include "control/gw/nat.h"
 #include "lib/clock.h"
 #include "lib/ipv4.h"
 #include "lib/log.h"
@@ -38,6 +39,7 @@ struct peer {
 	bool sweeping;
 	uint32_t sweep_cursor; /* handle looked at last */
 	uint32_t pending;      /* entries of its own in handler->pending */
+	uint64_t events_at_ns; /* limit of events: time up to which tokens are spent */
 };
 
 struct pending {
@@ -421,6 +423,40 @@ void siu_handler_registration(struct siu_handler *handler, const struct punt *pu
 		clock_mono_ns());
 	if (dataplane_send_inside(handler->mover.dp, punt->data, punt->len) != 0)
 		handler->stats.registrations_lost++;
+}
+
+/* Token bucket in time, as move_rate_allows(). */
+static bool event_rate_allows(struct peer *peer, uint64_t now_ns)
+{
+	const uint64_t mark = peer->events_at_ns < now_ns ? now_ns : peer->events_at_ns;
+
+	if (mark >= now_ns + NS_PER_S)
+		return false;
+	peer->events_at_ns = mark + NS_PER_S / SIU_HANDLER_EVENTS_PER_S;
+	return true;
+}
+
+void siu_handler_port_changed(struct siu_handler *handler, const struct dp_port_change *change)
+{
+	const uint64_t now_ns = clock_mono_ns();
+	const struct tunnel *tunnel;
+	struct peer *peer;
+
+	if (!nat_follow_port(&handler->mover, change))
+		return;
+	handler->stats.port_moves++;
+	tunnel = tunnel_by_handle(handler->mover.tunnels, change->node);
+	peer = &handler->peers[tunnel->home_agent];
+	if (!event_rate_allows(peer, now_ns))
+		return;
+	(void)siu_send_event(peer->siu,
+		&(struct siu_event){
+			.kind = SIU_EVENT_ENDPOINT_CHANGED,
+			.node = change->node,
+			.home_address = tunnel->home_address,
+			.observed = change->from,
+		},
+		now_ns);
 }
 
 void siu_handler_sa_expired(struct siu_handler *handler, uint32_t node)

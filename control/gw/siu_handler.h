@@ -19,7 +19,8 @@
 #include <stdint.h>
 
 #define SIU_HANDLER_PENDING_MAX 4096
-#define SIU_HANDLER_RESULTS 256 /* codes are one byte on the wire */
+#define SIU_HANDLER_EVENTS_PER_S 100 /* of moved ports, to a home agent; as many at once */
+#define SIU_HANDLER_RESULTS 256      /* codes are one byte on the wire */
 
 struct siu_handler;
 
@@ -49,6 +50,9 @@ uint64_t siu_handler_poll(struct siu_handler *handler, uint64_t now_ns);
 
 /* A registration that a worker let through: announced, then forwarded, in this order. */
 void siu_handler_registration(struct siu_handler *handler, const struct punt *punt);
+/* A worker saw a node's packets come from another port: its path follows, and its home agent hears
+ * of it, unless there were more than SIU_HANDLER_EVENTS_PER_S such moves. */
+void siu_handler_port_changed(struct siu_handler *handler, const struct dp_port_change *change);
 /* An SA of that node expired: its home agent hears of it. */
 void siu_handler_sa_expired(struct siu_handler *handler, uint32_t node);
 
@@ -58,6 +62,7 @@ struct siu_handler_stats {
 	uint64_t registrations, registrations_lost;
 	uint64_t replies_lost;
 	uint64_t swept;
+	uint64_t port_moves; /* of nodes behind a NAT */
 	uint32_t pending;
 };
 void siu_handler_get_stats(const struct siu_handler *handler, struct siu_handler_stats *out);

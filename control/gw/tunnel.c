@@ -137,6 +137,10 @@ static struct path_params path_of(const struct tunnels *tunnels, const struct po
 		.mtu = tunnels->config.mtu,
 	};
 
+	if (position->remote.port != 0)
+		params.local.port = PATH_NAT_PORT;
+	if (!ip_addr_equal(&position->remote.addr, &position->coa))
+		params.flags |= PATH_LABEL;
 	if (position->closed || !ip_addr_is_set(&position->coa)) {
 		/* No address that could be sent to may be left in a closed path. */
 		params.flags = PATH_CLOSED;
@@ -395,6 +399,24 @@ int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct pos
 	deadline_set(&tunnels->ends, tunnel->handle, ends_mono_ns(position));
 	tunnel->handover = 0;
 	return 0;
+}
+
+int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t port)
+{
+	/* The control thread is the only writer of the pointer; the stamps come from workers. */
+	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
+	struct position fresh = tunnel->position;
+	struct path_params params;
+	int rc;
+
+	fresh.remote.port = port;
+	params = path_of(tunnels, &fresh);
+	params.first_tx_ns = atomic_load_explicit(&path->first_tx_ns, memory_order_relaxed);
+	params.rrp_tx_ns = atomic_load_explicit(&path->rrp_tx_ns, memory_order_relaxed);
+	rc = dataplane_node_set_path(tunnels->config.dp, tunnel->node, &params);
+	if (rc == 0)
+		tunnel->position = fresh;
+	return rc;
 }
 
 uint64_t tunnel_end(const struct tunnels *tunnels, const struct tunnel *tunnel)

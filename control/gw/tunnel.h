@@ -61,7 +61,7 @@ struct tunnel {
 	uint32_t handle;
 	uint32_t flags;    /* enum node_flag */
 	struct node *node; /* the packet path's */
-	/* replaced by tunnel_move() alone */
+	/* replaced by tunnel_move() and tunnel_move_port() alone */
 	struct position position;
 	/* the mover's */
 	uint64_t handover;     /* number of the one that led to position; 0: none */
@@ -116,6 +116,9 @@ uint32_t tunnels_count(const struct tunnels *tunnels);
 /* The swap: the new position is in force on return; what can fail comes before the one store.
  * tunnel->handover becomes 0. */
 int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct position *position)
+	__attribute__((warn_unused_result));
+/* The same for the port of the far end alone: neither a handover nor a new lifetime. */
+int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t port)
 	__attribute__((warn_unused_result));
 /* Monotonic end of the position's lifetime; POSITION_NEVER_ENDS, also if it is closed. */
 uint64_t tunnel_end(const struct tunnels *tunnels, const struct tunnel *tunnel);

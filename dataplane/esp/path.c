@@ -61,6 +61,8 @@ bool path_init(struct path *path, const struct path_params *params)
 		.mtu = params->mtu,
 		.grace_until_ns = params->grace_until_ns,
 		.generation = params->generation,
+		.first_tx_ns = params->first_tx_ns,
+		.rrp_tx_ns = params->rrp_tx_ns,
 		.local = params->local,
 		.remote = params->remote,
 	};

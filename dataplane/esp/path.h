@@ -71,6 +71,7 @@ struct path_params {
 	struct ip_addr former_coa;
 	uint64_t grace_until_ns;
 	uint64_t generation;
+	uint64_t first_tx_ns, rrp_tx_ns; /* of the path that this one goes on with; 0: a new one */
 	uint16_t mtu;
 	uint8_t flags;
 };

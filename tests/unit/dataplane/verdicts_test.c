@@ -149,7 +149,18 @@ static size_t in_ike(uint8_t *ip)
 
 static size_t in_nat_t(uint8_t *ip)
 {
-	return rig_udp(ip, COA, 4500, OUTSIDE, 4500, 100);
+	size_t len = rig_udp(ip, COA, 4500, OUTSIDE, 4500, 100);
+
+	memset(ip + IPV4_HDR_BYTES + UDP_HDR_BYTES, 0, 4); /* non-ESP marker; see nat_test.c */
+	return len;
+}
+
+static size_t in_keepalive(uint8_t *ip)
+{
+	size_t len = rig_udp(ip, COA, 4500, OUTSIDE, 4500, 1);
+
+	ip[len - 1] = 0xff;
+	return len;
 }
 
 static size_t in_no_sa(uint8_t *ip)
@@ -418,6 +429,7 @@ static const struct row rows[] = {
 	{"registration in clear", FROM_OUTSIDE, in_clear_registration, VERDICT_REGISTRATION},
 	{"IKE", FROM_OUTSIDE, in_ike, VERDICT_PUNTED},
 	{"UDP 4500", FROM_OUTSIDE, in_nat_t, VERDICT_PUNTED},
+	{"keepalive", FROM_OUTSIDE, in_keepalive, VERDICT_KEEPALIVE},
 	{"unknown SPI", FROM_OUTSIDE, in_no_sa, VERDICT_NO_SA_IN},
 	{"ESP without room for itself", FROM_OUTSIDE, in_short_esp, VERDICT_BAD_ESP},
 	{"tag", FROM_OUTSIDE, in_bad_icv, VERDICT_BAD_ICV},

@@ -74,6 +74,8 @@ static struct path *make_path(const struct path_params *params)
 	path->remote = params->remote;
 	path->generation = params->generation;
 	path->grace_until_ns = params->grace_until_ns;
+	path->first_tx_ns = params->first_tx_ns;
+	path->rrp_tx_ns = params->rrp_tx_ns;
 	return path;
 }
 
@@ -308,6 +310,14 @@ int dataplane_send_inside(struct dataplane *dp, const void *datagram, size_t len
 	(void)dp;
 	note_data(note(DOUBLE_SEND_INSIDE), datagram, len);
 	return dp_double.send_fails;
+}
+
+unsigned dataplane_port_changes(struct dataplane *dp, struct dp_port_change *out, unsigned max)
+{
+	(void)dp;
+	(void)out;
+	(void)max;
+	return 0;
 }
 
 int dataplane_send_kept(struct dataplane *dp, struct punt *punt)

@@ -27,6 +27,8 @@ static struct siu_ack_entry acks[ACKS_MAX];
 static unsigned n_acks;
 static struct siu_rrq_seen last_seen;
 static unsigned n_seen;
+static struct siu_event last_event;
+static unsigned n_events;
 static uint64_t now_ns;
 static unsigned taken; /* calls of the double whose datagrams the home agents have had */
 
@@ -54,6 +56,13 @@ static void agent_rrq_seen(void *arg, const struct siu_rrq_seen *seen)
 	n_seen++;
 }
 
+static void agent_event(void *arg, const struct siu_event *event)
+{
+	(void)arg;
+	last_event = *event;
+	n_events++;
+}
+
 static struct siu_update bindings[4]; /* what the home agents have, for a SYNC */
 static unsigned n_bindings;
 
@@ -72,6 +81,7 @@ static struct siu *agent_new(unsigned i, uint32_t boot_epoch)
 		.send = agent_send,
 		.ack = agent_ack,
 		.rrq_seen = agent_rrq_seen,
+		.event = agent_event,
 		.next_binding = agent_next_binding,
 	};
 	struct siu_config config = {
@@ -138,7 +148,7 @@ static void begin_with(bool disk)
 	open.tunnels = fx.tunnels;
 	open.handovers = fx.handovers;
 	open.state = fx.state;
-	n_acks = n_seen = taken = n_bindings = 0;
+	n_acks = n_seen = n_events = taken = n_bindings = 0;
 	if (siu_handler_open(&open, &handler, why, sizeof why) != 0)
 		abort();
 	dp_double.stamp_replies = true;
@@ -480,7 +490,8 @@ static void test_move_rate(void)
 	end();
 }
 
-static void punt_rrq(uint64_t identification, const char *coa, const char *observed)
+static void punt_rrq_from(
+	uint64_t identification, const char *coa, const char *observed, uint16_t port)
 {
 	const struct mip4_rrq rrq = {
 		.flags = MIP4_FLAG_D,
@@ -497,14 +508,20 @@ static void punt_rrq(uint64_t identification, const char *coa, const char *obser
 	size_t len = mip4_rrq_encode(payload, sizeof payload, &rrq, &key);
 
 	len = ipv4_udp_build(datagram, sizeof datagram, &src, &dst, payload, len);
-	siu_handler_registration(handler, &(struct punt){
-						  .reason = PUNT_REGISTRATION,
-						  .data = datagram,
-						  .len = (uint32_t)len,
-						  .node = fixture_node(&fx, "node1")->handle,
-						  .observed = {.addr = addr_of(observed)},
-						  .rx_ns = now_ns,
-					  });
+	siu_handler_registration(
+		handler, &(struct punt){
+				 .reason = PUNT_REGISTRATION,
+				 .data = datagram,
+				 .len = (uint32_t)len,
+				 .node = fixture_node(&fx, "node1")->handle,
+				 .observed = {.addr = addr_of(observed), .port = port},
+				 .rx_ns = now_ns,
+			 });
+}
+
+static void punt_rrq(uint64_t identification, const char *coa, const char *observed)
+{
+	punt_rrq_from(identification, coa, observed, 0);
 }
 
 static void test_rrq_seen_goes_first(void)
@@ -820,6 +837,219 @@ static void test_handover_times(void)
 	end();
 }
 
+/* --- behind a NAT -------------------------------------------------------------------------------
+ */
+
+#define PRIVATE "192.168.1.5"
+#define OUTSIDE_NAT "203.0.113.50"
+
+static struct tunnel *allow_nat(void)
+{
+	struct tunnel *tunnel = fixture_node(&fx, "node1");
+
+	tunnel->flags |= NODE_ALLOW_NAT;
+	return tunnel;
+}
+
+static void test_nat_end(void)
+{
+	static const struct {
+		const char *name;
+		bool allowed;
+		const char *asked, *coa, *observed; /* asked NULL: the request is not known */
+		uint16_t port;
+		int result;
+		const char *end; /* want */
+		uint16_t end_port;
+		bool label;
+	} rows[] = {
+		{"not allowed", false, COA_A, COA_A, OUTSIDE_NAT, 61001, SIU_RESULT_OK, COA_A, 0,
+			0},
+		{"not in UDP", true, COA_A, COA_A, OUTSIDE_NAT, 0, SIU_RESULT_OK, COA_A, 0, 0},
+		{"NAT", true, PRIVATE, PRIVATE, OUTSIDE_NAT, 61001, SIU_RESULT_OK, OUTSIDE_NAT,
+			61001, 1},
+		{"UDP without NAT", true, COA_A, COA_A, COA_A, 4500, SIU_RESULT_OK, COA_A, 4500, 0},
+		{"our host's address is only a label", true, "10.1.0.77", "10.1.0.77", OUTSIDE_NAT,
+			61001, SIU_RESULT_OK, OUTSIDE_NAT, 61001, 1},
+		{"forbidden as an end, good as a label", true, "198.18.0.7", "198.18.0.7",
+			OUTSIDE_NAT, 61001, SIU_RESULT_OK, OUTSIDE_NAT, 61001, 1},
+		{"our own address", true, "192.0.2.1", "192.0.2.1", OUTSIDE_NAT, 61001,
+			SIU_RESULT_BAD_COA, NULL, 0, 0},
+		{"our own address inside", true, "10.2.0.254", "10.2.0.254", OUTSIDE_NAT, 61001,
+			SIU_RESULT_BAD_COA, NULL, 0, 0},
+		{"multicast", true, "224.0.0.9", "224.0.0.9", OUTSIDE_NAT, 61001,
+			SIU_RESULT_BAD_COA, NULL, 0, 0},
+		{"end inside", true, PRIVATE, PRIVATE, "10.1.0.77", 61001, SIU_RESULT_BAD_COA, NULL,
+			0, 0},
+		{"end forbidden", true, PRIVATE, PRIVATE, "198.18.0.7", 61001, SIU_RESULT_BAD_COA,
+			NULL, 0, 0},
+		{"end is ours", true, PRIVATE, PRIVATE, "192.0.2.1", 61001, SIU_RESULT_BAD_COA,
+			NULL, 0, 0},
+		{"request unknown", true, NULL, COA_B, OUTSIDE_NAT, 61001, SIU_RESULT_OK, COA_B, 0,
+			0},
+		{"request for another address", true, PRIVATE, COA_B, OUTSIDE_NAT, 61001,
+			SIU_RESULT_OK, COA_B, 0, 0},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const struct double_call *call;
+		struct ip_addr end_addr;
+
+		begin();
+		if (rows[i].allowed)
+			allow_nat();
+		if (rows[i].asked != NULL)
+			punt_rrq_from(
+				UINT64_C(1) << 32, rows[i].asked, rows[i].observed, rows[i].port);
+		CHECK_ROW(rows[i].name, move_to(1, NULL, rows[i].coa) == rows[i].result);
+		call = double_call(DOUBLE_SET_PATH, 0);
+		CHECK_ROW(rows[i].name, (call != NULL) == (rows[i].end != NULL));
+		if (call != NULL && rows[i].end != NULL) {
+			end_addr = addr_of(rows[i].end);
+			CHECK_ROW(rows[i].name, ip_addr_equal(&call->path.remote.addr, &end_addr) &&
+							call->path.remote.port == rows[i].end_port);
+			CHECK_ROW(rows[i].name,
+				call->path.local.port == (rows[i].end_port != 0 ? 4500 : 0));
+			CHECK_ROW(rows[i].name,
+				((call->path.flags & PATH_LABEL) != 0) == rows[i].label);
+		}
+		end();
+	}
+}
+
+/* Refreshed by a request that passed before our restart: the end stays what it was. */
+static void test_nat_end_is_kept(void)
+{
+	const struct ip_addr outside = addr_of(OUTSIDE_NAT);
+	struct tunnel *tunnel;
+
+	begin();
+	tunnel = allow_nat();
+	punt_rrq_from(UINT64_C(1) << 32, PRIVATE, OUTSIDE_NAT, 61001);
+	CU_ASSERT_EQUAL(move_to(1, NULL, PRIVATE), SIU_RESULT_OK);
+	free(tunnel->rrqs);
+	tunnel->rrqs = NULL;
+	CU_ASSERT_EQUAL(move_to(2, PRIVATE, PRIVATE), SIU_RESULT_OK);
+	CU_ASSERT(ip_addr_equal(&tunnel->position.remote.addr, &outside));
+	CU_ASSERT_EQUAL(tunnel->position.remote.port, 61001);
+	/* Another NAT, the same address in there: no move for the home agent, but one for us. */
+	punt_rrq_from(UINT64_C(3) << 32, PRIVATE, "203.0.113.51", 4500);
+	CU_ASSERT_EQUAL(move_to(3, PRIVATE, PRIVATE), SIU_RESULT_OK);
+	CU_ASSERT_EQUAL(tunnel->position.remote.addr.bytes[3], 51);
+	CU_ASSERT_EQUAL(tunnel->position.remote.port, 4500);
+	/* In plain ESP again. */
+	punt_rrq_from(UINT64_C(4) << 32, COA_A, COA_A, 0);
+	run_ms(1000);
+	CU_ASSERT_EQUAL(move_to(4, PRIVATE, COA_A), SIU_RESULT_OK);
+	CU_ASSERT(path_is_at("node1", COA_A));
+	CU_ASSERT_EQUAL(tunnel->position.remote.port, 0);
+	end();
+}
+
+static void port_seen(uint32_t node, const char *addr, uint16_t port)
+{
+	const struct dp_port_change change = {node, {.addr = addr_of(addr), .port = port}};
+
+	siu_handler_port_changed(handler, &change);
+	run_ms(1);
+}
+
+static void test_port_follows(void)
+{
+	struct siu_handler_stats stats;
+	struct position stored;
+	struct tunnel *tunnel;
+
+	begin();
+	tunnel = allow_nat();
+	punt_rrq_from(UINT64_C(1) << 32, PRIVATE, OUTSIDE_NAT, 61001);
+	CU_ASSERT_EQUAL(move_to(1, NULL, PRIVATE), SIU_RESULT_OK);
+	atomic_store(&atomic_load(&tunnel->node->path)->first_tx_ns, 98);
+	atomic_store(&atomic_load(&tunnel->node->path)->rrp_tx_ns, 99);
+	forget_calls();
+	port_seen(tunnel->handle, OUTSIDE_NAT, 61002);
+	CU_ASSERT_EQUAL(path_of("node1")->remote.port, 61002);
+	CU_ASSERT_EQUAL(tunnel->position.remote.port, 61002);
+	CU_ASSERT_EQUAL(tunnel->position.generation, 1);
+	/* It goes on with the handover that led here. */
+	CU_ASSERT_EQUAL(path_of("node1")->first_tx_ns, 98);
+	CU_ASSERT_EQUAL(path_of("node1")->rrp_tx_ns, 99);
+	CU_ASSERT_EQUAL(tunnel->handover, 1);
+	CU_ASSERT_EQUAL(n_events, 1);
+	CU_ASSERT_EQUAL(last_event.kind, SIU_EVENT_ENDPOINT_CHANGED);
+	CU_ASSERT_EQUAL(last_event.node, tunnel->handle);
+	CU_ASSERT_EQUAL(last_event.observed.port, 61002);
+	CU_ASSERT(ip_addr_equal(&last_event.home_address, &tunnel->home_address));
+	wait_for_disk(tunnel->written);
+	CU_ASSERT_EQUAL(state_load(fx.state, &tunnel->home_address, &stored), 0);
+	CU_ASSERT_EQUAL(stored.remote.port, 61002);
+
+	/* What must change nothing. */
+	forget_calls();
+	port_seen(tunnel->handle, OUTSIDE_NAT, 61002);    /* there already */
+	port_seen(tunnel->handle, "203.0.113.51", 61003); /* another address: only by SIU */
+	port_seen(tunnel->handle, PRIVATE, 61003);
+	port_seen(77, OUTSIDE_NAT, 61003); /* no such node any more */
+	dp_double.set_path_fails = -EAGAIN;
+	port_seen(tunnel->handle, OUTSIDE_NAT, 61003);
+	dp_double.set_path_fails = 0;
+	CU_ASSERT_EQUAL(tunnel->position.remote.port, 61002);
+	tunnel->flags &= ~(uint32_t)NODE_ALLOW_NAT;
+	port_seen(tunnel->handle, OUTSIDE_NAT, 61003);
+	allow_nat();
+	CU_ASSERT_EQUAL(path_of("node1")->remote.port, 61002);
+	CU_ASSERT_EQUAL(n_events, 1);
+	CU_ASSERT_EQUAL(move_to(2, PRIVATE, COA_A), SIU_RESULT_OK);
+	port_seen(tunnel->handle, COA_A, 61003); /* in plain ESP */
+	CU_ASSERT_EQUAL(tunnel->position.remote.port, 0);
+	siu_handler_get_stats(handler, &stats);
+	CU_ASSERT_EQUAL(stats.port_moves, 1);
+	end();
+}
+
+static void test_port_of_closed_path(void)
+{
+	struct siu_update update = update_to(2, PRIVATE, NULL);
+	struct tunnel *tunnel;
+
+	begin();
+	tunnel = allow_nat();
+	punt_rrq_from(UINT64_C(1) << 32, PRIVATE, OUTSIDE_NAT, 61001);
+	CU_ASSERT_EQUAL(move_to(1, NULL, PRIVATE), SIU_RESULT_OK);
+	update.flags = SIU_DEREGISTER;
+	update.lifetime_s = 0;
+	CU_ASSERT_EQUAL(send_update(&update), SIU_RESULT_OK);
+	port_seen(tunnel->handle, OUTSIDE_NAT, 61002);
+	CU_ASSERT(path_of("node1")->flags & PATH_CLOSED);
+	CU_ASSERT_EQUAL(n_events, 0);
+	end();
+}
+
+/* Every port is followed, but not every one is told. */
+static void test_port_events_limited(void)
+{
+	const struct ip_addr outside = addr_of(OUTSIDE_NAT);
+	struct tunnel *tunnel;
+
+	begin();
+	tunnel = allow_nat();
+	punt_rrq_from(UINT64_C(1) << 32, PRIVATE, OUTSIDE_NAT, 61001);
+	CU_ASSERT_EQUAL(move_to(1, NULL, PRIVATE), SIU_RESULT_OK);
+	forget_calls();
+	for (uint16_t i = 1; i <= SIU_HANDLER_EVENTS_PER_S + 50; i++) {
+		const struct dp_port_change change = {tunnel->handle, {outside, i}};
+
+		siu_handler_port_changed(handler, &change);
+		CU_ASSERT_EQUAL(path_of("node1")->remote.port, i);
+	}
+	deliver();
+	CU_ASSERT_EQUAL(n_events, SIU_HANDLER_EVENTS_PER_S);
+	run_ms(100);
+	port_seen(tunnel->handle, OUTSIDE_NAT, 61002);
+	CU_ASSERT_EQUAL(n_events, SIU_HANDLER_EVENTS_PER_S + 1);
+	end();
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -844,6 +1074,11 @@ int main(void)
 		{"SYNC sweeps", test_sync_sweeps},
 		{"unknown source", test_unknown_source},
 		{"times of a handover", test_handover_times},
+		{"end of the tunnel behind a NAT", test_nat_end},
+		{"end of the tunnel is kept", test_nat_end_is_kept},
+		{"port follows", test_port_follows},
+		{"port of a closed path", test_port_of_closed_path},
+		{"events of ports are limited", test_port_events_limited},
 		{NULL, NULL},
 	};
 

@@ -60,9 +60,11 @@ static void test_requests(void)
 		{"sa update n1 out spi=1 lifetime_s=60 make_current=false",
 			"{\"verb\":\"sa-update\",\"node\":\"n1\",\"direction\":\"out\",\"spi\":1,"
 			"\"lifetime_s\":60,\"make_current\":false}"},
-		{"node add n1 home_address=10.1.0.10 home_agent=ha1 strict_inner_source=true",
+		{"node add n1 home_address=10.1.0.10 home_agent=ha1 strict_inner_source=true "
+		 "allow_nat=true",
 			"{\"verb\":\"node-add\",\"node\":\"n1\",\"home_address\":\"10.1.0.10\","
-			"\"home_agent\":\"ha1\",\"strict_inner_source\":true}"},
+			"\"home_agent\":\"ha1\",\"strict_inner_source\":true,"
+			"\"allow_nat\":true}"},
 		{"node del n1", "{\"verb\":\"node-del\",\"node\":\"n1\"}"},
 		{"", "no command is given; see roamctl --help"},
 		{"sho sa", "\"sho\" is no command; see roamctl --help"},

@@ -290,6 +290,27 @@ static void test_wire(void)
 	CU_ASSERT_FALSE(wire_done(&sub)); /* a failed reader stays failed */
 }
 
+/* Every length, alignment and carry: the sum byte by byte, as RFC 1071 defines it. */
+static void test_checksum_by_bytes(void)
+{
+	uint8_t bytes[72];
+
+	for (unsigned seed = 0; seed < 64; seed++) {
+		for (unsigned i = 0; i < sizeof bytes; i++)
+			bytes[i] = seed % 4 == 0 ? 0xff : (uint8_t)(seed * 151 + i * i * 7);
+		for (unsigned from = 0; from < 8; from++) {
+			for (unsigned len = 0; from + len <= sizeof bytes; len++) {
+				uint32_t want = seed * 1000003;
+
+				for (unsigned i = 0; i < len; i++)
+					want += (uint32_t)bytes[from + i] << (i % 2 == 0 ? 8 : 0);
+				CU_ASSERT(inet_fold(want) ==
+					  inet_fold(inet_sum(bytes + from, len, seed * 1000003)));
+			}
+		}
+	}
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -301,6 +322,7 @@ int main(void)
 		{"unicast", test_unicast},
 		{"equality", test_equal},
 		{"checksum", test_checksum},
+		{"checksum by bytes", test_checksum_by_bytes},
 		{"wire cursors", test_wire},
 		{NULL, NULL},
 	};
