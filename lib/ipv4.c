@@ -73,6 +73,12 @@ void ipv4_build(uint8_t hdr[IPV4_HDR_BYTES], const struct ip_addr *src, const st
 	put_hdr_checksum(hdr, IPV4_HDR_BYTES);
 }
 
+void ipv4_set_ttl(uint8_t *hdr, uint8_t ttl)
+{
+	hdr[8] = ttl;
+	put_hdr_checksum(hdr, (size_t)(hdr[0] & 0x0f) * 4);
+}
+
 bool ipv4_udp_parse(const void *data, size_t len, struct ipv4_view *ip, struct udp_view *udp)
 {
 	const uint8_t *hdr;

@@ -36,6 +36,9 @@ void ipv4_build(uint8_t hdr[IPV4_HDR_BYTES], const struct ip_addr *src, const st
 	uint8_t protocol, uint8_t ttl, uint8_t tos, uint16_t id, uint16_t flags_frag,
 	uint16_t total_len);
 
+/* hdr: a whole good header; the checksum follows. */
+void ipv4_set_ttl(uint8_t *hdr, uint8_t ttl);
+
 struct udp_view {
 	uint16_t src_port, dst_port;
 	const uint8_t *payload;

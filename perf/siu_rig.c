@@ -47,8 +47,8 @@ static void ha_send(void *arg, const uint8_t *datagram, size_t len)
 
 	rig->left = bench_cycles();
 	if (!rig->wire) {
-		siu_handler_input(rig->handler, &rig->conf->home_agents[0].address.addr, datagram,
-			len, clock_mono_ns());
+		siu_handler_input(rig->handler, &rig->conf->home_agents[0].address.addr, SIU_TTL,
+			datagram, len, clock_mono_ns());
 		rig->fed = true;
 	} else if (send(rig->fd, datagram, len, 0) != (ssize_t)len) {
 		rig_fail("the home agent cannot send");

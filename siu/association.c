@@ -334,13 +334,22 @@ uint64_t siu_tick(struct siu *siu, uint64_t now_ns)
 	return next;
 }
 
-void siu_set_keys(
+static bool same_key(const struct siu_key *a, const struct siu_key *b)
+{
+	return a->id == b->id && a->len == b->len && hmac_equal(a->bytes, b->bytes, a->len);
+}
+
+bool siu_set_keys(
 	struct siu *siu, const struct siu_key keys_out[2], const struct siu_key keys_in[2])
 {
+	if (same_key(&siu->outbox.key, &keys_out[0]) && same_key(&siu->keys_in[0], &keys_in[0]) &&
+		same_key(&siu->keys_in[1], &keys_in[1]))
+		return false;
 	memcpy(siu->keys_in, keys_in, sizeof siu->keys_in);
 	siu->outbox.key = keys_out[0];
 	if (siu->role == SIU_HOME_AGENT)
 		siu_sender_rekeyed(&siu->sender);
+	return true;
 }
 
 int siu_update(struct siu *siu, const struct siu_update *update, uint64_t now_ns)

@@ -88,8 +88,9 @@ struct siu *siu_new(
 void siu_free(struct siu *siu); /* wipes keys */
 
 /* Other keys for a running association, as in siu_config: run, window, and what is pending stay.
- * What is in the air under a former key is sent again under the new one if no answer comes. */
-void siu_set_keys(
+ * What is in the air under a former key is sent again under the new one if no answer comes.
+ * Returns whether they differ from those before. */
+bool siu_set_keys(
 	struct siu *siu, const struct siu_key keys_out[2], const struct siu_key keys_in[2]);
 
 void siu_input(struct siu *siu, const uint8_t *datagram, size_t len, uint64_t now_ns);

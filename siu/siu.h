@@ -16,6 +16,7 @@
 
 #define SIU_PORT_DEFAULT 4340 /* UDP; configurable */
 #define SIU_VERSION 1
+#define SIU_TTL 255           /* of all that is sent: tells neighbours from others, RFC 5082 */
 #define SIU_DATAGRAM_MAX 1400 /* bytes of UDP payload */
 #define SIU_TAG_BYTES 16      /* HMAC-SHA-256 truncated to 128 bits */
 #define SIU_RRP_MAX 512       /* bytes of IP datagram */

@@ -364,6 +364,7 @@ static json_t *show_siu(void *arg, json_t *request, const char **error)
 	json_object_set_new(reply, "store", store);
 	put_count(reply, "pending", stats.pending);
 	put_count(reply, "unknown_source", stats.unknown_source);
+	put_count(reply, "not_attached", stats.not_attached);
 	put_count(reply, "registrations", stats.registrations);
 	put_count(reply, "registrations_lost", stats.registrations_lost);
 	put_count(reply, "replies_lost", stats.replies_lost);

@@ -7,6 +7,7 @@
 #include "control/gw/gw_admin.h"
 #include "control/gw/key_verbs.h"
 #include "control/gw/provision.h"
+#include "control/gw/reload.h"
 #include "lib/hmac.h"
 
 #include <ctype.h>
@@ -405,25 +406,17 @@ json_t *gw_admin_sa_events(void *arg, json_t *request, const char **error)
 json_t *gw_admin_reload(void *arg, json_t *request, const char **error)
 {
 	struct gw *gw = arg;
-	struct provision_counts counts;
-	struct gw_conf *fresh = gw_conf_load(gw->conf->path);
-	char why[256];
-	int rc;
+	struct reload_counts counts;
+	char why[512];
 
 	(void)request;
-	if (fresh == NULL) {
-		*error = admin_error("%s has errors, nothing changed: roamgate --check -c %s",
-			gw->conf->path, gw->conf->path);
-		return NULL;
-	}
-	rc = provision_reload(gw, fresh, &counts, why, sizeof why);
-	gw_conf_free(fresh);
-	if (rc != 0) {
+	if (gw_reload(gw, &counts, why, sizeof why) != 0) {
 		*error = admin_error("%s", why);
 		return NULL;
 	}
 	answer_when_kept(gw);
-	return json_pack("{s:i, s:i, s:i, s:i, s:s}", "added", (int)counts.added, "changed",
-		(int)counts.changed, "removed", (int)counts.removed, "kept", (int)counts.kept,
-		"note", "nodes only; other keys take effect at the next start");
+	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:s}", "added", (int)counts.nodes.added,
+		"changed", (int)counts.nodes.changed, "removed", (int)counts.nodes.removed, "kept",
+		(int)counts.nodes.kept, "siu_keys", (int)counts.siu_keys, "note",
+		"nodes and SIU secrets only; other keys take effect at the next start");
 }

@@ -54,6 +54,7 @@ struct gw_home_agent_conf {
 	struct ip_endpoint address;                   /* SIU */
 	struct ip_addr tunnel_source;                 /* source of its IP-in-IP and its RRPs */
 	struct gw_prefixes prefixes;                  /* home addresses that it may move */
+	bool directly_attached;                       /* its SIU comes with TTL 255 */
 	struct gw_siu_secret secrets[GW_SIU_SECRETS]; /* [0] is the one to send with */
 };
 

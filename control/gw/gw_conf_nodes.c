@@ -47,6 +47,7 @@ static void read_home_agent(
 	ha->tunnel_source = conf_get_addr(group, "tunnel_source", true);
 	ha->prefixes.n = conf_get_prefixes(
 		group, "prefixes", ha->prefixes.list, GW_PREFIXES_MAX, true);
+	ha->directly_attached = conf_get_bool(group, "directly_attached", false);
 	read_secrets(group, ha);
 	for (uint32_t i = 0; i < conf->n_home_agents; i++) {
 		const struct gw_home_agent_conf *other = &conf->home_agents[i];

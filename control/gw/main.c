@@ -15,6 +15,7 @@
 #include "control/gw/mirror.h"
 #include "control/gw/provision.h"
 #include "control/gw/pump.h"
+#include "control/gw/reload.h"
 #include "control/gw/siu_handler.h"
 #include "control/gw/state.h"
 #include "control/gw/tunnel.h"
@@ -53,6 +54,23 @@ static void on_stop_signal(void *arg, int signo)
 
 	log_info("main", "signal %d, stopping", signo);
 	loop_stop(program->gw.loop);
+}
+
+static void on_reload_signal(void *arg, int signo)
+{
+	struct program *program = arg;
+	struct reload_counts counts;
+	char why[512];
+
+	(void)signo;
+	if (program->gw.siu == NULL || program->gw.admin == NULL)
+		return; /* still starting, with the file as it is */
+	if (gw_reload(&program->gw, &counts, why, sizeof why) != 0)
+		log_error("reload", "%s", why);
+	else
+		log_info("reload", "added=%u changed=%u removed=%u kept=%u siu_keys=%u",
+			counts.nodes.added, counts.nodes.changed, counts.nodes.removed,
+			counts.nodes.kept, counts.siu_keys);
 }
 
 static void on_key_event(void *arg, const struct key_event *event)
@@ -175,7 +193,8 @@ static int start_loop(struct program *program)
 
 	gw->loop = loop_new();
 	if (gw->loop == NULL || loop_signal_add(gw->loop, SIGINT, on_stop_signal, program) != 0 ||
-		loop_signal_add(gw->loop, SIGTERM, on_stop_signal, program) != 0) {
+		loop_signal_add(gw->loop, SIGTERM, on_stop_signal, program) != 0 ||
+		loop_signal_add(gw->loop, SIGHUP, on_reload_signal, program) != 0) {
 		snprintf(program->why, sizeof program->why, "event loop: %s", strerror(errno));
 		return -errno;
 	}

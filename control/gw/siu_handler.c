@@ -289,6 +289,7 @@ static void on_send(void *arg, const uint8_t *datagram, size_t len)
 	uint8_t packet[IPV4_HDR_BYTES + UDP_HDR_BYTES + SIU_DATAGRAM_MAX];
 	size_t total = ipv4_udp_build(packet, sizeof packet, &handler->local, to, datagram, len);
 
+	ipv4_set_ttl(packet, SIU_TTL);
 	/* Lost for want of room: the protocol repeats what matters. */
 	if (total != 0 && total <= handler->mtu)
 		(void)dataplane_send_inside(handler->mover.dp, packet, total);
@@ -296,12 +297,18 @@ static void on_send(void *arg, const uint8_t *datagram, size_t len)
 		send_fragmented(handler, to, datagram, len);
 }
 
-void siu_handler_input(struct siu_handler *handler, const struct ip_addr *source,
+void siu_handler_input(struct siu_handler *handler, const struct ip_addr *source, uint8_t ttl,
 	const uint8_t *datagram, size_t len, uint64_t now_ns)
 {
 	for (uint32_t i = 0; i < handler->n_peers; i++) {
-		if (!ip_addr_equal(source, &handler->mover.conf->home_agents[i].address.addr))
+		const struct gw_home_agent_conf *ha = &handler->mover.conf->home_agents[i];
+
+		if (!ip_addr_equal(source, &ha->address.addr))
 			continue;
+		if (ha->directly_attached && ttl != SIU_TTL) {
+			handler->stats.not_attached++;
+			return;
+		}
 		handler->batch_ns = now_ns;
 		siu_input(handler->peers[i].siu, datagram, len, now_ns);
 		handler->peers[i].tick_at_ns = 0;
@@ -329,10 +336,22 @@ void siu_handler_flush(struct siu_handler *handler, uint64_t now_ns)
 	(void)siu_handler_poll(handler, now_ns);
 }
 
+/* 0: not told. */
+static uint8_t socket_ttl(struct msghdr *message)
+{
+	int ttl = 0;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c))
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL)
+			memcpy(&ttl, CMSG_DATA(c), sizeof ttl);
+	return (uint8_t)ttl;
+}
+
 static void on_socket(void *arg, int fd, uint32_t events)
 {
 	static uint8_t buffers[RX_BURST][SIU_DATAGRAM_MAX + 1]; /* + 1: too long is noticed */
 	struct siu_handler *handler = arg;
+	static char controls[RX_BURST][CMSG_SPACE(sizeof(int))];
 	struct sockaddr_in sources[RX_BURST];
 	struct iovec vectors[RX_BURST];
 	struct mmsghdr messages[RX_BURST];
@@ -347,13 +366,16 @@ static void on_socket(void *arg, int fd, uint32_t events)
 		messages[i].msg_hdr.msg_iovlen = 1;
 		messages[i].msg_hdr.msg_name = &sources[i];
 		messages[i].msg_hdr.msg_namelen = sizeof sources[i];
+		messages[i].msg_hdr.msg_control = controls[i];
+		messages[i].msg_hdr.msg_controllen = sizeof controls[i];
 	}
 	n = recvmmsg(fd, messages, RX_BURST, MSG_DONTWAIT, NULL);
 	now_ns = clock_mono_ns();
 	for (int i = 0; i < n; i++) {
 		struct ip_addr source = ip_addr_from_v4(sources[i].sin_addr.s_addr);
 
-		siu_handler_input(handler, &source, buffers[i], messages[i].msg_len, now_ns);
+		siu_handler_input(handler, &source, socket_ttl(&messages[i].msg_hdr), buffers[i],
+			messages[i].msg_len, now_ns);
 	}
 	if (n > 0)
 		siu_handler_flush(handler, now_ns);
@@ -478,6 +500,41 @@ void siu_handler_sa_expired(struct siu_handler *handler, uint32_t node)
 /* --- start and stop -----------------------------------------------------------------------------
  */
 
+static void derive_keys(const struct gw_home_agent_conf *ha,
+	struct siu_key keys_out[GW_SIU_SECRETS], struct siu_key keys_in[GW_SIU_SECRETS])
+{
+	for (size_t k = 0; k < GW_SIU_SECRETS; k++) {
+		const struct gw_siu_secret *secret = &ha->secrets[k];
+
+		if (secret->secret.len != 0)
+			siu_derive_keys(secret->secret.bytes, secret->secret.len, secret->id,
+				&keys_in[k], &keys_out[k]);
+	}
+}
+
+uint32_t siu_handler_set_keys(struct siu_handler *handler, const struct gw_conf *fresh)
+{
+	uint32_t changed = 0;
+
+	for (uint32_t i = 0; i < handler->n_peers; i++) {
+		const char *name = handler->mover.conf->home_agents[i].name;
+
+		for (uint32_t k = 0; k < fresh->n_home_agents; k++) {
+			const struct gw_home_agent_conf *ha = &fresh->home_agents[k];
+			struct siu_key keys_out[GW_SIU_SECRETS] = {0},
+				       keys_in[GW_SIU_SECRETS] = {0};
+
+			if (strcmp(ha->name, name) != 0)
+				continue;
+			derive_keys(ha, keys_out, keys_in);
+			changed += siu_set_keys(handler->peers[i].siu, keys_out, keys_in);
+			secret_wipe(keys_out, sizeof keys_out);
+			secret_wipe(keys_in, sizeof keys_in);
+		}
+	}
+	return changed;
+}
+
 static int open_peer(struct siu_handler *handler, uint32_t i)
 {
 	const struct gw_home_agent_conf *ha = &handler->mover.conf->home_agents[i];
@@ -495,13 +552,7 @@ static int open_peer(struct siu_handler *handler, uint32_t i)
 		.boot_epoch = state_boot_epoch(handler->mover.state),
 	};
 
-	for (size_t k = 0; k < GW_SIU_SECRETS; k++) {
-		const struct gw_siu_secret *secret = &ha->secrets[k];
-
-		if (secret->secret.len != 0)
-			siu_derive_keys(secret->secret.bytes, secret->secret.len, secret->id,
-				&config.keys_in[k], &config.keys_out[k]);
-	}
+	derive_keys(ha, config.keys_out, config.keys_in);
 	peer->handler = handler;
 	peer->home_agent = i;
 	peer->siu = siu_new(&config, &callbacks, peer);
@@ -516,7 +567,7 @@ static int open_socket(struct siu_handler *handler, const char *device, char *wh
 		.sin_port = htons(handler->local.port),
 		.sin_addr.s_addr = ip_addr_to_v4(&handler->local.addr),
 	};
-	const int bytes = SOCKET_BUFFER;
+	const int bytes = SOCKET_BUFFER, ttl = SIU_TTL, on = 1;
 	int rc;
 
 	handler->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -525,6 +576,8 @@ static int open_socket(struct siu_handler *handler, const char *device, char *wh
 	/* On the inside alone: the same datagram from the public side has no socket here. */
 	if (setsockopt(handler->fd, SOL_SOCKET, SO_BINDTODEVICE, device,
 		    (socklen_t)strlen(device)) != 0 ||
+		setsockopt(handler->fd, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl) != 0 ||
+		setsockopt(handler->fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof on) != 0 ||
 		bind(handler->fd, (const struct sockaddr *)&local, sizeof local) != 0) {
 		rc = -errno;
 		snprintf(why, why_size, "siu.listen on %s: %s", device, strerror(errno));

@@ -39,8 +39,12 @@ int siu_handler_open(const struct siu_handler_config *config, struct siu_handler
 	size_t why_size) __attribute__((warn_unused_result));
 void siu_handler_close(struct siu_handler *handler);
 
+/* Secrets of a configuration that was read again, by the home agents' names; one that it lacks
+ * keeps its keys. Returns how many have others than before. */
+uint32_t siu_handler_set_keys(struct siu_handler *handler, const struct gw_conf *fresh);
+
 /* A datagram from that source: what the socket calls, one batch, then siu_handler_flush(). */
-void siu_handler_input(struct siu_handler *handler, const struct ip_addr *source,
+void siu_handler_input(struct siu_handler *handler, const struct ip_addr *source, uint8_t ttl,
 	const uint8_t *datagram, size_t len, uint64_t now_ns);
 /* End of a batch: one grace token for all its swaps, and what is due goes out. */
 void siu_handler_flush(struct siu_handler *handler, uint64_t now_ns);
@@ -59,6 +63,7 @@ void siu_handler_sa_expired(struct siu_handler *handler, uint32_t node);
 struct siu_handler_stats {
 	uint64_t results[SIU_HANDLER_RESULTS]; /* entries answered, by code */
 	uint64_t unknown_source;               /* datagrams from no configured home agent */
+	uint64_t not_attached; /* TTL below 255 from one that is directly attached */
 	uint64_t registrations, registrations_lost;
 	uint64_t replies_lost;
 	uint64_t swept;

@@ -32,6 +32,7 @@ static const char *const NAMES[HA_COUNTERS] = {
 	[HA_TUNNEL_BAD_INNER] = "tunnel_bad_inner",
 	[HA_TUNNEL_CONGESTED] = "tunnel_congested",
 	[HA_SIU_UNKNOWN_PEER] = "siu_unknown_peer",
+	[HA_SIU_NOT_ATTACHED] = "siu_not_attached",
 	[HA_SIU_UNKNOWN_NODE] = "siu_unknown_node",
 	[HA_SIU_SUPERSEDED] = "siu_superseded",
 	[HA_SIU_REFUSED] = "siu_refused",

@@ -43,6 +43,7 @@ enum ha_counter {
 	HA_TUNNEL_CONGESTED,
 	/* SIU, beside the counters of each association */
 	HA_SIU_UNKNOWN_PEER,
+	HA_SIU_NOT_ATTACHED, /* TTL below 255 from one that is directly attached */
 	HA_SIU_UNKNOWN_NODE,
 	HA_SIU_SUPERSEDED,
 	HA_SIU_REFUSED,

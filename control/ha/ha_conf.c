@@ -103,6 +103,36 @@ static void read_siu(struct ha_conf *conf, struct conf_group *root)
 
 /* --- gateways --- */
 
+static bool same_secret(const struct conf_secret *a, const struct conf_secret *b)
+{
+	return a->len != 0 && a->len == b->len && hmac_equal(a->bytes, b->bytes, a->len);
+}
+
+static bool shares_secret(const struct ha_conf_gateway *a, const struct ha_conf_gateway *b)
+{
+	bool shares = false;
+
+	for (size_t i = 0; i < HA_SIU_KEYS; i++)
+		for (size_t k = 0; k < HA_SIU_KEYS; k++)
+			shares |= same_secret(&a->keys[i].secret, &b->keys[k].secret);
+	return shares;
+}
+
+static void read_siu_keys(struct ha_conf_gateway *gateway, struct conf_group *group)
+{
+	struct ha_conf_siu_key *first = &gateway->keys[0], *next = &gateway->keys[1];
+
+	first->id = (uint16_t)conf_get_int(group, "key_id", "", 0, 65535, 0, true);
+	first->secret = conf_get_secret(group, "secret", SECRET_MIN, SIU_KEY_MAX);
+	if (!conf_has(group, "next_key_id") && !conf_has(group, "next_secret") &&
+		!conf_has(group, "next_secret_file"))
+		return;
+	next->id = (uint16_t)conf_get_int(group, "next_key_id", "", 0, 65535, 0, true);
+	next->secret = conf_get_secret(group, "next_secret", SECRET_MIN, SIU_KEY_MAX);
+	if (conf_has(group, "next_key_id") && next->id == first->id)
+		conf_error(group, "next_key_id", "is the same as key_id");
+}
+
 static void check_gateway(
 	const struct ha_conf *conf, const struct ha_conf_gateway *gateway, struct conf_group *group)
 {
@@ -116,8 +146,7 @@ static void check_gateway(
 		if (ip_addr_equal(&other->address.addr, &gateway->address.addr))
 			conf_error(group, "address", "is used by the gateway \"%s\"", other->name);
 		/* With one secret each could speak for the other. */
-		if (gateway->secret.len != 0 && other->secret.len == gateway->secret.len &&
-			hmac_equal(other->secret.bytes, gateway->secret.bytes, gateway->secret.len))
+		if (shares_secret(gateway, other))
 			conf_error(group, "secret", "is the one of the gateway \"%s\"; use another",
 				other->name);
 	}
@@ -141,8 +170,8 @@ static void read_gateways(struct ha_conf *conf, struct conf_group *root)
 
 		gateway->name = get_name(&group);
 		gateway->address = get_siu_endpoint(&group, "address");
-		gateway->key_id = (uint16_t)conf_get_int(&group, "key_id", "", 0, 65535, 0, true);
-		gateway->secret = conf_get_secret(&group, "secret", SECRET_MIN, SIU_KEY_MAX);
+		gateway->directly_attached = conf_get_bool(&group, "directly_attached", false);
+		read_siu_keys(gateway, &group);
 		check_gateway(conf, gateway, &group);
 		conf_group_end(&group);
 	}
@@ -284,7 +313,7 @@ bool ha_conf_load(const char *path, struct ha_conf *out)
 {
 	struct conf_group root;
 
-	*out = (struct ha_conf){.file = conf_open(path)};
+	*out = (struct ha_conf){.file = conf_open(path), .path = path};
 	if (out->file == NULL)
 		abort(); /* start-up, see read_gateways() */
 	root = conf_root(out->file);

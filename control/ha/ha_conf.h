@@ -23,12 +23,18 @@
 #define HA_NODE_KEYS_MAX 4
 #define HA_NAME_MAX 32 /* characters of a gateway's or node's name */
 #define HA_NO_GATEWAY (-1)
+#define HA_SIU_KEYS 2 /* while secrets are being changed */
+
+struct ha_conf_siu_key {
+	uint16_t id;
+	struct conf_secret secret; /* len 0: unused */
+};
 
 struct ha_conf_gateway {
 	const char *name;
-	struct ip_endpoint address; /* SIU, and next hop of IP-in-IP */
-	uint16_t key_id;
-	struct conf_secret secret;
+	struct ip_endpoint address;               /* SIU, and next hop of IP-in-IP */
+	bool directly_attached;                   /* its SIU comes with TTL 255 */
+	struct ha_conf_siu_key keys[HA_SIU_KEYS]; /* [0] is the one to send with */
 };
 
 struct ha_conf_node {
@@ -42,6 +48,7 @@ struct ha_conf_node {
 
 struct ha_conf {
 	struct conf *file; /* owns the strings */
+	const char *path;  /* lent; for a reload */
 	const char *state_dir;
 	const char *control_socket;
 	enum log_level log_level;

@@ -42,6 +42,20 @@ static void on_signal(void *arg, int signo)
 	loop_stop(program->parts.loop);
 }
 
+static void on_reload_signal(void *arg, int signo)
+{
+	const struct program *program = arg;
+	size_t changed;
+
+	(void)signo;
+	if (program->admin == NULL)
+		return; /* still starting, with the file as it is */
+	if (ha_reload(&program->parts, &changed))
+		log_info("reload", "siu_keys=%zu", changed);
+	else
+		log_error("reload", "%s has errors, nothing changed", program->conf.path);
+}
+
 static void on_link(void *arg, const struct nl_link_event *event)
 {
 	struct program *program = arg;
@@ -115,6 +129,8 @@ static int start(struct program *program)
 	err = loop_signal_add(parts->loop, SIGTERM, on_signal, program);
 	if (err == 0)
 		err = loop_signal_add(parts->loop, SIGINT, on_signal, program);
+	if (err == 0)
+		err = loop_signal_add(parts->loop, SIGHUP, on_reload_signal, program);
 	if (err == 0)
 		err = start_state(program);
 	if (err == 0)

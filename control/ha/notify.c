@@ -28,7 +28,6 @@
 
 #define MODULE "siu"
 #define RECEIVE_BURST 64 /* datagrams a wake-up */
-#define SIU_TTL 255      /* lets a gateway tell neighbours from others, RFC 5082 */
 
 struct link { /* to one gateway */
 	struct ha_notify *notify;
@@ -427,6 +426,28 @@ static struct link *link_from(struct ha_notify *notify, const struct sockaddr_in
 	return NULL;
 }
 
+/* ttl: of the IP header; 0: not told. */
+static ssize_t receive(int fd, uint8_t *out, size_t room, struct sockaddr_in *from, uint8_t *ttl)
+{
+	char control[CMSG_SPACE(sizeof(int))];
+	struct iovec vector = {out, room};
+	struct msghdr message = {.msg_name = from,
+		.msg_namelen = sizeof *from,
+		.msg_iov = &vector,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof control};
+	ssize_t len = recvmsg(fd, &message, 0);
+	int value = 0;
+
+	for (struct cmsghdr *c = len < 0 ? NULL : CMSG_FIRSTHDR(&message); c != NULL;
+		c = CMSG_NXTHDR(&message, c))
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL)
+			memcpy(&value, CMSG_DATA(c), sizeof value);
+	*ttl = (uint8_t)value;
+	return len;
+}
+
 static void on_readable(void *arg, int fd, uint32_t epoll_events)
 {
 	struct ha_notify *notify = arg;
@@ -435,9 +456,8 @@ static void on_readable(void *arg, int fd, uint32_t epoll_events)
 	(void)epoll_events;
 	for (int i = 0; i < RECEIVE_BURST; i++) {
 		struct sockaddr_in from = {0};
-		socklen_t from_len = sizeof from;
-		ssize_t len = recvfrom(
-			fd, datagram, sizeof datagram, 0, (struct sockaddr *)&from, &from_len);
+		uint8_t ttl = 0;
+		ssize_t len = receive(fd, datagram, sizeof datagram, &from, &ttl);
 		struct link *link;
 
 		if (len < 0)
@@ -445,6 +465,10 @@ static void on_readable(void *arg, int fd, uint32_t epoll_events)
 		link = link_from(notify, &from);
 		if (link == NULL) {
 			notify->counters->n[HA_SIU_UNKNOWN_PEER]++;
+			continue;
+		}
+		if (notify->conf->gateways[link->index].directly_attached && ttl != SIU_TTL) {
+			notify->counters->n[HA_SIU_NOT_ATTACHED]++;
 			continue;
 		}
 		siu_input(link->siu, datagram, (size_t)len, clock_mono_ns());
@@ -460,10 +484,11 @@ static int open_socket(const struct ip_endpoint *listen, char *why, size_t why_s
 		.sin_port = htons(listen->port),
 		.sin_addr.s_addr = ip_addr_to_v4(&listen->addr)};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int ttl = SIU_TTL, err;
+	int ttl = SIU_TTL, on = 1, err;
 	char text[IP_TEXT_MAX];
 
 	if (fd >= 0 && setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl) == 0 &&
+		setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof on) == 0 &&
 		bind(fd, (struct sockaddr *)&name, sizeof name) == 0)
 		return fd;
 	err = -errno;
@@ -472,6 +497,37 @@ static int open_socket(const struct ip_endpoint *listen, char *why, size_t why_s
 	snprintf(why, why_size, "siu.listen %s: %s; is the address on an interface of this host?",
 		ip_endpoint_format(listen, text), strerror(-err));
 	return err;
+}
+
+static void derive_keys(const struct ha_conf_gateway *gateway, struct siu_key keys_out[HA_SIU_KEYS],
+	struct siu_key keys_in[HA_SIU_KEYS])
+{
+	for (size_t i = 0; i < HA_SIU_KEYS; i++) {
+		const struct ha_conf_siu_key *key = &gateway->keys[i];
+
+		if (key->secret.len != 0)
+			siu_derive_keys(key->secret.bytes, key->secret.len, key->id, &keys_out[i],
+				&keys_in[i]);
+	}
+}
+
+size_t ha_notify_set_keys(struct ha_notify *notify, const struct ha_conf *fresh)
+{
+	size_t changed = 0;
+
+	for (size_t i = 0; i < notify->conf->n_gateways; i++) {
+		for (size_t k = 0; k < fresh->n_gateways; k++) {
+			struct siu_key keys_out[HA_SIU_KEYS] = {0}, keys_in[HA_SIU_KEYS] = {0};
+
+			if (strcmp(notify->conf->gateways[i].name, fresh->gateways[k].name) != 0)
+				continue;
+			derive_keys(&fresh->gateways[k], keys_out, keys_in);
+			changed += siu_set_keys(notify->links[i].siu, keys_out, keys_in);
+			secret_wipe(keys_out, sizeof keys_out);
+			secret_wipe(keys_in, sizeof keys_in);
+		}
+	}
+	return changed;
 }
 
 static int open_link(struct ha_notify *notify, int index, uint32_t boot_epoch)
@@ -490,8 +546,7 @@ static int open_link(struct ha_notify *notify, int index, uint32_t boot_epoch)
 		/* an update and a REPLY_ONLY for each node */
 		.max_pending = 2 * (uint32_t)notify->conf->n_nodes};
 
-	siu_derive_keys(gateway->secret.bytes, gateway->secret.len, gateway->key_id,
-		&config.keys_out[0], &config.keys_in[0]);
+	derive_keys(gateway, config.keys_out, config.keys_in);
 	*link = (struct link){.notify = notify,
 		.index = index,
 		.siu = siu_new(&config, &callbacks, link),

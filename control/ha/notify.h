@@ -46,5 +46,9 @@ void ha_notify_reply(struct ha_notify *notify, int gateway, const struct ha_bind
 /* The lifetime is over: durable, then the paths at the gateways are closed. */
 void ha_notify_expire(struct ha_notify *notify, struct ha_binding *binding);
 
+/* Secrets of a configuration that was read again, by the gateways' names; one that it lacks keeps
+ * its keys. Returns how many have others than before. */
+size_t ha_notify_set_keys(struct ha_notify *notify, const struct ha_conf *fresh);
+
 void ha_notify_stats(struct ha_notify *notify, int gateway, struct siu_stats *out);
 #endif

@@ -119,9 +119,36 @@ static json_t *show_drops(void *arg, json_t *request, const char **error)
 	return json_pack("{s:o}", "rows", rows);
 }
 
+static json_t *reload(void *arg, json_t *request, const char **error)
+{
+	const struct ha_parts *parts = arg;
+	size_t changed;
+
+	(void)request;
+	if (!ha_reload(parts, &changed)) {
+		*error = admin_error("%s has errors, nothing changed: roamgate-ha --check -c %s",
+			parts->conf->path, parts->conf->path);
+		return NULL;
+	}
+	return json_pack("{s:I, s:s}", "siu_keys", (json_int_t)changed, "note",
+		"SIU secrets only; other keys take effect at the next start");
+}
+
+bool ha_reload(const struct ha_parts *parts, size_t *changed)
+{
+	struct ha_conf fresh;
+
+	if (!ha_conf_load(parts->conf->path, &fresh))
+		return false;
+	*changed = ha_notify_set_keys(parts->notify, &fresh);
+	ha_conf_free(&fresh);
+	return true;
+}
+
 const struct admin_verb HA_VERBS[] = {
 	{"show-bindings", show_bindings},
 	{"show-siu", show_siu},
 	{"show-drops", show_drops},
+	{"reload", reload},
 	{NULL, NULL},
 };

@@ -46,7 +46,7 @@ OPTIONAL = {
     "max_neighbours", "mtu", "strict_inner_source", "allow_nat", "source", "esn", "replay_window",
     "tunnel_interface", "tunnel_mtu", "max_lifetime", "timestamp_tolerance", "rrq_seen_wait_ms",
     "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts", "gateway@roamgate-ha",
-    "fallback_command", "care_of",
+    "fallback_command", "care_of", "directly_attached",
 }  # fmt: skip
 ADDRESSES = {"home_address", "tunnel_source", "via", "home_agent", "gateway", "address", "care_of"}
 CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm"}

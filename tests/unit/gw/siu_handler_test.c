@@ -23,6 +23,7 @@
 static struct fixture fx;
 static struct siu_handler *handler;
 static struct siu *agents[2]; /* the home agents */
+static uint8_t ttl = SIU_TTL; /* of what they send */
 static struct siu_ack_entry acks[ACKS_MAX];
 static unsigned n_acks;
 static struct siu_rrq_seen last_seen;
@@ -39,7 +40,7 @@ static void agent_send(void *arg, const uint8_t *datagram, size_t len)
 {
 	const struct ip_addr source = addr_of(arg == &agents[0] ? "10.2.0.1" : "10.2.0.2");
 
-	siu_handler_input(handler, &source, datagram, len, now_ns);
+	siu_handler_input(handler, &source, ttl, datagram, len, now_ns);
 }
 
 static void agent_ack(void *arg, const struct siu_ack_entry *entry)
@@ -803,9 +804,60 @@ static void test_unknown_source(void)
 	struct siu_handler_stats stats;
 
 	begin();
-	siu_handler_input(handler, &stranger, rrp_bytes, sizeof rrp_bytes, now_ns);
+	siu_handler_input(handler, &stranger, SIU_TTL, rrp_bytes, sizeof rrp_bytes, now_ns);
 	siu_handler_get_stats(handler, &stats);
 	CU_ASSERT_EQUAL(stats.unknown_source, 1);
+	end();
+}
+
+/* RFC 5082: from another network no TTL of 255 comes. */
+static void test_directly_attached(void)
+{
+	struct siu_handler_stats stats;
+
+	begin();
+	fx.conf->home_agents[0].directly_attached = true;
+	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
+	ttl = SIU_TTL - 1;
+	CU_ASSERT_EQUAL(move_to(2, COA_A, COA_B), -1);
+	siu_handler_get_stats(handler, &stats);
+	CU_ASSERT(stats.not_attached >= 1 && path_is_at("node1", COA_A));
+	ttl = SIU_TTL;
+	CU_ASSERT_EQUAL(move_to(3, COA_A, COA_B), SIU_RESULT_OK);
+	ttl = 1; /* where it is not asked for any TTL will do */
+	fx.conf->home_agents[0].directly_attached = false;
+	CU_ASSERT_EQUAL(move_to(4, COA_B, COA_A), SIU_RESULT_OK);
+	ttl = SIU_TTL;
+	end();
+}
+
+/* The other side's key changes with ours, one after the other; a home agent not named stays. */
+static void test_set_keys(void)
+{
+	struct gw_conf fresh;
+	struct siu_key to_gw[2] = {0}, to_ha[2] = {0};
+	const struct gw_siu_secret second = {2, {.bytes = {9}, .len = 16}};
+	struct gw_siu_secret first;
+
+	begin();
+	fresh = *fx.conf;
+	first = fresh.home_agents[0].secrets[0];
+	CU_ASSERT_EQUAL(siu_handler_set_keys(handler, &fresh), 0); /* as they are */
+	fresh.home_agents[0].secrets[1] = second;
+	CU_ASSERT_EQUAL(siu_handler_set_keys(handler, &fresh), 1);
+	CU_ASSERT_EQUAL(move_to(1, NULL, COA_A), SIU_RESULT_OK);
+	siu_derive_keys(second.secret.bytes, 16, 2, &to_gw[0], &to_ha[0]);
+	siu_derive_keys(first.secret.bytes, 16, 1, &to_gw[1], &to_ha[1]);
+	CU_ASSERT_TRUE(siu_set_keys(agents[0], to_gw, to_ha));
+	CU_ASSERT_EQUAL(move_to(2, COA_A, COA_B), SIU_RESULT_OK);
+	fresh.home_agents[0].secrets[0] = second;
+	fresh.home_agents[0].secrets[1] = (struct gw_siu_secret){0};
+	fresh.n_home_agents = 1; /* the other one is not in the file any more */
+	CU_ASSERT_EQUAL(siu_handler_set_keys(handler, &fresh), 1);
+	to_gw[1].len = to_ha[1].len = 0;
+	CU_ASSERT_TRUE(siu_set_keys(agents[0], to_gw, to_ha));
+	CU_ASSERT_FALSE(siu_set_keys(agents[0], to_gw, to_ha));
+	CU_ASSERT_EQUAL(move_to(3, COA_B, COA_A), SIU_RESULT_OK);
 	end();
 }
 
@@ -1073,6 +1125,8 @@ int main(void)
 		{"lifetime", test_expiry},
 		{"SYNC sweeps", test_sync_sweeps},
 		{"unknown source", test_unknown_source},
+		{"directly attached", test_directly_attached},
+		{"other keys", test_set_keys},
 		{"times of a handover", test_handover_times},
 		{"end of the tunnel behind a NAT", test_nat_end},
 		{"end of the tunnel is kept", test_nat_end_is_kept},

@@ -12,6 +12,7 @@
 
 #define SECRET "000102030405060708090a0b0c0d0e0f"
 #define SECRET_2 "100102030405060708090a0b0c0d0e0f"
+#define SECRET_3 "200102030405060708090a0b0c0d0e0f"
 
 static const char GOOD[] =
 	"state_dir = \"/var/lib/roamgate-ha\";\n"
@@ -133,6 +134,24 @@ static const struct row {
 		"{ name = \"gw2\"; address = \"10.2.0.253\"; key_id = 2; secret = \"" SECRET
 		"\"; }",
 		"is the one of the gateway \"gw1\""},
+	{"key_id", "key_id = 1; next_key_id = 1; next_secret = \"" SECRET_3 "\";",
+		"gateways[0].next_key_id: is the same as key_id"},
+	{"{ name = \"gw2\"",
+		"{ name = \"gw2\"; address = \"10.2.0.253\"; key_id = 2; secret = \"" SECRET_2
+		"\"; next_key_id = 3; }",
+		"gateways[1].next_secret"},
+	{"{ name = \"gw2\"",
+		"{ name = \"gw2\"; address = \"10.2.0.253\"; key_id = 2; secret = \"" SECRET_2
+		"\"; next_secret = \"" SECRET_3 "\"; }",
+		"gateways[1].next_key_id: is missing"},
+	{"key_id", "key_id = 1; next_key_id = 65536; next_secret = \"" SECRET_3 "\";",
+		"give 0 to 65535"},
+	{"{ name = \"gw2\"",
+		"{ name = \"gw2\"; address = \"10.2.0.253\"; key_id = 2; secret = \"" SECRET_2
+		"\"; next_key_id = 3; next_secret = \"" SECRET "\"; }",
+		"is the one of the gateway \"gw1\""},
+	{"key_id", "key_id = 1; directly_attached = 1;",
+		"directly_attached: must be true or false"},
 	{"secret", "secret = \"00010203\";", "gateways[0].secret"},
 	{"secret", "secret = \"" SECRET "0\";", "gateways[0].secret"},
 	{"secret", "secret_file = \"/nowhere/key\";", "/nowhere/key"},

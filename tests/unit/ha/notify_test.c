@@ -60,6 +60,18 @@ struct siu *siu_new(
 	return siu;
 }
 
+static struct siu_key set_out[2], set_in[2];
+static unsigned n_set;
+
+bool siu_set_keys(
+	struct siu *siu, const struct siu_key keys_out[2], const struct siu_key keys_in[2])
+{
+	(void)siu;
+	memcpy(set_out, keys_out, sizeof set_out);
+	memcpy(set_in, keys_in, sizeof set_in);
+	return n_set++ == 0; /* the first is another one */
+}
+
 void siu_free(struct siu *siu)
 {
 	free(siu);
@@ -611,6 +623,25 @@ static void queue_is_full(void)
 	stop();
 }
 
+static void other_keys(void)
+{
+	struct ha_conf fresh;
+	struct ha_conf_gateway others[2];
+
+	begin();
+	fresh = conf;
+	others[0] = conf.gateways[1]; /* in another order than before */
+	others[0].keys[1] = (struct ha_conf_siu_key){.id = 7, .secret.len = 16};
+	others[1].name = "gw3"; /* new: at the next start */
+	fresh.gateways = others;
+	n_set = 0;
+	CU_ASSERT_EQUAL(ha_notify_set_keys(notify, &fresh), 1);
+	CU_ASSERT_EQUAL(n_set, 1);
+	CU_ASSERT_TRUE(set_out[1].id == 7 && set_in[1].id == 7);
+	CU_ASSERT_EQUAL(ha_notify_set_keys(notify, &fresh), 0);
+	stop();
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -633,6 +664,7 @@ int main(void)
 		{"sync lists bindings", sync_lists_bindings},
 		{"disk is full", disk_is_full},
 		{"queue is full", queue_is_full},
+		{"other keys", other_keys},
 		{NULL, NULL},
 	};
 	int code = unit_run("notify", cases);

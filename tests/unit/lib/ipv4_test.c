@@ -135,6 +135,8 @@ static void test_udp(void)
 		copy = exact(out, len);
 		CU_ASSERT_EQUAL(ipv4_udp_build(copy, len - 1, &src, &dst, payload, n), 0);
 		CU_ASSERT_EQUAL(ipv4_udp_build(copy, len, &src, &dst, payload, n), len);
+		ipv4_set_ttl(copy, 255);
+		CU_ASSERT_TRUE(ipv4_parse(copy, len, &ip) && ip.ttl == 255);
 		free(copy);
 	}
 	CU_ASSERT_EQUAL(ipv4_udp_build(out, SIZE_MAX, &src, &dst, payload, 65508), 0);
