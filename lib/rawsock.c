@@ -17,7 +17,7 @@
 #define RAWSOCK_BUFFER_BYTES (4 << 20)
 
 /* Bursts of some thousand packets arrive while the loop is busy elsewhere for milliseconds. */
-static void raise_buffer(int fd, int forced, int polite)
+void rawsock_raise_buffer(int fd, int forced, int polite)
 {
 	int bytes = RAWSOCK_BUFFER_BYTES;
 
@@ -40,8 +40,8 @@ int rawsock_open(uint8_t protocol, uint32_t mark)
 	err = mark == 0 ? 0 : rawsock_set_mark(fd, mark);
 	if (err != 0)
 		goto fail;
-	raise_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
-	raise_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
+	rawsock_raise_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
+	rawsock_raise_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
 	return fd;
 fail:
 	close(fd);

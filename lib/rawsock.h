@@ -30,6 +30,9 @@ ssize_t rawsock_recv(int fd, void *data, size_t size, struct rawsock_meta *meta)
  * -errno. */
 int rawsock_send(int fd, const void *data, size_t len);
 int rawsock_set_mark(int fd, uint32_t mark);
+/* To 4 MiB, on any socket: forced is SO_RCVBUFFORCE or SO_SNDBUFFORCE, polite its unprivileged kin.
+ */
+void rawsock_raise_buffer(int fd, int forced, int polite);
 
 /* As above for up to RAWSOCK_BURST_MAX datagrams in one system call. */
 #define RAWSOCK_BURST_MAX 32

@@ -12,8 +12,9 @@
 #include <string.h>
 #include <sys/un.h>
 
-#define SPI_MIN 256    /* 0..255 are reserved: RFC 4303 section 2.1, RFC 5944 section 3.5.1 */
-#define MIP_KEY_MIN 16 /* bytes: RFC 5944 section 3.5.1 asks for 128 bits */
+#define NAT_KEEPALIVE_S 20 /* RFC 3948 section 4 */
+#define SPI_MIN 256        /* 0..255 are reserved: RFC 4303 section 2.1, RFC 5944 section 3.5.1 */
+#define MIP_KEY_MIN 16     /* bytes: RFC 5944 section 3.5.1 asks for 128 bits */
 #define MIP_KEY_MAX 64
 
 static void get_text(
@@ -96,6 +97,8 @@ static void get_addresses(struct mn_conf *conf, struct conf_group *root)
 
 static void get_tunnel(struct mn_conf *conf, struct conf_group *root)
 {
+	static const char *const nat_modes[] = {"auto", "always", "never", NULL};
+
 	get_text(root, "tunnel_interface", "rg-mn", conf->tunnel_interface,
 		sizeof conf->tunnel_interface);
 	if (!is_interface_name(conf->tunnel_interface))
@@ -110,6 +113,10 @@ static void get_tunnel(struct mn_conf *conf, struct conf_group *root)
 	get_interfaces(conf, root);
 	conf->mark = (uint32_t)conf_get_int(root, "mark", "", 1, 0x7fffffff, 0x5247, false);
 	conf->reverse_tunnel = conf_get_bool(root, "reverse_tunnel", false);
+	conf->nat_traversal = (enum nat_traversal)conf_get_choice(
+		root, "nat_traversal", nat_modes, NAT_AUTO);
+	conf->nat_keepalive_s = (uint32_t)conf_get_int(
+		root, "nat_keepalive", "s", 1, 3600, NAT_KEEPALIVE_S, false);
 }
 
 static void get_registration(struct mn_conf *conf, struct conf_group *root)

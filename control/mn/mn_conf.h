@@ -7,6 +7,7 @@
  * Owner: main.c. Values only, nothing points into the file; the key material is wiped by
  * mn_conf_wipe() as soon as the SAs are made. Main thread.
  */
+#include "control/mn/natsock.h"
 #include "dataplane/esp/sa.h"
 #include "lib/inet.h"
 #include "lib/log.h"
@@ -36,6 +37,8 @@ struct mn_conf {
 	size_t n_interfaces;
 	uint32_t mark;
 	bool reverse_tunnel;
+	enum nat_traversal nat_traversal;
+	uint32_t nat_keepalive_s;
 	uint16_t lifetime_s;
 	unsigned max_attempts;
 	uint32_t grace_ms;

@@ -197,9 +197,11 @@ static void enter_away(struct mobile *m, uint64_t now_ns)
 	registration_move(&m->registration, &m->place.coa, now_ns);
 	pump(m);
 	routes_away(&m->routes);
-	routes_use_interface(&m->routes, link != NULL ? link->name : "", mtu);
-	log_info(MODULE, "away care_of=%s interface=%s sas_us=%llu",
+	routes_use_interface(
+		&m->routes, link != NULL ? link->name : "", mtu, tunnel_overhead(m->tunnel));
+	log_info(MODULE, "away care_of=%s interface=%s udp=%s sas_us=%llu",
 		ip_addr_format(&m->place.coa, coa), link != NULL ? link->name : "?",
+		tunnel_is_in_udp(m->tunnel) ? "yes" : "no",
 		(unsigned long long)((m->times.sas_ns - m->times.address_ns) / NS_PER_US));
 }
 

@@ -95,9 +95,8 @@ static void take_from(const char *interface)
 	set_sysctl("ipv4/conf", interface, "rp_filter", "2");
 }
 
-void routes_use_interface(struct routes *r, const char *interface, unsigned mtu)
+void routes_use_interface(struct routes *r, const char *interface, unsigned mtu, unsigned overhead)
 {
-	unsigned overhead = tunnel_overhead(r->conf);
 	unsigned room = mtu > overhead + MTU_MIN ? mtu - overhead : MTU_MIN;
 
 	if (room > r->conf->tunnel_mtu)

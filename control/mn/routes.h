@@ -20,8 +20,9 @@ struct routes {
 void routes_init(struct routes *r, struct netlink *nl, const struct mn_conf *conf, int tun_ifindex);
 void routes_away(struct routes *r);
 void routes_home(struct routes *r); /* also removes what a killed process has left */
-/* The care-of address is on this interface, whose MTU bounds that of the tunnel. */
-void routes_use_interface(struct routes *r, const char *interface, unsigned mtu);
+/* The care-of address is on this interface, whose MTU bounds that of the tunnel, which adds
+ * overhead bytes to a packet. */
+void routes_use_interface(struct routes *r, const char *interface, unsigned mtu, unsigned overhead);
 /* The home agent is asked on this interface: its answer is taken, although the way back to it is
  * still the tunnel, and a lost ARP does not cost a second. */
 void routes_claimed(const char *interface);

@@ -66,7 +66,8 @@ static json_t *show_status(void *arg, json_t *request, const char **error)
 
 	(void)request;
 	(void)error;
-	return json_pack("{s:s, s:b, s:s, s:s?, s:o, s:b, s:o, s:o, s:o, s:o, s:i, s:o, s:I, s:i, "
+	return json_pack("{s:s, s:b, s:s, s:s?, s:o, s:b, s:o, s:o, s:b, s:I, s:o, s:o, s:i, s:o, "
+			 "s:I, s:i, "
 			 "s:I, s:o, s:I, "
 			 "s:o, s:{s:I, "
 			 "s:I, s:I, s:I}}",
@@ -75,15 +76,16 @@ static json_t *show_status(void *arg, json_t *request, const char **error)
 		registration_state_name(reg->state), "interface", link != NULL ? link->name : NULL,
 		"agent", link != NULL ? address(&link->agent) : json_null(), "agent_demands",
 		(int)(link != NULL && link->agent_demands), "home_address",
-		address(&m->conf->home_address), "care_of", address(&m->place.coa), "home_agent",
-		address(&m->conf->home_agent), "gateway", address(&m->conf->gateway), "lifetime_s",
-		(int)reg->granted_s, "remaining_s", remaining_s(reg), "clock_offset_s",
-		(json_int_t)m->memory.clock_offset_s, "failed_attempts", (int)reg->attempts,
-		"requests_sent", (json_int_t)m->requests, "replies", replies(m), "moves",
-		(json_int_t)m->moves, "last_move", last_move(&m->times), "traffic", "tx_packets",
-		(json_int_t)stats->tx_packets, "tx_bytes", (json_int_t)stats->tx_bytes,
-		"rx_packets", (json_int_t)stats->rx_packets, "rx_bytes",
-		(json_int_t)stats->rx_bytes);
+		address(&m->conf->home_address), "care_of", address(&m->place.coa), "udp",
+		(int)tunnel_is_in_udp(m->tunnel), "keepalives", (json_int_t)stats->keepalives,
+		"home_agent", address(&m->conf->home_agent), "gateway", address(&m->conf->gateway),
+		"lifetime_s", (int)reg->granted_s, "remaining_s", remaining_s(reg),
+		"clock_offset_s", (json_int_t)m->memory.clock_offset_s, "failed_attempts",
+		(int)reg->attempts, "requests_sent", (json_int_t)m->requests, "replies", replies(m),
+		"moves", (json_int_t)m->moves, "last_move", last_move(&m->times), "traffic",
+		"tx_packets", (json_int_t)stats->tx_packets, "tx_bytes",
+		(json_int_t)stats->tx_bytes, "rx_packets", (json_int_t)stats->rx_packets,
+		"rx_bytes", (json_int_t)stats->rx_bytes);
 }
 
 static json_t *sa_row(

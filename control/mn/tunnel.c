@@ -4,8 +4,9 @@
  *
  * Out: read the TUN until it is empty or a burst is full; check each; with reverse tunnelling put
  *      IP-in-IP in front; encapsulate and encrypt the burst; send it in one system call.
- * In:  take a burst from the raw socket; gateway to care-of address, SPI; decrypt the burst; look
- * at what is inside: traffic for the home address goes to the TUN, a registration reply up.
+ * In:  take a burst from the raw socket, or from the UDP socket for what comes through a NAT;
+ * gateway to care-of address, SPI; decrypt the burst; look at what is inside: traffic for the home
+ *      address goes to the TUN, a registration reply up.
  *
  * The socket is not bound to an address, so a move costs it nothing: the path, an immutable object
  * with the prebuilt outer header, is replaced, and the next packet leaves from the new address.
@@ -17,6 +18,7 @@
 #include "control/mn/tunnel.h"
 
 #include "control/mn/inner.h"
+#include "control/mn/natsock.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/rawsock.h"
@@ -47,7 +49,10 @@ struct tunnel {
 	void *arg;
 	int tun_fd;
 	int esp_fd;
+	int udp_fd;              /* port 4500; -1: nat_traversal = "never" */
 	struct loop_timer *hold; /* armed: the TUN is not read */
+	struct loop_timer *keepalive;
+	uint64_t sent_ns; /* when something left last */
 	const struct crypto_engine *engine;
 	struct crypto_thread *crypto;
 	struct sa_in *sa_in;
@@ -61,10 +66,16 @@ struct tunnel {
 	struct slot own; /* a registration, also one sent while a burst is delivered */
 };
 
-unsigned tunnel_overhead(const struct mn_conf *conf)
+bool tunnel_is_in_udp(const struct tunnel *t)
 {
-	return esp_overhead(conf->outbound.alg, IPV4_HDR_BYTES) +
-	       (conf->reverse_tunnel ? IPV4_HDR_BYTES : 0);
+	return t->path->outer.encap == PATH_ENCAP_UDP;
+}
+
+unsigned tunnel_overhead(const struct tunnel *t)
+{
+	return esp_overhead(t->conf->outbound.alg,
+		       IPV4_HDR_BYTES + (tunnel_is_in_udp(t) ? UDP_HDR_BYTES : 0)) +
+	       (t->conf->reverse_tunnel ? IPV4_HDR_BYTES : 0);
 }
 
 /* ---- where to ---- */
@@ -80,6 +91,8 @@ static bool set_path(struct tunnel *t, const struct ip_addr *coa, uint16_t mtu)
 		.flags = ip_addr_is_set(coa) ? 0 : PATH_CLOSED,
 	};
 
+	if (nat_is_wanted(t->conf->nat_traversal, coa))
+		params.local.port = params.remote.port = PATH_NAT_PORT;
 	if (!path_init(fresh, &params))
 		return false;
 	t->path = fresh;
@@ -109,11 +122,39 @@ static void release(void *arg)
 	(void)loop_fd_mod(t->loop, t->tun_fd, EPOLLIN);
 }
 
+static uint64_t keepalive_ns(const struct tunnel *t)
+{
+	return t->conf->nat_keepalive_s * NS_PER_S;
+}
+
+/* RFC 3948 section 4: only after a silence of ours. Keeping the NAT's memory fresh needs no answer,
+ * and one that gets lost is made up for by the next. */
+static void keep_alive(void *arg)
+{
+	const uint64_t now_ns = clock_mono_ns();
+	uint8_t packet[IPV4_HDR_BYTES + UDP_HDR_BYTES + 1];
+	struct tunnel *t = arg;
+
+	if (!tunnel_is_in_udp(t))
+		return;
+	if (now_ns >= t->sent_ns + keepalive_ns(t)) {
+		size_t len = ipv4_udp_build(packet, sizeof packet, &t->path->local,
+			&t->path->remote, (const uint8_t[]){NAT_KEEPALIVE}, 1);
+
+		if (rawsock_send(t->esp_fd, packet, len) == 0)
+			t->stats.keepalives++;
+		t->sent_ns = now_ns;
+	}
+	loop_timer_arm(t->keepalive, t->sent_ns + keepalive_ns(t));
+}
+
 bool tunnel_aim(struct tunnel *t, const struct ip_addr *coa, uint16_t mtu, uint64_t now_ns)
 {
 	if (!set_path(t, coa, mtu))
 		return false;
 	care_of_move(&t->care_of, coa, now_ns, t->conf->grace_ms * NS_PER_MS);
+	t->sent_ns = now_ns;
+	loop_timer_arm(t->keepalive, now_ns + keepalive_ns(t)); /* ends there if not in UDP */
 	release(t);
 	return true;
 }
@@ -180,6 +221,8 @@ static int send_burst(struct tunnel *t, struct esp_pkt pkts[], enum verdict verd
 		len[n_good] = pkts[i].len;
 		at[n_good++] = i;
 	}
+	if (n_good != 0)
+		t->sent_ns = clock_mono_ns();
 	while (done < n_good) {
 		done += rawsock_send_burst(t->esp_fd, data + done, len + done, n_good - done, &err);
 		if (done < n_good && err != 0) {
@@ -292,6 +335,7 @@ int tunnel_send(struct tunnel *t, const uint8_t *datagram, size_t len)
 /* RFC 4301 section 4.1, the SA is found by SPI, destination and source. */
 static enum verdict check_outer(const struct tunnel *t, struct esp_pkt *pkt, uint64_t now_ns)
 {
+	const uint8_t *esp;
 	struct ipv4_view view;
 
 	if (pkt->len == 0) /* larger than the slot */
@@ -300,13 +344,18 @@ static enum verdict check_outer(const struct tunnel *t, struct esp_pkt *pkt, uin
 		return VERDICT_BAD_HEADER;
 	if (view.is_fragment)
 		return VERDICT_FRAGMENT;
-	if (view.total_len < (unsigned)view.hdr_bytes + ESP_MIN_BYTES)
+	pkt->outer_bytes = view.hdr_bytes;
+	if (view.protocol == IPPROTO_UDP)
+		pkt->outer_bytes += UDP_HDR_BYTES;
+	esp = pkt->data + pkt->outer_bytes;
+	if (view.total_len == pkt->outer_bytes + 1 && *esp == NAT_KEEPALIVE)
+		return VERDICT_KEEPALIVE;
+	if (view.total_len < pkt->outer_bytes + (unsigned)ESP_MIN_BYTES)
 		return VERDICT_RUNT;
 	if (!ip_addr_equal(&view.src, &t->conf->gateway) ||
 		!care_of_receives(&t->care_of, &view.dst, now_ns) ||
-		esp_spi(pkt->data + view.hdr_bytes) != t->sa_in->spi)
+		esp_spi(esp) != t->sa_in->spi) /* 0, the marker before IKE, is none's */
 		return VERDICT_NO_SA_IN;
-	pkt->outer_bytes = view.hdr_bytes;
 	return VERDICT_OK;
 }
 
@@ -330,22 +379,14 @@ static void deliver(struct tunnel *t, struct esp_pkt *pkt, uint64_t now_ns)
 	t->stats.rx_bytes += inner.len;
 }
 
-static void on_esp(void *arg, int fd, uint32_t epoll_events)
+/* n packets with their outer headers, in the first slots. */
+static void take(struct tunnel *t, void *const data[], const size_t len[], unsigned n)
 {
-	struct tunnel *t = arg;
-	struct rawsock_meta meta[ESP_BURST_MAX];
-	size_t len[ESP_BURST_MAX];
-	void *data[ESP_BURST_MAX];
 	struct esp_pkt pkts[ESP_BURST_MAX];
 	enum verdict verdicts[ESP_BURST_MAX];
 	struct sa_in *sas[ESP_BURST_MAX];
 	uint64_t now_ns = clock_mono_ns();
-	unsigned n;
 
-	(void)epoll_events;
-	for (unsigned i = 0; i < ESP_BURST_MAX; i++)
-		data[i] = t->slots[i].bytes + SLOT_FRONT;
-	n = rawsock_recv_burst(fd, data, SLOT_DATA, meta, len, ESP_BURST_MAX);
 	for (unsigned i = 0; i < n; i++) {
 		sas[i] = t->sa_in;
 		pkts[i] = (struct esp_pkt){.data = data[i], .len = (uint32_t)len[i]};
@@ -358,6 +399,35 @@ static void on_esp(void *arg, int fd, uint32_t epoll_events)
 		else
 			t->stats.rx_drops[verdicts[i]]++;
 	}
+}
+
+static void point_to_slots(struct tunnel *t, void *data[ESP_BURST_MAX])
+{
+	for (unsigned i = 0; i < ESP_BURST_MAX; i++)
+		data[i] = t->slots[i].bytes + SLOT_FRONT;
+}
+
+static void on_esp(void *arg, int fd, uint32_t epoll_events)
+{
+	struct tunnel *t = arg;
+	struct rawsock_meta meta[ESP_BURST_MAX];
+	size_t len[ESP_BURST_MAX];
+	void *data[ESP_BURST_MAX];
+
+	(void)epoll_events;
+	point_to_slots(t, data);
+	take(t, data, len, rawsock_recv_burst(fd, data, SLOT_DATA, meta, len, ESP_BURST_MAX));
+}
+
+static void on_udp(void *arg, int fd, uint32_t epoll_events)
+{
+	struct tunnel *t = arg;
+	size_t len[ESP_BURST_MAX];
+	void *data[ESP_BURST_MAX];
+
+	(void)epoll_events;
+	point_to_slots(t, data);
+	take(t, data, len, natsock_recv_burst(fd, data, SLOT_DATA, len, ESP_BURST_MAX));
 }
 
 /* ---- open and close ---- */
@@ -421,9 +491,22 @@ static int open_sockets(struct tunnel *t, char *why, size_t why_size)
 			strerror(-t->esp_fd));
 		return t->esp_fd;
 	}
+	if (t->conf->nat_traversal != NAT_NEVER) {
+		t->udp_fd = natsock_open(t->conf->mark);
+		if (t->udp_fd < 0) {
+			snprintf(why, why_size,
+				"cannot use UDP port %d: %s; end who has it, or set nat_traversal "
+				"= \"never\"",
+				PATH_NAT_PORT, strerror(-t->udp_fd));
+			return t->udp_fd;
+		}
+	}
 	t->hold = loop_timer_new(t->loop, release, t);
-	if (t->hold != NULL)
+	t->keepalive = loop_timer_new(t->loop, keep_alive, t);
+	if (t->hold != NULL && t->keepalive != NULL)
 		err = loop_fd_add(t->loop, t->esp_fd, EPOLLIN, on_esp, t);
+	if (err == 0 && t->udp_fd >= 0)
+		err = loop_fd_add(t->loop, t->udp_fd, EPOLLIN, on_udp, t);
 	if (err == 0)
 		err = loop_fd_add(t->loop, t->tun_fd, 0, on_tun, t);
 	if (err != 0)
@@ -449,7 +532,7 @@ int tunnel_open(struct loop *loop, const struct tunnel_params *params, struct tu
 	t->reply = params->reply;
 	t->arg = params->arg;
 	t->tun_fd = params->tun_fd;
-	t->esp_fd = -1;
+	t->esp_fd = t->udp_fd = -1;
 	close_path(t);
 	err = open_crypto(t, params, why, why_size);
 	if (err == 0)
@@ -471,7 +554,12 @@ void tunnel_close(struct tunnel *t)
 		loop_fd_del(t->loop, t->esp_fd);
 		close(t->esp_fd);
 	}
+	if (t->udp_fd >= 0) {
+		loop_fd_del(t->loop, t->udp_fd);
+		close(t->udp_fd);
+	}
 	loop_timer_free(t->hold);
+	loop_timer_free(t->keepalive);
 	if (t->sa_in != NULL)
 		sa_in_free(&sa_memory_heap, t->engine, t->sa_in);
 	if (t->sa_out != NULL)

@@ -7,7 +7,7 @@
  *
  * Owner:   mobile.c. Thread: the loop's; it owns SAs, path and buffers, so nothing is atomic here.
  * Sources: the source document, steps 22 to 27 (claims 5 and 6); RFC 4303; RFC 3024 (reverse
- *          tunnel).
+ *          tunnel); RFC 3948 (through NATs).
  */
 #include "control/mn/care_of.h"
 #include "control/mn/mn_conf.h"
@@ -27,6 +27,7 @@ typedef void tunnel_reply_fn(void *arg, const uint8_t *reply, size_t len);
 
 struct tunnel_stats {
 	uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes; /* inner, forwarded */
+	uint64_t keepalives;                                 /* sent */
 	uint64_t tx_drops[VERDICT_COUNT], rx_drops[VERDICT_COUNT];
 };
 
@@ -65,6 +66,8 @@ const struct tunnel_stats *tunnel_stats(const struct tunnel *tunnel);
 const struct care_of *tunnel_care_of(const struct tunnel *tunnel);
 struct sa_out *tunnel_sa_out(struct tunnel *tunnel);
 const struct sa_in *tunnel_sa_in(const struct tunnel *tunnel);
-/* Most bytes that the tunnel adds to a packet of the TUN. */
-unsigned tunnel_overhead(const struct mn_conf *conf);
+/* Most bytes that the tunnel adds to a packet of the TUN, as it is aimed now. */
+unsigned tunnel_overhead(const struct tunnel *tunnel);
+/* Does what is sent now go in UDP? */
+bool tunnel_is_in_udp(const struct tunnel *tunnel);
 #endif

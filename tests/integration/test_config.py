@@ -37,6 +37,7 @@ RANGES = {
     "rrq_seen_wait_ms": (0, 1000),
     "max_attempts": (1, 20),
     "mark": (1, 0x7FFFFFFF),
+    "nat_keepalive": (1, 3600),
 }
 # Keys that have a default, so that leaving them out is no fault.
 OPTIONAL = {
@@ -46,10 +47,10 @@ OPTIONAL = {
     "max_neighbours", "mtu", "strict_inner_source", "allow_nat", "source", "esn", "replay_window",
     "tunnel_interface", "tunnel_mtu", "max_lifetime", "timestamp_tolerance", "rrq_seen_wait_ms",
     "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts", "gateway@roamgate-ha",
-    "fallback_command", "care_of", "directly_attached",
+    "fallback_command", "care_of", "directly_attached", "nat_traversal", "nat_keepalive",
 }  # fmt: skip
 ADDRESSES = {"home_address", "tunnel_source", "via", "home_agent", "gateway", "address", "care_of"}
-CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm"}
+CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm", "nat_traversal"}
 NAMES = {"home_agent@roamgate", "gateway@roamgate-ha"}  # of another list, not addresses
 PATHS = {"state_dir", "control_socket", "fallback_command"}
 INTERFACES = {"mirror", "home_interface", "tunnel_interface"}

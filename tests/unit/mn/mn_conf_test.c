@@ -28,6 +28,8 @@ static const char *const GOOD[] = {
 	"interfaces = [ \"eth0\", \"wlan0\" ];",
 	"mark = 77;",
 	"reverse_tunnel = true;",
+	"nat_traversal = \"always\";",
+	"nat_keepalive = 3600;",
 	"lifetime = 60;",
 	"max_attempts = 3;",
 	"fallback_command = \"/bin/true\";",
@@ -86,6 +88,8 @@ static const struct row {
 	{"interfaces", "interfaces = \"eth0\";", "interfaces: must be an array"},
 	{"mark", "mark = 1.5;", "mark: must be a whole number"},
 	{"reverse_tunnel", "reverse_tunnel = 1;", "reverse_tunnel"},
+	{"nat_traversal", "nat_traversal = true;", "nat_traversal"},
+	{"nat_keepalive", "nat_keepalive = \"x\";", "nat_keepalive: must be a whole number"},
 	{"lifetime", "lifetime = true;", "lifetime: must be a whole number"},
 	{"max_attempts", "max_attempts = \"5\";", "max_attempts: must be a whole number"},
 	{"fallback_command", "fallback_command = [ ];", "fallback_command: must be a string"},
@@ -98,6 +102,8 @@ static const struct row {
 	{"tunnel_mtu", "tunnel_mtu = 9001;", "give 576 to 9000 bytes"},
 	{"mark", "mark = 0;", "mark"},
 	{"mark", "mark = 0x80000000L;", "mark"},
+	{"nat_keepalive", "nat_keepalive = 0;", "give 1 to 3600 s"},
+	{"nat_keepalive", "nat_keepalive = 3601;", "give 1 to 3600 s"},
 	{"lifetime", "lifetime = 9;", "give 10 to 65534 s"},
 	{"lifetime", "lifetime = 65535;", "give 10 to 65534 s"},
 	{"max_attempts", "max_attempts = 0;", "give 1 to 20"},
@@ -121,6 +127,7 @@ static const struct row {
 		"xxxxxxxxxxxxxxxxxxxxxxxxxx\";",
 		"is longer than 107 characters"},
 	{"log_level", "log_level = \"loud\";", "log_level: \"loud\" is not known"},
+	{"nat_traversal", "nat_traversal = \"yes\";", "nat_traversal: \"yes\" is not known"},
 	{"home_address", "home_address = \"10.1.0\";", "home_address: \"10.1.0\" is not"},
 	{"home_address", "home_address = \"2001:db8::1\";", "must be an IPv4 unicast"},
 	{"home_address", "home_address = \"224.0.0.1\";", "must be an IPv4 unicast"},
@@ -229,6 +236,8 @@ static void good_file(void)
 	CU_ASSERT_STRING_EQUAL(conf.interfaces[1], "wlan0");
 	CU_ASSERT_EQUAL(conf.mark, 77);
 	CU_ASSERT_TRUE(conf.reverse_tunnel);
+	CU_ASSERT_EQUAL(conf.nat_traversal, NAT_ALWAYS);
+	CU_ASSERT_EQUAL(conf.nat_keepalive_s, 3600);
 	CU_ASSERT_EQUAL(conf.lifetime_s, 60);
 	CU_ASSERT_EQUAL(conf.max_attempts, 3);
 	CU_ASSERT_STRING_EQUAL(conf.fallback_command, "/bin/true");
@@ -253,7 +262,7 @@ static void defaults(void)
 {
 	static const char *const optional[] = {"control_socket", "log_level", "tunnel_interface",
 		"tunnel_mtu", "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts",
-		"fallback_command", "grace_ms"};
+		"fallback_command", "grace_ms", "nat_traversal", "nat_keepalive"};
 
 	for (size_t i = 0; i < sizeof optional / sizeof optional[0]; i++) {
 		struct mn_conf conf;
@@ -290,6 +299,12 @@ static void defaults(void)
 			break;
 		case 8:
 			CU_ASSERT_EQUAL(conf.max_attempts, 5);
+			break;
+		case 11:
+			CU_ASSERT_EQUAL(conf.nat_traversal, NAT_AUTO);
+			break;
+		case 12:
+			CU_ASSERT_EQUAL(conf.nat_keepalive_s, 20);
 			break;
 		case 9:
 			CU_ASSERT_STRING_EQUAL(conf.fallback_command, "");
