@@ -124,7 +124,10 @@ enum punt_reason {
 	PUNT_REGISTRATION, /* data: IP datagram with a checked RRQ; node and observed are set */
 	PUNT_UNRESOLVED,   /* data: IP packet ready for next_hop, whose MAC is unknown; take it over
 			    */
+	PUNT_ERROR,        /* data: a dropped IP packet whose sender should be told why; error,
+			    * port and node (0: it came from the inside) are set */
 };
+enum punt_error { PUNT_TIME_EXCEEDED, PUNT_TOO_BIG };
 struct punt {
 	enum punt_reason reason;
 	enum dp_port port; /* where it came in; UNRESOLVED: where it must go out */
@@ -133,6 +136,8 @@ struct punt {
 	uint32_t node;               /* handle; 0: none */
 	struct ip_endpoint observed; /* REGISTRATION: outer source */
 	struct ip_addr next_hop;     /* UNRESOLVED */
+	enum punt_error error;       /* ERROR */
+	uint16_t mtu;                /* ERROR, too big: bytes of the largest packet that fits */
 	uint64_t rx_ns;              /* monotonic, when the worker saw it */
 	void *cookie; /* the packet; dataplane_punt_done() or dataplane_send_kept() */
 };
@@ -194,7 +199,8 @@ struct dp_port_stats {
 };
 void dataplane_port_stats(const struct dataplane *dp, enum dp_port port, struct dp_port_stats *out);
 /* Sums over workers. in: packets that came in on the outside, out: on the inside, local: injected
- * by control. VERDICT_OK: forwarded. Every received or injected packet is in exactly one cell. */
+ * by control, and fragments made here. VERDICT_OK: forwarded. Every packet is in exactly one cell.
+ */
 struct dp_verdicts {
 	uint64_t in[VERDICT_COUNT], out[VERDICT_COUNT], local[VERDICT_COUNT];
 };

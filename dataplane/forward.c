@@ -8,6 +8,7 @@
  */
 #include "dataplane/forward.h"
 
+#include "dataplane/aftermath.h"
 #include "dataplane/ip4.h"
 #include "dataplane/state.h"
 
@@ -142,6 +143,8 @@ static bool punt(
 		meta->next_hop = ip_addr_from_v4(b->next_hops[i]);
 		pkt_commit(mbuf, &b->pkts[i]);
 		break;
+	case PUNT_ERROR:
+		break; /* aftermath.c: not by a verdict */
 	}
 	return punt_push(&worker->rings, mbuf);
 }
@@ -157,7 +160,7 @@ void forward_finish(struct worker *worker, struct burst *b, enum dp_port came_in
 	for (unsigned i = 0; i < b->n; i++) {
 		ahead_frame(b, i, 2);
 		if (b->verdicts[i] == VERDICT_OK && b->pkts[i].len > out->frame_max)
-			burst_drop(b, i, VERDICT_TOO_BIG);
+			aftermath_frame_too_big(b, i, port);
 		if (b->verdicts[i] == VERDICT_OK) {
 			pkt_commit(b->mbufs[i], &b->pkts[i]);
 			good[n_good] = b->mbufs[i];
@@ -166,7 +169,7 @@ void forward_finish(struct worker *worker, struct burst *b, enum dp_port came_in
 		}
 		if (b->verdicts[i] == VERDICT_PUNTED && !punt(worker, b, i, came_in, port))
 			burst_drop(b, i, VERDICT_PUNT_FULL);
-		if (b->verdicts[i] != VERDICT_PUNTED)
+		if (b->verdicts[i] != VERDICT_PUNTED && !aftermath(worker, b, i, came_in, port))
 			rte_pktmbuf_free(b->mbufs[i]);
 		count(cells, b->verdicts[i], 1);
 	}

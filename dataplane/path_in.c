@@ -5,6 +5,7 @@
  *
  * Sources: RFC 4301 section 5.2, RFC 4303 section 3.4.
  */
+#include "dataplane/aftermath.h"
 #include "dataplane/classify.h"
 #include "dataplane/forward.h"
 #include "dataplane/inner.h"
@@ -76,4 +77,5 @@ void path_in(struct worker *worker, const struct received *now, const struct rec
 	check_inner(dp, b);
 	forward_route(worker, b, DP_INSIDE);
 	forward_finish(worker, b, DP_OUTSIDE, DP_INSIDE, &worker->in);
+	aftermath_send(worker, DP_INSIDE);
 }

@@ -6,6 +6,7 @@
  * another. A packet to a node loads the path here, so it takes whatever control published before it
  * injected.
  */
+#include "dataplane/aftermath.h"
 #include "dataplane/forward.h"
 #include "dataplane/ip4.h"
 #include "dataplane/protect.h"
@@ -129,6 +130,7 @@ void path_local(struct worker *worker, struct rte_mbuf **mbufs, unsigned n)
 	forward_route(worker, to_node, DP_OUTSIDE);
 	forward_finish(worker, to_node, DP_INSIDE, DP_OUTSIDE, &worker->local);
 	stamp(to_node, wanted);
+	aftermath_send(worker, DP_OUTSIDE);
 
 	forward_finish(worker, &worker->outside, DP_OUTSIDE, DP_OUTSIDE, &worker->local);
 }

@@ -7,6 +7,7 @@
  *
  * Sources: RFC 4301 section 5.1, RFC 4303 section 3.3, RFC 2003.
  */
+#include "dataplane/aftermath.h"
 #include "dataplane/classify.h"
 #include "dataplane/forward.h"
 #include "dataplane/ip4.h"
@@ -127,4 +128,5 @@ void path_out(struct worker *worker, const struct received *now, const struct re
 	protect_burst(worker, b);
 	forward_route(worker, b, DP_OUTSIDE);
 	forward_finish(worker, b, DP_INSIDE, DP_OUTSIDE, &worker->out);
+	aftermath_send(worker, DP_OUTSIDE);
 }

@@ -35,6 +35,8 @@ struct pkt_meta {
 	uint64_t rx_ns;
 	struct ip_endpoint remote; /* PUNT_REGISTRATION: observed; INJECT_ONCE: where to */
 	struct ip_addr next_hop;
+	uint16_t mtu;  /* PUNT_ERROR */
+	uint8_t error; /* PUNT_ERROR: enum punt_error */
 };
 #define PKT_META_BYTES \
 	((sizeof(struct pkt_meta) + RTE_MBUF_PRIV_ALIGN - 1) & ~(size_t)(RTE_MBUF_PRIV_ALIGN - 1))

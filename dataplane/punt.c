@@ -15,6 +15,7 @@ static const unsigned ring_places[PUNT_RINGS] = {
 	[PUNT_RING_INSIDE] = 512,
 	[PUNT_RING_UNRESOLVED] = 256,
 	[PUNT_RING_OUTSIDE] = 256,
+	[PUNT_RING_ERROR] = 64,
 };
 #define TO_WORKER_PLACES 1024
 #define PORT_CHANGES 256
@@ -71,6 +72,8 @@ static enum punt_ring ring_for(const struct pkt_meta *meta)
 		return PUNT_RING_REGISTRATION;
 	case PUNT_UNRESOLVED:
 		return PUNT_RING_UNRESOLVED;
+	case PUNT_ERROR:
+		return PUNT_RING_ERROR;
 	case PUNT_FRAME:
 		break;
 	}
@@ -100,6 +103,8 @@ unsigned punt_pop(struct punt_rings *rings, enum punt_ring ring, struct punt *ou
 			.node = meta->node,
 			.observed = meta->remote,
 			.next_hop = meta->next_hop,
+			.error = (enum punt_error)meta->error,
+			.mtu = meta->mtu,
 			.rx_ns = meta->rx_ns,
 			.cookie = mbuf,
 		};

@@ -21,6 +21,7 @@ enum punt_ring { /* in the order in which control empties them */
 	PUNT_RING_INSIDE,
 	PUNT_RING_UNRESOLVED,
 	PUNT_RING_OUTSIDE,
+	PUNT_RING_ERROR,
 	PUNT_RINGS
 };
 

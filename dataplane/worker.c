@@ -24,6 +24,7 @@ struct worker *worker_new(struct dataplane *dp, uint32_t id)
 	worker->id = id;
 	worker->dp = dp;
 	worker->inside.ahead = worker->outside.ahead = worker->to_node.ahead = &worker->nothing;
+	worker->pieces.ahead = &worker->nothing;
 	worker->crypto = dp->engine->thread_new();
 	if (worker->crypto == NULL || punt_rings_new(&worker->rings) != 0) {
 		worker_free(worker);

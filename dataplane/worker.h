@@ -37,6 +37,7 @@ struct worker {
 	struct burst inside;  /* injected, towards the inside */
 	struct burst outside; /* injected, towards the outside in plain: Linux's own frames */
 	struct burst to_node; /* injected, through a node's SA */
+	struct burst pieces;  /* fragments made of packets that did not fit: aftermath.c */
 	struct path once[PKT_BURST_MAX]; /* paths of INJECT_ONCE, valid for one burst */
 	/* atomic, written by the worker only */
 	struct verdict_cells in, out, local;

@@ -10,6 +10,7 @@
 #include "control/gw/gw_admin.h"
 #include "control/gw/gw_conf.h"
 #include "control/gw/handovers.h"
+#include "control/gw/icmp_errors.h"
 #include "control/gw/kept.h"
 #include "control/gw/key_verbs.h"
 #include "control/gw/mirror.h"
@@ -39,6 +40,7 @@ struct program {
 	struct gw gw;
 	struct gw_conf *conf;
 	struct pump pump;
+	struct icmp_errors errors;
 	char why[512]; /* what went wrong at the start, and the mend */
 };
 
@@ -235,9 +237,11 @@ static int start(struct program *program)
 		rc = dataplane_start(gw->dp, why, room);
 	if (rc != 0)
 		return rc;
+	icmp_errors_init(&program->errors, gw->dp, &conf->ports[DP_INSIDE].addrs[0]);
 	program->pump = (struct pump){
 		.dp = gw->dp,
 		.mirror = gw->mirror,
+		.errors = &program->errors,
 		.siu = gw->siu,
 		.keys = gw->keys,
 		.state = gw->state,

@@ -23,6 +23,9 @@ static void dispatch(struct pump *pump, struct punt *punt, uint64_t now_ns)
 	case PUNT_REGISTRATION:
 		siu_handler_registration(pump->siu, punt);
 		break;
+	case PUNT_ERROR:
+		icmp_errors_tell(pump->errors, punt, now_ns);
+		break;
 	case PUNT_UNRESOLVED:
 		mirror_unresolved(pump->mirror, punt, now_ns);
 		return;

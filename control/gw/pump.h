@@ -10,6 +10,7 @@
  * once nothing came for PUMP_CALM_NS every PUMP_IDLE_NS. That is what a registration or an SIU
  * datagram may wait for it at most.
  */
+#include "control/gw/icmp_errors.h"
 #include "control/gw/key_verbs.h"
 #include "control/gw/mirror.h"
 #include "control/gw/siu_handler.h"
@@ -23,6 +24,7 @@
 struct pump { /* all lent */
 	struct dataplane *dp;
 	struct mirror *mirror;
+	struct icmp_errors *errors;
 	struct siu_handler *siu;
 	struct key_verbs *keys;
 	struct state *state;

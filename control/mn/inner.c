@@ -5,7 +5,12 @@
 #include "lib/mip4.h"
 #include "lib/wire.h"
 
+#include <linux/icmp.h>
+#include <netinet/in.h>
+#include <string.h>
+
 #define PROTOCOL_IPIP 4
+#define ICMP_HDR_BYTES 8
 
 static enum verdict check_ipip(const struct inner_conf *conf, const struct ipv4_view *outer,
 	uint8_t *data, struct inner *out)
@@ -24,6 +29,23 @@ static enum verdict check_ipip(const struct inner_conf *conf, const struct ipv4_
 	return ipv4_carry_ecn(outer->tos, inner) ? VERDICT_OK : VERDICT_ECN;
 }
 
+/* What a gateway says about a packet of ours that it could not forward. */
+static bool is_error_for_us(
+	const struct inner_conf *conf, const struct ipv4_view *view, const uint8_t *data)
+{
+	const uint8_t *icmp = data + view->hdr_bytes;
+	size_t len = (size_t)view->total_len - view->hdr_bytes;
+	be32_t about;
+
+	if (view->protocol != IPPROTO_ICMP || view->is_fragment ||
+		!ip_addr_equal(&view->dst, &conf->home_address) ||
+		len < ICMP_HDR_BYTES + IPV4_HDR_BYTES ||
+		(icmp[0] != ICMP_DEST_UNREACH && icmp[0] != ICMP_TIME_EXCEEDED))
+		return false;
+	memcpy(&about, icmp + ICMP_HDR_BYTES + 12, sizeof about); /* source of the quoted header */
+	return about == ip_addr_to_v4(&conf->home_address);
+}
+
 enum verdict inner_check(const struct inner_conf *conf, const struct care_of *care_of,
 	uint64_t now_ns, uint8_t *data, size_t len, struct inner *out)
 {
@@ -32,6 +54,10 @@ enum verdict inner_check(const struct inner_conf *conf, const struct care_of *ca
 
 	if (!ipv4_parse(data, len, &view))
 		return VERDICT_BAD_HEADER;
+	if (is_error_for_us(conf, &view, data)) {
+		*out = (struct inner){.kind = INNER_TRAFFIC, .data = data, .len = view.total_len};
+		return VERDICT_OK;
+	}
 	if (!ip_addr_equal(&view.src, &conf->home_agent) ||
 		!care_of_labels(care_of, &view.dst, now_ns))
 		return VERDICT_BAD_ADDRESS;

@@ -3,8 +3,8 @@
 #define CONTROL_MN_INNER_H
 /*
  * What may be inside an ESP packet from the gateway: the home agent's IP-in-IP to a care-of address
- * of ours with a packet for the home address in it, or the home agent's registration reply. Nothing
- * else. And the other way: IP-in-IP of the reverse tunnel.
+ * of ours with a packet for the home address in it, the home agent's registration reply, or an ICMP
+ * error about a packet of ours. Nothing else. And the other way: IP-in-IP of the reverse tunnel.
  *
  * Pure; any thread. Sources: RFC 2003, RFC 3024, RFC 6040, RFC 5944 section 3.6.2.
  */

@@ -165,6 +165,10 @@ static void check_punts(enum dp_port in)
 			CU_ASSERT(punt->port == DP_INSIDE ? is_fit_for_inside(punt->data, punt->len)
 							  : is_sealed(punt->data, punt->len));
 			break;
+		case PUNT_ERROR: /* of what was good enough to be forwarded */
+			CU_ASSERT(punt->port == in && punt->node == (in == DP_OUTSIDE ? 1u : 0u));
+			CU_ASSERT(ip4_check(punt->data, punt->len) == VERDICT_OK);
+			break;
 		}
 		dataplane_punt_done(rig.dp, &punts[i]);
 	}

@@ -506,6 +506,12 @@ static void expect_cell(
 	seen[verdict] = true;
 }
 
+/* Dropped or not. */
+static bool goes_to_control(enum verdict verdict)
+{
+	return verdict == VERDICT_PUNTED || verdict == VERDICT_TTL || verdict == VERDICT_TOO_BIG;
+}
+
 static void test_rows(void)
 {
 	for (size_t i = 0; i < RTE_DIM(rows); i++) {
@@ -522,7 +528,7 @@ static void test_rows(void)
 		CHECK_ROW(row->name,
 			(rig_pop(&rig, out, frame) != 0) == (row->verdict == VERDICT_OK));
 		CHECK_ROW(row->name, rig_pop(&rig, in, frame) == 0);
-		CHECK_ROW(row->name, (drain_punts() == 1) == (row->verdict == VERDICT_PUNTED));
+		CHECK_ROW(row->name, (drain_punts() == 1) == goes_to_control(row->verdict));
 	}
 }
 
@@ -576,6 +582,27 @@ static void test_segments(void)
 	rte_ring_enqueue(rig.rx[DP_OUTSIDE], head);
 	rig_turn(&rig);
 	expect_cell("two segments", &before, FROM_OUTSIDE, VERDICT_MULTI_SEGMENT);
+}
+
+/* aftermath_test.c looks at the pieces. */
+static void test_fragmented(void)
+{
+	uint8_t ip[RIG_FRAME_MAX], frame[RIG_FRAME_MAX];
+	struct dp_verdicts before, after;
+	size_t len;
+
+	dataplane_verdicts(rig.dp, &before);
+	len = rig_udp(ip, CORR, 1, COA, 2, RIG_MTU - 28);
+	ip[6] = 0; /* no DF */
+	rig_checksum(ip);
+	rig_push(&rig, DP_INSIDE, ip, len);
+	rig_turn(&rig);
+	dataplane_verdicts(rig.dp, &after);
+	CU_ASSERT(after.out[VERDICT_FRAGMENTED] == before.out[VERDICT_FRAGMENTED] + 1);
+	CU_ASSERT(sum(after.out) == sum(before.out) + 1);
+	CU_ASSERT(sum(after.local) == sum(before.local) + 2);
+	CU_ASSERT(rig_pop(&rig, DP_OUTSIDE, frame) != 0 && rig_pop(&rig, DP_OUTSIDE, frame) != 0);
+	seen[VERDICT_FRAGMENTED] = true;
 }
 
 /* Ethernet pads short frames; what is behind the IP packet must not reach the node. */
@@ -882,6 +909,7 @@ int main(void)
 		{"one frame, one cell", test_rows},
 		{"frames that are no IPv4", test_frames},
 		{"segments", test_segments},
+		{"fragmented", test_fragmented},
 		{"Ethernet padding is cut", test_padding_is_cut},
 		{"registration rate", test_registration_rate},
 		{"punt ring full", test_punt_full},

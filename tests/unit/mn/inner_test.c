@@ -124,6 +124,42 @@ static const struct {
 	{"ECT(0) on ECT(0)", {GOOD, 2, 0, DATA, 2, 0, 0, 0, -1}, VERDICT_OK, INNER_TRAFFIC, 20, 60},
 };
 
+static void errors_about_our_packets(void)
+{
+	static const struct {
+		const char *name, *about_src, *about_dst;
+		uint8_t type;
+		enum verdict verdict;
+	} rows[] = {
+		{"too big", HOA, CORR, 3, VERDICT_OK},
+		{"time exceeded", HOA, CORR, 11, VERDICT_OK},
+		{"redirect", HOA, CORR, 5, VERDICT_BAD_ADDRESS},
+		{"about another's packet", CORR, COA, 3, VERDICT_BAD_ADDRESS},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct ip_addr about_src = addr(rows[i].about_src), gateway = addr("10.2.0.254");
+		struct ip_addr about_dst = addr(rows[i].about_dst);
+		uint8_t about[256], data[256];
+		struct inner inner = {0};
+		size_t len;
+
+		start();
+		memset(about, 0x5a, sizeof about);
+		ipv4_build(about, &about_src, &about_dst, IPPROTO_UDP, 64, 0, 1, 0, 100);
+		len = icmp_error_build(
+			data, sizeof data, rows[i].type, 4, 1000, &gateway, about, 100);
+		CHECK_ROW(rows[i].name, len == 128);
+		CHECK_ROW(rows[i].name,
+			inner_check(&conf, &care_of, 1000, data, len, &inner) == rows[i].verdict);
+		if (rows[i].verdict == VERDICT_OK)
+			CHECK_ROW(rows[i].name, inner.kind == INNER_TRAFFIC && inner.data == data &&
+							inner.len == len);
+		CHECK_ROW(rows[i].name, inner_check(&conf, &care_of, 1000, data, 40, &inner) !=
+						VERDICT_OK); /* cut */
+	}
+}
+
 static void from_the_gateway(void)
 {
 	for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
@@ -224,6 +260,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"from the gateway", from_the_gateway},
+		{"errors about our packets", errors_about_our_packets},
 		{"the former label ends", former_label_ends},
 		{"to the gateway", to_the_gateway},
 		{"reverse tunnel", reverse_tunnel},

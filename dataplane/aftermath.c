@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: few packets come here, so all is done by copying. Of IP-in-IP it is the datagram
+ * inside that is cut or whose sender is told, and each piece gets the tunnel's header again: the
+ * node's end of the tunnel need not put anything together. Pieces make a burst of their own, with
+ * SA and path of the packet they were cut from, which leaves behind the burst at work.
+ */
+#include "dataplane/aftermath.h"
+
+#include "dataplane/forward.h"
+#include "dataplane/ip4.h"
+#include "dataplane/protect.h"
+#include "dataplane/state.h"
+
+struct cut { /* of one packet, for take_piece() */
+	struct worker *worker;
+	struct burst *from;
+	unsigned i;
+	enum dp_port port;
+	struct rte_mempool *pool;
+	const uint8_t *tunnel; /* header of IP-in-IP to put before each piece */
+	uint32_t tunnel_bytes;
+	bool out_of_buffers;
+};
+
+void aftermath_frame_too_big(struct burst *b, unsigned i, enum dp_port port)
+{
+	struct esp_pkt *pkt = &b->pkts[i];
+
+	burst_drop(b, i, VERDICT_TOO_BIG);
+	/* Back to the IP packet. Towards the outside it is ESP, and no longer anybody's to see. */
+	if (port == DP_INSIDE) {
+		pkt->data += RTE_ETHER_HDR_LEN;
+		pkt->len -= RTE_ETHER_HDR_LEN;
+	} else {
+		b->nodes[i] = NULL;
+	}
+}
+
+void aftermath_send(struct worker *worker, enum dp_port port)
+{
+	struct burst *pieces = &worker->pieces;
+
+	if (pieces->n == 0)
+		return;
+	if (port == DP_OUTSIDE)
+		protect_burst(worker, pieces);
+	forward_route(worker, pieces, port);
+	forward_finish(
+		worker, pieces, port == DP_OUTSIDE ? DP_INSIDE : DP_OUTSIDE, port, &worker->local);
+	pieces->n = 0;
+}
+
+/* The tunnel's header again, for so many bytes behind it. */
+static void put_tunnel(uint8_t *at, const struct cut *cut, uint32_t piece_bytes)
+{
+	memcpy(at, cut->tunnel, cut->tunnel_bytes);
+	wire_store_u16(at + 2, (uint16_t)(cut->tunnel_bytes + piece_bytes));
+	wire_store_u16(at + 10, 0);
+	wire_store_u16(at + 10, inet_fold(inet_sum(at, cut->tunnel_bytes, 0)));
+}
+
+static void take_piece(void *arg, const uint8_t *datagram, size_t len)
+{
+	struct cut *cut = arg;
+	struct burst *pieces = &cut->worker->pieces;
+	uint32_t total = cut->tunnel_bytes + (uint32_t)len;
+	struct rte_mbuf *mbuf;
+	uint8_t *at;
+	unsigned k;
+
+	if (pieces->n == PKT_BURST_MAX)
+		aftermath_send(cut->worker, cut->port);
+	mbuf = cut->out_of_buffers ? NULL : rte_pktmbuf_alloc(cut->pool);
+	if (mbuf == NULL) {
+		cut->out_of_buffers = true;
+		return;
+	}
+	at = (uint8_t *)rte_pktmbuf_append(mbuf, (uint16_t)total);
+	if (at == NULL) { /* what control made may be longer than what that port takes */
+		rte_pktmbuf_free(mbuf);
+		cut->out_of_buffers = true;
+		return;
+	}
+	if (cut->tunnel_bytes != 0)
+		put_tunnel(at, cut, (uint32_t)len);
+	memcpy(at + cut->tunnel_bytes, datagram, len);
+	k = pieces->n++;
+	pieces->now_ns = cut->from->now_ns;
+	pieces->mbufs[k] = mbuf;
+	pieces->verdicts[k] = VERDICT_OK;
+	pkt_view(&pieces->pkts[k], mbuf, 0);
+	pieces->nodes[k] = cut->from->nodes[cut->i];
+	pieces->paths[k] = cut->from->paths[cut->i];
+	pieces->sas.out[k] = cut->from->sas.out[cut->i];
+	pieces->next_hops[k] = ip4_dst(at);
+}
+
+/* Bytes of the largest IP packet that fits; 0: none. */
+static uint32_t room_for(
+	const struct worker *worker, const struct burst *b, unsigned i, enum dp_port port)
+{
+	const struct path *path = b->paths[i];
+	const struct sa_out *sa = b->sas.out[i];
+
+	if (port == DP_INSIDE)
+		return worker->dp->ports[DP_INSIDE].mtu;
+	return sa == NULL ? 0 : esp_inner_max((enum crypto_alg)sa->alg, path->outer.len, path->mtu);
+}
+
+/* IP-in-IP from inside is a home agent's tunnel: its header's bytes, 0 for anything else. */
+static uint32_t tunnel_bytes_of(const struct esp_pkt *pkt, enum dp_port port)
+{
+	const uint8_t *ip = pkt->data;
+
+	return port == DP_OUTSIDE && ip4_protocol(ip) == IP4_PROTO_IPIP ? ip4_hdr_bytes(ip) : 0;
+}
+
+static bool tell(struct worker *worker, struct burst *b, unsigned i, enum dp_port came_in,
+	enum punt_error error, uint32_t mtu)
+{
+	struct rte_mbuf *mbuf = b->mbufs[i];
+
+	*pkt_meta(mbuf) = (struct pkt_meta){
+		.kind = PUNT_ERROR,
+		.port = (uint8_t)came_in,
+		.rx_ns = b->now_ns,
+		.node = came_in == DP_OUTSIDE ? b->nodes[i]->handle : 0,
+		.error = (uint8_t)error,
+		.mtu = (uint16_t)mtu,
+	};
+	pkt_commit(mbuf, &b->pkts[i]);
+	return punt_push(&worker->rings, mbuf);
+}
+
+static bool too_big(
+	struct worker *worker, struct burst *b, unsigned i, enum dp_port came_in, enum dp_port port)
+{
+	struct esp_pkt *pkt = &b->pkts[i];
+	struct cut cut = {.worker = worker,
+		.from = b,
+		.i = i,
+		.port = port,
+		.pool = worker->dp->ports[came_in].pool,
+		.tunnel = pkt->data,
+		.tunnel_bytes = tunnel_bytes_of(pkt, port)};
+	uint32_t room = room_for(worker, b, i, port);
+
+	if (room <= cut.tunnel_bytes)
+		return false;
+	room -= cut.tunnel_bytes;
+	pkt->data += cut.tunnel_bytes;
+	pkt->len -= cut.tunnel_bytes;
+	if (ip4_check(pkt->data, pkt->len) != VERDICT_OK)
+		return false;
+	if ((wire_load_u16(pkt->data + 6) & IPV4_FLAG_DF) != 0)
+		return tell(worker, b, i, came_in, PUNT_TOO_BIG, room);
+	if (ipv4_fragment(pkt->data, pkt->len, room, take_piece, &cut) > 0)
+		b->verdicts[i] = cut.out_of_buffers ? VERDICT_NO_ROOM : VERDICT_FRAGMENTED;
+	return false;
+}
+
+bool aftermath(
+	struct worker *worker, struct burst *b, unsigned i, enum dp_port came_in, enum dp_port port)
+{
+	if (b == &worker->pieces || b->nodes[i] == NULL)
+		return false;
+	if (b->verdicts[i] == VERDICT_TTL)
+		return tell(worker, b, i, came_in, PUNT_TIME_EXCEEDED, 0);
+	return b->verdicts[i] == VERDICT_TOO_BIG && too_big(worker, b, i, came_in, port);
+}
