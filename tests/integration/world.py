@@ -278,13 +278,10 @@ class Border(Site):
     def __init__(self, build, nodes=None, virtio=False):
         super().__init__(build, nodes)
         lab = self.lab
-        for name in ("gw", "out", "in", "dpdk"):
+        self.virtio = virtio
+        for name in ("out", "in"):
             lab.namespace(name)
-        holder = "dpdk" if virtio else "gw"
-        lab.link(holder, "gwo0", "out", "gwo1")
-        lab.link(holder, "gwi0", "in", "gwi1")
-        lab.hand_to_dpdk(holder, "gwo0")
-        lab.hand_to_dpdk(holder, "gwi0")
+        self.lay_wires()
         lab.ip("out", f"addr add {OUTSIDE_ROUTER}/24 dev gwo1")
         lab.ip(
             "in",
@@ -292,12 +289,22 @@ class Border(Site):
             f"addr add {CORRESPONDENT}/24 dev gwi1",
             f"addr add {HOME_AGENT}/32 dev lo",
         )
-        self.virtio = virtio
         self.outside = lab.packet_socket("out", "gwo1")
         self.inside = lab.packet_socket("in", "gwi1")
         self.router_mac, self.lan_mac = lab.mac("out", "gwo1"), lab.mac("in", "gwi1")
         self.outside_mac = self.inside_mac = None
         self.bridge = None
+
+    def lay_wires(self):
+        """Both wires, with their ends "gwo1" in namespace "out" and "gwi1" in namespace "in"."""
+        lab = self.lab
+        for name in ("gw", "dpdk"):
+            lab.namespace(name)
+        holder = "dpdk" if self.virtio else "gw"
+        lab.link(holder, "gwo0", "out", "gwo1")
+        lab.link(holder, "gwi0", "in", "gwi1")
+        lab.hand_to_dpdk(holder, "gwo0")
+        lab.hand_to_dpdk(holder, "gwi0")
 
     def close(self):
         self.outside.close()

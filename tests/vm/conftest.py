@@ -17,7 +17,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    lab.end_on_signals()
+    lab.end_on_signals(lambda number, _: pytest.exit(f"signal {number}", 128 + number))
 
 
 @pytest.fixture(scope="session")

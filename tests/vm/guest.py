@@ -31,7 +31,7 @@ class Card:
     socket: str = ""
     hub: int = 0
     tap: tuple = ()
-    modern: bool = False  # virtio 1.0 only: no I/O ports
+    only: str = ""  # "modern": virtio 1.0 by memory; "legacy": virtio 0.95 by I/O ports; "": both
 
 
 def has_kvm():
@@ -44,7 +44,10 @@ def has_kvm():
 class Guest:
     """A running guest; run() executes scripts in it."""
 
-    def __init__(self, lab, kernel, archive, cards, name="guest", memory_mb=256, append="", cpus=None):
+    def __init__(
+        self, lab, kernel, archive, cards, name="guest", memory_mb=256, vcpus=1, append="", cpus=None
+    ):
+        """append: for the kernel's command line; cpus: of this machine, as taskset wants them."""
         self.lab, self.name, self.cards = lab, name, cards
         self.console = lab.path(f"{name}.console")
         self.channel = self.channel_file = None
@@ -54,7 +57,7 @@ class Guest:
         self.descriptors = []
         argv = [
             "qemu-system-x86_64",
-            *self._machine(memory_mb),
+            *self._machine(memory_mb, vcpus),
             "-kernel", kernel.image, "-initrd", initrd,
             "-append", f"console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on {append}",
             "-serial", f"file:{self.console}",
@@ -72,10 +75,10 @@ class Guest:
         self.boot_s = time.monotonic() - started
 
     @staticmethod
-    def _machine(memory_mb):
+    def _machine(memory_mb, vcpus):
         machine = ["-accel", "kvm", "-cpu", "host"] if has_kvm() else ["-accel", "tcg", "-cpu", "max"]
         return machine + [
-            "-machine", "pc,memory-backend=ram", "-smp", "1", "-m", str(memory_mb),
+            "-machine", "pc,memory-backend=ram", "-smp", str(vcpus), "-m", str(memory_mb),
             # a vhost port reads and writes the guest's memory itself, so it must be a file
             "-object", f"memory-backend-memfd,id=ram,size={memory_mb}M,share=on",
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
@@ -92,7 +95,11 @@ class Guest:
         else:
             argv = ["-netdev", f"hubport,id={wire},hubid={card.hub}"]
         # QEMU 7.2 without KVM crashes over MSI-X with vhost-user: no vectors.
-        options = "vectors=0" + (",disable-legacy=on,disable-modern=off" if card.modern else "")
+        options = "vectors=0" + {
+            "": "",
+            "modern": ",disable-legacy=on",
+            "legacy": ",disable-modern=on",
+        }[card.only]
         device = f"virtio-net-pci,netdev={wire},mac={MAC.format(number)},{options}"
         return argv + ["-device", device]
 

@@ -20,7 +20,7 @@ POLL_S = 0.1
 
 
 class GuestProgram:
-    """A program in a guest: what lab.Program is here."""
+    """A program in a guest, in the namespace of that path: what lab.Program is here."""
 
     count = 0
 
@@ -31,7 +31,7 @@ class GuestProgram:
         command = " ".join(shlex.quote(str(a)) for a in argv)
         self.pid = int(
             guest.run(
-                f"nsenter --net=/run/netns/{namespace} {command} >{self.log} 2>&1 &\necho $!"
+                f"nsenter --net={namespace} {command} >{self.log} 2>&1 &\necho $!"
             )
         )
 
@@ -99,7 +99,7 @@ class GuestLab:
 
     def __init__(self, lab, guest):
         self.lab, self.guest = lab, guest
-        self.inside_guest = set()
+        self.paths = {}  # of the guest's namespaces, by name
         self.script = None
         self.copied = set()
 
@@ -114,13 +114,17 @@ class GuestLab:
             "net.ipv4.icmp_ratelimit=0 net.ipv6.conf.all.disable_ipv6=1 "
             "net.ipv6.conf.default.disable_ipv6=1"
         )
-        self.inside_guest.add(name)
+        self.paths[name] = f"/run/netns/{name}"
+
+    def call_root(self, name):
+        """The guest's first namespace, where its cards are, gets a name."""
+        self.paths[name] = "/proc/1/ns/net"
 
     def ip(self, namespace, *commands):
-        if namespace not in self.inside_guest:
+        if namespace not in self.paths:
             return self.lab.ip(namespace, *commands)
         lines = "\n".join(commands)
-        return self.do(f"ip -n {namespace} -batch - <<'end'\n{lines}\nend")
+        return self.do(f"nsenter --net={self.paths[namespace]} ip -batch - <<'end'\n{lines}\nend")
 
     def do(self, command):
         """Runs a command, or puts it into the script that is being written."""
@@ -140,16 +144,16 @@ class GuestLab:
         script.said = self.guest.run("set -e\n" + "\n".join(script))
 
     def run(self, namespace, *argv, check=True):
-        if namespace not in self.inside_guest:
+        if namespace not in self.paths:
             return self.lab.run(namespace, *argv, check=check)
         command = " ".join(shlex.quote(str(a)) for a in argv)
-        return self.guest.run(f"nsenter --net=/run/netns/{namespace} {command}", check=check)
+        return self.guest.run(f"nsenter --net={self.paths[namespace]} {command}", check=check)
 
     def start(self, namespace, argv, name=None, **options):
-        if namespace not in self.inside_guest:
+        if namespace not in self.paths:
             return self.lab.start(namespace, argv, name, **options)
         self._copy_files()
-        return GuestProgram(self.guest, namespace, argv, name or os.path.basename(str(argv[0])))
+        return GuestProgram(self.guest, self.paths[namespace], argv, name or os.path.basename(str(argv[0])))
 
     def capture(self, namespace, interface, name=None, expression="", snap=2048):
         return GuestCapture(

@@ -123,7 +123,8 @@ class Archive:
     """The files of one guest, by their path there; write() makes the initramfs of them."""
 
     def __init__(self):
-        self.entries = {}  # path: (mode, content as bytes, or a path here)
+        # path: (mode, content as bytes, or a path here). DPDK refuses a root that all may write to.
+        self.entries = {".": (stat.S_IFDIR | 0o755, b"")}
 
     def folder(self, path):
         while path:
