@@ -20,7 +20,7 @@
 #define TEXTS_WARM CRYPTO_BURST_MAX
 #define TEXTS_COLD 8192
 #define TEXT_ROOM 2048
-#define TEXT_OFFSET 42 /* Ethernet, IPv4 and ESP header in front of it */
+#define TEXT_OFFSET 58 /* Ethernet, IPv4 and ESP header with IV in front of it */
 #define BURSTS 256     /* a round */
 #define AAD_BYTES 12   /* with ESN */
 #define TRAILER_BYTES 2
@@ -69,7 +69,7 @@ static void bench_open(struct bench *bench, const char *engine, enum crypto_alg 
 			   CRYPTO_KEY_ALIGN * CRYPTO_KEY_ALIGN;
 	bench->blobs = memory_new(bench->blob_step * keys);
 	for (uint32_t i = 0; i < keys; i++) {
-		uint8_t key[32];
+		uint8_t key[CRYPTO_MATERIAL_MAX];
 
 		random_fill(key, sizeof key);
 		bench->engine->key_init(alg, key, bench->blobs + i * bench->blob_step);

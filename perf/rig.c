@@ -164,8 +164,7 @@ struct path_params rig_path(uint32_t node)
 
 void rig_make_sas(struct rig *rig, uint32_t node, struct sa_params *in, struct sa_params *out)
 {
-	const struct crypto_alg_info *info = &crypto_alg_infos[rig->alg];
-	const size_t key_bytes = (size_t)info->key_bytes + info->salt_bytes;
+	const size_t key_bytes = crypto_material_bytes(rig->alg);
 	struct rig_peer *peer = &rig->peers[node];
 	struct sa_params peer_out = {.spi = RIG_SPI_IN + node, .alg = rig->alg, .esn = true};
 	struct path_params back = {

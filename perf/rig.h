@@ -22,8 +22,8 @@
 struct rig_peer {          /* what the far end of a node has */
 	struct sa_out *sa; /* encrypts what the gateway decrypts */
 	struct path path;
-	uint8_t key_out[36]; /* the gateway's outbound key and salt */
-	uint8_t key_in[36];
+	uint8_t key_out[CRYPTO_MATERIAL_MAX]; /* the gateway's outbound key material */
+	uint8_t key_in[CRYPTO_MATERIAL_MAX];
 };
 
 struct rig {

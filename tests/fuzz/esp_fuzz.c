@@ -5,8 +5,8 @@
  * its own header says and was not seen before.
  *
  * First byte of the input: bit 0 clear: the rest is an outer packet; set: bytes 1 and 2 are the
- * outer TOS and the low byte of the sequence number, the rest is sealed with the right key. Bit 1:
- * extended sequence numbers. Bit 2: AES-256.
+ * outer TOS and the low byte of the sequence number, the rest (but with an AEAD whole blocks of it)
+ * is sealed with the right key. Bit 1: extended sequence numbers. The bits above: the algorithm.
  */
 #include "dataplane/esp/esp.h"
 #include "dataplane/esp/replay.h"
@@ -35,7 +35,7 @@ static alignas(64) uint8_t slot_memory[sizeof(struct counter_slot) + WORDS * 8];
 
 static void start(void)
 {
-	static const uint8_t key[32] = {1, 2, 3};
+	static const uint8_t material[CRYPTO_MATERIAL_MAX] = {1, 2, 3};
 
 	engine = crypto_engine_find("auto");
 	thread = engine->thread_new();
@@ -44,23 +44,24 @@ static void start(void)
 			sizeof *sas[alg] + engine->key_blob_bytes((enum crypto_alg)alg),
 			SA_CACHE_LINE);
 		*sas[alg] = (struct sa_in){.spi = 0x1000, .alg = (uint8_t)alg};
-		engine->key_init((enum crypto_alg)alg, key, sas[alg] + 1);
+		engine->key_init((enum crypto_alg)alg, material, sas[alg] + 1);
 	}
 }
 
-/* The packet that a holder of the key makes of text. */
+/* The packet that a holder of the key makes of text, which lies where it belongs. The salt is 0. */
 static size_t seal(
 	const struct sa_in *sa, uint8_t *packet, uint8_t tos, uint8_t seq, size_t text_len)
 {
-	uint8_t *esp = packet + OUTER_BYTES;
+	const struct crypto_alg_info *info = &crypto_alg_infos[sa->alg];
+	uint8_t *esp = packet + OUTER_BYTES, *text = esp + ESP_HDR_BYTES + info->iv_bytes;
 	struct crypto_op op = {.key = sa_in_key(sa),
-		.data = esp + ESP_HDR_BYTES + 8,
-		.tag = esp + ESP_HDR_BYTES + 8 + text_len,
+		.data = text,
+		.tag = text + text_len,
 		.len = (uint32_t)text_len,
 		.alg = sa->alg,
 		.aad_len = sa->esn ? 12 : 8};
 
-	memset(packet, 0, OUTER_BYTES + ESP_HDR_BYTES + 8);
+	memset(packet, 0, (size_t)(text - packet));
 	packet[0] = 0x45;
 	packet[1] = tos;
 	wire_store_u32(esp, sa->spi);
@@ -71,7 +72,7 @@ static size_t seal(
 	else
 		wire_store_u32(op.aad + 4, seq);
 	engine->encrypt(thread, &op, 1);
-	return OUTER_BYTES + ESP_HDR_BYTES + 8 + text_len + CRYPTO_TAG_BYTES;
+	return (size_t)(text - packet) + text_len + info->icv_bytes;
 }
 
 static void check(const struct esp_pkt *before, const struct esp_pkt *after, enum verdict verdict)
@@ -93,7 +94,11 @@ static void check(const struct esp_pkt *before, const struct esp_pkt *after, enu
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct counter_slot *slot = (struct counter_slot *)slot_memory;
-	size_t len, overhead = OUTER_BYTES + ESP_HDR_BYTES + 8 + CRYPTO_TAG_BYTES;
+	/* a text of less than a block becomes one */
+	const size_t overhead = OUTER_BYTES + ESP_HDR_BYTES + CRYPTO_IV_MAX + CRYPTO_BLOCK_MAX +
+				CRYPTO_TAG_MAX;
+	const struct crypto_alg_info *info;
+	size_t len;
 	struct esp_pkt pkt, before;
 	enum verdict verdict = VERDICT_OK;
 	struct sa_in *sa;
@@ -106,14 +111,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(slot_memory, 0, sizeof slot_memory);
 	slot->n_words = WORDS;
 	slot->window = WINDOW;
-	sa = sas[(data[0] & 4) != 0 ? CRYPTO_AES256GCM16 : CRYPTO_AES128GCM16];
+	sa = sas[(data[0] >> 2) % CRYPTO_ALG_COUNT];
+	info = &crypto_alg_infos[sa->alg];
 	sa->esn = (data[0] & 2) != 0;
 	sa_in_set_slot(sa, slot);
 	packet = malloc(size + overhead); /* its end is watched by ASan */
 	demand(packet != NULL);
 	if ((data[0] & 1) != 0) {
-		memcpy(packet + OUTER_BYTES + ESP_HDR_BYTES + 8, data + 3, size - 3);
-		len = seal(sa, packet, data[1], data[2], size - 3);
+		len = size - 3;
+		if (!crypto_alg_is_aead(sa->alg))
+			len = len < info->block_bytes ? info->block_bytes
+						      : len - len % info->block_bytes;
+		memset(packet, 0, size + overhead);
+		memcpy(packet + OUTER_BYTES + ESP_HDR_BYTES + info->iv_bytes, data + 3,
+			len < size - 3 ? len : size - 3);
+		len = seal(sa, packet, data[1], data[2], len);
 	} else {
 		len = size - 1;
 		memcpy(packet, data + 1, len);

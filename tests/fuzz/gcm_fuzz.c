@@ -48,7 +48,7 @@ static void start(void)
 	for (unsigned e = 0; e < N_ENGINES; e++) {
 		sides[e].thread = engines[e]->thread_new();
 		for (unsigned k = 0; k < KEYS; k++) {
-			enum crypto_alg alg = (enum crypto_alg)(k % CRYPTO_ALG_COUNT);
+			enum crypto_alg alg = (enum crypto_alg)(k % CRYPTO_GCM_COUNT);
 			size_t bytes = engines[e]->key_blob_bytes(alg);
 
 			memset(raw, (int)(k * 29 + 1), sizeof raw);
@@ -77,7 +77,7 @@ static unsigned parse(const uint8_t *data, size_t size, uint8_t flags[])
 		flags[n] = next(&data, &size);
 		key = flags[n] % KEYS;
 		align = (flags[n] >> 6) * 5u;
-		op.alg = (uint8_t)(key % CRYPTO_ALG_COUNT);
+		op.alg = (uint8_t)(key % CRYPTO_GCM_COUNT);
 		op.aad_len = (flags[n] & 4) != 0 ? 12 : 8;
 		op.len = next(&data, &size);
 		op.len = (op.len | (uint32_t)next(&data, &size) << 8) % LEN_MAX;

@@ -128,4 +128,53 @@ static inline void oracle_seal(const struct crypto_op *op, const uint8_t *materi
 			info->hmac_key_bytes, iv - 8, 8u + info->iv_bytes + op->len, op->aad + 4,
 			op->aad_len == 12 ? 4 : 0, op->tag, info->icv_bytes);
 }
+
+/* False: the tag is wrong. */
+static inline bool oracle_aead_open(const EVP_CIPHER *cipher, const uint8_t *key,
+	const uint8_t nonce[12], const uint8_t *const aad[], const int aad_len[], unsigned n_aad,
+	uint8_t *text, int len, uint8_t tag[16])
+{
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	uint8_t none[16];
+	bool good;
+	int n;
+
+	oracle_must(EVP_DecryptInit_ex(ctx, cipher, NULL, key, nonce) == 1 &&
+		    EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, 16, tag) == 1);
+	for (unsigned i = 0; i < n_aad; i++)
+		oracle_must(EVP_DecryptUpdate(ctx, NULL, &n, aad[i], aad_len[i]) == 1);
+	oracle_must(len == 0 || EVP_DecryptUpdate(ctx, text, &n, text, len) == 1);
+	good = EVP_DecryptFinal_ex(ctx, none, &n) == 1;
+	EVP_CIPHER_CTX_free(ctx);
+	return good;
+}
+
+/* The reverse: false if the tag is wrong. */
+static inline bool oracle_open(const struct crypto_op *op, const uint8_t *material)
+{
+	const struct crypto_alg_info *info = &crypto_alg_infos[op->alg];
+	const uint8_t *iv = op->data - info->iv_bytes;
+	const uint8_t *const aad[] = {op->aad, iv};
+	const int aad_len[] = {op->aad_len, (int)(info->iv_bytes + op->len)};
+	uint8_t counter[16] = {0}, tag[CRYPTO_TAG_MAX];
+
+	if (info->cipher == CRYPTO_CIPHER_GMAC)
+		return oracle_aead_open(oracle_cipher(info), material, op->nonce, aad, aad_len, 2,
+			NULL, 0, op->tag);
+	if (info->hmac == CRYPTO_HMAC_NONE)
+		return oracle_aead_open(oracle_cipher(info), material, op->nonce, aad, aad_len, 1,
+			op->data, (int)op->len, op->tag);
+	oracle_hmac(oracle_digest(info), material + info->key_bytes + info->salt_bytes,
+		info->hmac_key_bytes, iv - 8, 8u + info->iv_bytes + op->len, op->aad + 4,
+		op->aad_len == 12 ? 4 : 0, tag, info->icv_bytes);
+	if (memcmp(tag, op->tag, info->icv_bytes) != 0)
+		return false;
+	memcpy(counter, op->nonce, CRYPTO_NONCE_BYTES);
+	counter[15] = 1; /* RFC 3686 section 4 */
+	if (info->cipher != CRYPTO_CIPHER_NULL)
+		oracle_cipher_run(oracle_cipher(info), material,
+			info->cipher == CRYPTO_CIPHER_CBC ? iv : counter, false, op->data,
+			(int)op->len);
+	return true;
+}
 #endif
