@@ -18,6 +18,7 @@ import time
 from collections import defaultdict
 
 import lab as laboratory
+from esp_algorithms import material_bytes
 from lab import Lab, LabError
 from pcap import ESP, EspKey, ethernet, parse_ip
 
@@ -79,12 +80,12 @@ class Node:
         self.home_address = f"10.1.0.{9 + number}"
         self.algorithm = algorithm
         self.esn = esn
-        size = {"aes128gcm16": 20, "aes256gcm16": 36}[algorithm]
+        size = material_bytes(algorithm)
         self.spi_up, self.spi_down = 0x1000 + number, 0x2000 + number
         self.key_up, self.key_down = os.urandom(size), os.urandom(size)
         self.key_mip = os.urandom(32)
-        self.up = EspKey(self.spi_up, self.key_up, esn)
-        self.down = EspKey(self.spi_down, self.key_down, esn)
+        self.up = EspKey(self.spi_up, self.key_up, esn) if "gcm" in algorithm else None
+        self.down = EspKey(self.spi_down, self.key_down, esn) if "gcm" in algorithm else None
 
     def write_keys(self, lab):
         for name, key in (("in", self.key_up), ("out", self.key_down), ("mip", self.key_mip)):
