@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 import world
+from esp_algorithms import ALGORITHMS, material_bytes
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 PROGRAMS = ("roamgate", "roamgate-ha", "roamgate-mn")
@@ -293,6 +294,42 @@ def test_keys_that_must_not_be(build, tmp_path, where, change):
     done = run(build, "roamgate", "--check", "-c", path)
     assert done.returncode == 1, where
     assert re.search(rf"^{re.escape(path)}:\d+: ", done.stderr, re.M), done.stderr
+
+
+@pytest.mark.parametrize("program", ["roamgate", "roamgate-mn"])
+@pytest.mark.parametrize(
+    "algorithm, why",
+    [
+        ("des-sha256", "RFC 8221 says MUST NOT"),
+        ("3des-sha256", "RFC 8221 says SHOULD NOT"),
+        ("aes128-md5", "RFC 8221 says MUST NOT"),
+        ("null", "no integrity protection"),
+        ("aes128gcm8", "ICV of 16 bytes"),
+        ("rot13", "is not known"),
+    ],
+)
+def test_weak_algorithms(build, tmp_path, program, algorithm, why):
+    """The line and the reason (RFC 8221)."""
+    lines = [l.replace("aes128gcm16", algorithm) for l in example(program, str(tmp_path))]
+    at = {n for n, l in enumerate(lines, 1) if f'algorithm = "{algorithm}"' in l}
+    path = write(tmp_path, lines)
+    done = run(build, program, "--check", "-c", path)
+    assert judge(done, path, at, algorithm) is None
+    assert why in done.stderr
+
+
+@pytest.mark.parametrize("program", ["roamgate", "roamgate-mn"])
+def test_all_algorithms(build, tmp_path, program):
+    """Each is taken with its own size of key material, and with no other."""
+    for algorithm in ALGORITHMS:
+        lines = [l.replace("aes128gcm16", algorithm) for l in example(program, str(tmp_path))]
+        path = write(tmp_path, lines)
+        for more, code in ((0, 0), (1, 1), (-1, 1)):
+            for name in ("node1-in.key", "node1-out.key"):
+                key = os.urandom(material_bytes(algorithm) + more).hex()
+                (tmp_path / name).write_text(key)
+            done = run(build, program, "--check", "-c", path)
+            assert done.returncode == code, (algorithm, done.stderr)
 
 
 def test_two_nodes_may_not_share(build, tmp_path):
