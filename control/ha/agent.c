@@ -254,6 +254,17 @@ static int path_by_configuration(const struct request *request)
 	return gateway == HA_NO_GATEWAY ? HA_DIRECT : gateway;
 }
 
+static bool is_only_gateway(
+	const struct ha_conf *conf, const struct ha_conf_node *node, int gateway)
+{
+	if (gateway == HA_DIRECT)
+		return false;
+	for (size_t i = 0; i < conf->n_gateways; i++)
+		if ((int)i != gateway && ha_conf_may_carry(node, (int)i))
+			return false;
+	return true;
+}
+
 static int find_path(const struct ha_agent *agent, const struct request *request, uint64_t now)
 {
 	const struct ha_conf *conf = agent->parts.conf;
@@ -266,7 +277,7 @@ static int find_path(const struct ha_agent *agent, const struct request *request
 		return HA_DIRECT;
 	gateway = path_by_configuration(request);
 	/* Nothing to wait for if there is no other gateway that could speak up. */
-	if (conf->rrq_seen_wait_ms == 0 || (conf->n_gateways == 1 && gateway == 0))
+	if (conf->rrq_seen_wait_ms == 0 || is_only_gateway(conf, request->binding->node, gateway))
 		return gateway;
 	return HA_NOT_SEEN;
 }
@@ -351,8 +362,14 @@ static void on_release(void *arg)
 static void on_rrq_seen(void *arg, int gateway, const struct siu_rrq_seen *seen)
 {
 	struct ha_agent *agent = arg;
+	const struct ha_binding *binding = ha_binding_find(
+		agent->parts.bindings, &seen->home_address);
 	const struct ha_held *held;
 
+	if (binding == NULL || !ha_conf_may_carry(binding->node, gateway)) {
+		count(agent, HA_SIU_NOT_ITS_NODE); /* as if it had not spoken */
+		return;
+	}
 	ha_waiting_remember(&agent->waiting, gateway, seen, clock_mono_ns());
 	while ((held = ha_waiting_match(&agent->waiting, seen)) != NULL)
 		release(agent, held, gateway);

@@ -34,6 +34,7 @@ static const char *const NAMES[HA_COUNTERS] = {
 	[HA_SIU_UNKNOWN_PEER] = "siu_unknown_peer",
 	[HA_SIU_NOT_ATTACHED] = "siu_not_attached",
 	[HA_SIU_UNKNOWN_NODE] = "siu_unknown_node",
+	[HA_SIU_NOT_ITS_NODE] = "siu_not_its_node",
 	[HA_SIU_SUPERSEDED] = "siu_superseded",
 	[HA_SIU_REFUSED] = "siu_refused",
 	[HA_SIU_SEND_FAILED] = "siu_send_failed",

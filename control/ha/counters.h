@@ -45,6 +45,7 @@ enum ha_counter {
 	HA_SIU_UNKNOWN_PEER,
 	HA_SIU_NOT_ATTACHED, /* TTL below 255 from one that is directly attached */
 	HA_SIU_UNKNOWN_NODE,
+	HA_SIU_NOT_ITS_NODE, /* RRQ_SEEN of a gateway that the node has not */
 	HA_SIU_SUPERSEDED,
 	HA_SIU_REFUSED,
 	HA_SIU_SEND_FAILED,

@@ -7,9 +7,12 @@
  */
 #include "control/ha/ha_conf.h"
 
+#include <assert.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
+
+static_assert(HA_GATEWAYS_MAX <= 64, "bits of ha_conf_node.gateways");
 
 #define SECRET_MIN 16 /* bytes, RFC 5944 section 5.2: at least 128 bits */
 #define SPI_MIN 256   /* 0 to 255 are reserved, RFC 5944 section 3.5.1 */
@@ -222,6 +225,47 @@ static int find_gateway(const struct ha_conf *conf, const char *name)
 	return HA_NO_GATEWAY;
 }
 
+static int get_gateway(
+	const struct ha_conf *conf, struct conf_group *group, const char *key, const char *name)
+{
+	int gateway = find_gateway(conf, name);
+
+	if (name[0] != '\0' && gateway == HA_NO_GATEWAY)
+		conf_error(group, key, "\"%.64s\" is not in the list of gateways", name);
+	return gateway;
+}
+
+static void read_node_gateways(
+	const struct ha_conf *conf, struct ha_conf_node *node, struct conf_group *group)
+{
+	const char *names[HA_GATEWAYS_MAX];
+	size_t n = 0;
+
+	node->gateway = HA_NO_GATEWAY;
+	node->gateways = UINT64_MAX;
+	if (conf_has(group, "gateways")) {
+		n = conf_get_strings(group, "gateways", names, HA_GATEWAYS_MAX, true);
+		node->gateways = 0;
+	}
+	for (size_t i = 0; i < n; i++) {
+		int gateway = get_gateway(conf, group, "gateways", names[i]);
+
+		if (gateway == HA_NO_GATEWAY)
+			continue;
+		if (ha_conf_may_carry(node, gateway))
+			conf_error(group, "gateways", "\"%.64s\" is there twice", names[i]);
+		node->gateways |= UINT64_C(1) << gateway;
+		if (node->gateway == HA_NO_GATEWAY)
+			node->gateway = gateway;
+	}
+	if (!conf_has(group, "gateway"))
+		return;
+	node->gateway = get_gateway(
+		conf, group, "gateway", conf_get_string(group, "gateway", NULL));
+	if (node->gateway != HA_NO_GATEWAY && !ha_conf_may_carry(node, node->gateway))
+		conf_error(group, "gateway", "is not in this node's gateways");
+}
+
 static void read_node(
 	const struct ha_conf *conf, struct ha_conf_node *node, struct conf_group *group)
 {
@@ -230,14 +274,7 @@ static void read_node(
 	if (ip_addr_is_set(&node->home_address) &&
 		ip_addr_equal(&node->home_address, &conf->address))
 		conf_error(group, "home_address", "is the home agent's own address");
-	node->gateway = HA_NO_GATEWAY;
-	if (conf_has(group, "gateway")) {
-		const char *name = conf_get_string(group, "gateway", NULL);
-
-		node->gateway = find_gateway(conf, name);
-		if (name[0] != '\0' && node->gateway == HA_NO_GATEWAY)
-			conf_error(group, "gateway", "\"%.64s\" is not in gateways", name);
-	}
+	read_node_gateways(conf, node, group);
 	read_keys(node, group);
 	conf_group_end(group);
 }
@@ -358,6 +395,11 @@ int ha_conf_find_node(const struct ha_conf *conf, const struct ip_addr *home_add
 			low = middle + 1;
 	}
 	return -1;
+}
+
+bool ha_conf_may_carry(const struct ha_conf_node *node, int gateway)
+{
+	return (node->gateways >> gateway & 1) != 0;
 }
 
 bool ha_conf_is_inside(const struct ha_conf *conf, const struct ip_addr *addr)

@@ -40,8 +40,9 @@ struct ha_conf_gateway {
 struct ha_conf_node {
 	const char *name;
 	struct ip_addr home_address;
-	size_t position; /* in the file's list, for messages */
-	int gateway;     /* index, used when no RRQ_SEEN tells; HA_NO_GATEWAY: none */
+	size_t position;   /* in the file's list, for messages */
+	int gateway;       /* index, used when no RRQ_SEEN tells; HA_NO_GATEWAY: none */
+	uint64_t gateways; /* bit i: gateway i may say that it carries this node */
 	size_t n_keys;
 	struct mip4_key keys[HA_NODE_KEYS_MAX];
 };
@@ -76,5 +77,7 @@ void ha_conf_free(struct ha_conf *conf);
 
 /* Index of the node with that home address, or -1. */
 int ha_conf_find_node(const struct ha_conf *conf, const struct ip_addr *home_address);
+/* May that gateway carry the node? */
+bool ha_conf_may_carry(const struct ha_conf_node *node, int gateway);
 bool ha_conf_is_inside(const struct ha_conf *conf, const struct ip_addr *addr);
 #endif

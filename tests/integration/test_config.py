@@ -49,6 +49,7 @@ OPTIONAL = {
     "tunnel_interface", "tunnel_mtu", "max_lifetime", "timestamp_tolerance", "rrq_seen_wait_ms",
     "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts", "gateway@roamgate-ha",
     "fallback_command", "care_of", "directly_attached", "nat_traversal", "nat_keepalive",
+    "gateways",
 }  # fmt: skip
 ADDRESSES = {"home_address", "tunnel_source", "via", "home_agent", "gateway", "address", "care_of"}
 CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm", "nat_traversal"}

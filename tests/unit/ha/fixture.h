@@ -87,6 +87,7 @@ static inline struct ha_conf fixture_conf(void)
 	fixture_gateways[1].name = "gw2";
 	fixture_gateways[1].address.addr = addr_of("10.2.0.253");
 	fixture_gateways[1].keys[0].secret.len = 16;
+	fixture_nodes[0].gateways = fixture_nodes[1].gateways = UINT64_MAX;
 	fixture_nodes[0].name = "node1";
 	fixture_nodes[0].home_address = addr_of(HOME);
 	add_key(&fixture_nodes[0], 0x100, HMAC_MD5, 16);

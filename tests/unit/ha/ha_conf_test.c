@@ -163,7 +163,14 @@ static const struct row {
 		"home_address: is used by an earlier node"},
 	{"home_address", "home_address = \"10.1.0.1\";", "is the home agent's own address"},
 	{"home_address", "home_address = \"2001:db8::1\";", "must be an IPv4 unicast"},
-	{"gateway = \"gw2\"", "gateway = \"gw3\";", "\"gw3\" is not in gateways"},
+	{"gateway = \"gw2\"", "gateway = \"gw3\";", "gateway: \"gw3\" is not in the list"},
+	{"gateway = \"gw2\"", "gateways = [ \"gw1\", \"gw3\" ];",
+		"gateways: \"gw3\" is not in the list"},
+	{"gateway = \"gw2\"", "gateways = [ \"gw1\", \"gw1\" ];", "\"gw1\" is there twice"},
+	{"gateway = \"gw2\"", "gateways = [ ];", "gateways: must have at least one"},
+	{"gateway = \"gw2\"", "gateways = \"gw1\";", "gateways: must be an array"},
+	{"gateway = \"gw2\"", "gateways = [ \"gw1\" ]; gateway = \"gw2\";",
+		"gateway: is not in this node's gateways"},
 	{"{ spi = 0x100", "{ spi = 0x101; algorithm = \"hmac-md5\"; key = \"" SECRET "\"; }",
 		"spi: is used twice"},
 	{"{ spi = 0x100", "{ spi = 0x100; algorithm = \"md5\"; key = \"" SECRET "\"; }",
@@ -269,6 +276,34 @@ static void good_file(void)
 	CU_ASSERT_EQUAL(conf.nodes[1].keys[1].key_len, 16);
 	CU_ASSERT_EQUAL(ha_conf_find_node(&conf, &conf.nodes[1].home_address), 1);
 	ha_conf_free(&conf);
+}
+
+static void node_gateways(void)
+{
+	static const struct {
+		const char *keys;
+		int gateway;
+		uint64_t gateways; /* of the two */
+	} rows[] = {
+		{"", HA_NO_GATEWAY, 3},
+		{"gateway = \"gw2\";", 1, 3},
+		{"gateways = [ \"gw2\" ];", 1, 2},
+		{"gateways = [ \"gw2\", \"gw1\" ];", 1, 3},
+		{"gateways = [ \"gw2\", \"gw1\" ]; gateway = \"gw1\";", 0, 3},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const struct row row = {"gateway = \"gw2\"", rows[i].keys, ""};
+		char text[sizeof GOOD + 512], said[4096];
+		struct ha_conf conf;
+
+		CHECK_ROW(rows[i].keys, change(&row, text, sizeof text) != 0);
+		write_conf(text, 0600);
+		CU_ASSERT_TRUE_FATAL(load(&conf, said, sizeof said));
+		CHECK_ROW(rows[i].keys, conf.nodes[1].gateway == rows[i].gateway);
+		CHECK_ROW(rows[i].keys, (conf.nodes[1].gateways & 3) == rows[i].gateways);
+		ha_conf_free(&conf);
+	}
 }
 
 static void wrong_lines(void)
@@ -380,6 +415,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"good file", good_file},
+		{"gateways of a node", node_gateways},
 		{"wrong lines", wrong_lines},
 		{"open to others", open_to_others},
 		{"absent file", absent_file},
