@@ -145,8 +145,6 @@ static json_t *node_row(const struct gw *gw, const struct tunnel *tunnel)
 	put_addr(row, "coa", &at->coa);
 	json_object_set_new(row, "remote",
 		at->closed ? json_null() : json_string(ip_endpoint_format(&at->remote, text)));
-	/* The control thread is the only writer of the pointer. */
-	put_count(row, "mtu", atomic_load_explicit(&tunnel->node->path, memory_order_relaxed)->mtu);
 	if (ip_addr_is_set(&at->former_coa) && at->grace_until_ns > now_ns) {
 		put_addr(row, "former_coa", &at->former_coa);
 		put_count(row, "grace_ms", (at->grace_until_ns - now_ns) / NS_PER_MS);

@@ -16,9 +16,6 @@
 #include <string.h>
 
 #define WORD_BITS 64
-/* Outbound SPIs are looked up for ICMP alone: longer chains for less memory. */
-#define SPIS_OUT_A_CHAIN 8
-#define SPIS_OUT_CHAIN_MAX 64
 static_assert(POSITION_NEVER_ENDS == DEADLINE_NEVER, "one is passed as the other");
 
 struct tunnels {
@@ -33,7 +30,7 @@ struct tunnels {
 	uint32_t count;
 	uint32_t fresh;          /* no place from here on was ever in use */
 	uint32_t oldest, newest; /* of the places given back; 0: none */
-	struct chains home_addresses, names, spis_in, spis_out, keys;
+	struct chains home_addresses, names, spis_in, keys;
 	struct deadlines ends, sa_ends; /* by handle: of open positions; of SAs, the first one's */
 };
 
@@ -46,7 +43,6 @@ static bool make_tables(struct tunnels *tunnels, uint32_t max_nodes)
 	       chains_init(&tunnels->home_addresses, max_nodes) &&
 	       chains_init(&tunnels->names, max_nodes) &&
 	       chains_init(&tunnels->spis_in, max_nodes) &&
-	       chains_init(&tunnels->spis_out, max_nodes / SPIS_OUT_A_CHAIN) &&
 	       chains_init(&tunnels->keys, max_nodes) &&
 	       deadlines_init(&tunnels->ends, max_nodes) &&
 	       deadlines_init(&tunnels->sa_ends, max_nodes);
@@ -77,7 +73,6 @@ void tunnels_free(struct tunnels *tunnels)
 	chains_fini(&tunnels->home_addresses);
 	chains_fini(&tunnels->names);
 	chains_fini(&tunnels->spis_in);
-	chains_fini(&tunnels->spis_out);
 	chains_fini(&tunnels->keys);
 	deadlines_fini(&tunnels->ends);
 	deadlines_fini(&tunnels->sa_ends);
@@ -194,9 +189,9 @@ static struct chain_link **place_of_name(const struct tunnels *tunnels, const ch
 	return chains_at(&tunnels->names, name, strlen(name));
 }
 
-static struct chain_link **place_of_spi(const struct tunnels *tunnels, uint32_t spi, bool inbound)
+static struct chain_link **place_of_spi(const struct tunnels *tunnels, uint32_t spi)
 {
-	return chains_at(inbound ? &tunnels->spis_in : &tunnels->spis_out, &spi, sizeof spi);
+	return chains_at(&tunnels->spis_in, &spi, sizeof spi);
 }
 
 static struct chain_link **place_of_key(
@@ -282,8 +277,8 @@ static void forget_sa(struct tunnels *tunnels, struct tunnel_sa *sa)
 		link = &(*link)->next;
 	*link = sa->next;
 	chain_del(place_of_key(tunnels, sa->key_id), &sa->by_key);
-	if (sa->found_by_spi)
-		chain_del(place_of_spi(tunnels, sa->spi, sa->inbound), &sa->by_spi);
+	if (sa->inbound)
+		chain_del(place_of_spi(tunnels, sa->spi), &sa->by_spi);
 	sa_free(sa);
 	note_sa_ends(tunnels, tunnel);
 }
@@ -345,7 +340,7 @@ struct tunnel *tunnel_by_name(const struct tunnels *tunnels, const char *name)
 
 struct tunnel *tunnel_by_spi_in(const struct tunnels *tunnels, uint32_t spi)
 {
-	struct chain_link *link = *place_of_spi(tunnels, spi, true);
+	struct chain_link *link = *place_of_spi(tunnels, spi);
 
 	for (; link != NULL; link = link->next) {
 		const struct tunnel_sa *sa = CHAIN_OBJECT(link, struct tunnel_sa, by_spi);
@@ -421,33 +416,19 @@ int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct pos
 	return 0;
 }
 
-/* The path of a position in which the node is already: what workers noted goes with it. */
-static int republish(const struct tunnels *tunnels, struct tunnel *tunnel,
-	const struct position *position, uint16_t mtu)
+int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t port)
 {
 	/* The control thread is the only writer of the pointer; the stamps come from workers. */
 	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
-	struct path_params params = path_of(tunnels, position);
-
-	params.mtu = mtu;
-	params.first_tx_ns = atomic_load_explicit(&path->first_tx_ns, memory_order_relaxed);
-	params.rrp_tx_ns = atomic_load_explicit(&path->rrp_tx_ns, memory_order_relaxed);
-	return dataplane_node_set_path(tunnels->config.dp, tunnel->node, &params);
-}
-
-int tunnel_set_mtu(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t mtu)
-{
-	return republish(tunnels, tunnel, &tunnel->position, mtu != 0 ? mtu : tunnels->config.mtu);
-}
-
-int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t port)
-{
-	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
 	struct position fresh = tunnel->position;
+	struct path_params params;
 	int rc;
 
 	fresh.remote.port = port;
-	rc = republish(tunnels, tunnel, &fresh, path->mtu);
+	params = path_of(tunnels, &fresh);
+	params.first_tx_ns = atomic_load_explicit(&path->first_tx_ns, memory_order_relaxed);
+	params.rrp_tx_ns = atomic_load_explicit(&path->rrp_tx_ns, memory_order_relaxed);
+	rc = dataplane_node_set_path(tunnels->config.dp, tunnel->node, &params);
 	if (rc == 0)
 		tunnel->position = fresh;
 	return rc;
@@ -561,35 +542,6 @@ static struct tunnel_sa *sa_make(
 	return sa;
 }
 
-/* Peers choose the SPIs of outbound SAs, and may all choose one: no chain gets long by it. */
-static void index_spi(struct tunnels *tunnels, struct tunnel_sa *sa)
-{
-	struct chain_link **place = place_of_spi(tunnels, sa->spi, sa->inbound);
-	unsigned n = 0;
-
-	if (!sa->inbound)
-		for (struct chain_link *link = *place; link != NULL; link = link->next)
-			if (++n == SPIS_OUT_CHAIN_MAX)
-				return;
-	chain_add(place, &sa->by_spi);
-	sa->found_by_spi = true;
-}
-
-struct tunnel_sa *tunnel_sa_by_spi_out(
-	const struct tunnels *tunnels, uint32_t spi, const struct tunnel_sa *after)
-{
-	struct chain_link *link = after == NULL ? *place_of_spi(tunnels, spi, false)
-						: after->by_spi.next;
-
-	for (; link != NULL; link = link->next) {
-		struct tunnel_sa *sa = CHAIN_OBJECT(link, struct tunnel_sa, by_spi);
-
-		if (sa->spi == spi)
-			return sa;
-	}
-	return NULL;
-}
-
 int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
 	const struct sa_params *params, uint32_t iv_epoch)
 {
@@ -605,7 +557,8 @@ int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
 		return rc;
 	}
 	chain_add(place_of_key(tunnels, sa->key_id), &sa->by_key);
-	index_spi(tunnels, sa);
+	if (inbound)
+		chain_add(place_of_spi(tunnels, sa->spi), &sa->by_spi);
 	tunnel->sas = sa;
 	note_sa_ends(tunnels, tunnel);
 	return 0;

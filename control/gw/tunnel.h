@@ -30,7 +30,7 @@ struct tunnel_life { /* of an SA with limits */
 #define TUNNEL_NEVER UINT64_MAX
 
 struct tunnel_sa { /* two for each of a million nodes: 72 bytes, 80 of the heap */
-	struct chain_link by_key, by_spi;
+	struct chain_link by_key, by_spi; /* by_spi: inbound */
 	struct tunnel *tunnel;
 	struct tunnel_sa *next;   /* of the same tunnel */
 	struct tunnel_life *life; /* owned; NULL: no limits */
@@ -42,7 +42,6 @@ struct tunnel_sa { /* two for each of a million nodes: 72 bytes, 80 of the heap 
 	bool inbound : 1, esn : 1;
 	bool soft_told : 1; /* its soft end in seconds */
 	bool ended : 1; /* nothing passes; deleted as soon as that can be, if it is no from_file */
-	bool found_by_spi : 1;
 	bool from_file : 1; /* comes back at the next start: its counters must outlive it */
 };
 static_assert(sizeof(struct tunnel_sa) == 72, "see above");
@@ -116,10 +115,6 @@ struct tunnel *tunnel_by_handle(const struct tunnels *tunnels, uint32_t handle);
 struct tunnel *tunnel_by_home_address(const struct tunnels *tunnels, const struct ip_addr *addr);
 struct tunnel *tunnel_by_name(const struct tunnels *tunnels, const char *name);
 struct tunnel *tunnel_by_spi_in(const struct tunnels *tunnels, uint32_t spi);
-/* The next outbound SA with that SPI behind after (NULL: the first), or NULL: the nodes choose
- * these SPIs, so several may have one. */
-struct tunnel_sa *tunnel_sa_by_spi_out(
-	const struct tunnels *tunnels, uint32_t spi, const struct tunnel_sa *after);
 struct tunnel *tunnel_by_key(
 	const struct tunnels *tunnels, const uint8_t key_id[COUNTERS_ID_BYTES]);
 /* The first tunnel with a handle above after (0: the first), or NULL. */
@@ -132,9 +127,6 @@ int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct pos
 	__attribute__((warn_unused_result));
 /* The same for the port of the far end alone: neither a handover nor a new lifetime. */
 int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t port)
-	__attribute__((warn_unused_result));
-/* The same path with another MTU; 0: the configured one. The next tunnel_move() undoes it. */
-int tunnel_set_mtu(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t mtu)
 	__attribute__((warn_unused_result));
 /* Monotonic end of the position's lifetime; POSITION_NEVER_ENDS, also if it is closed. */
 uint64_t tunnel_end(const struct tunnels *tunnels, const struct tunnel *tunnel);

@@ -54,12 +54,11 @@ OPTIONAL = {
     "max_neighbours", "mtu", "strict_inner_source", "allow_nat", "source", "esn", "replay_window",
     "tunnel_interface", "tunnel_mtu", "max_lifetime", "timestamp_tolerance", "rrq_seen_wait_ms",
     "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts", "gateway@roamgate-ha",
-    "tcp_mss_clamp", "df", "dscp_map",
     "fallback_command", "care_of", "directly_attached", "nat_traversal", "nat_keepalive",
     "gateways",
 }  # fmt: skip
 ADDRESSES = {"home_address", "tunnel_source", "via", "home_agent", "gateway", "address", "care_of"}
-CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm", "nat_traversal", "df"}
+CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm", "nat_traversal"}
 NAMES = {"home_agent@roamgate", "gateway@roamgate-ha"}  # of another list, not addresses
 PATHS = {"state_dir", "control_socket", "fallback_command"}
 INTERFACES = {"mirror", "home_interface", "tunnel_interface"}

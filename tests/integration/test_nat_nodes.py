@@ -227,7 +227,7 @@ def test_never_and_always(world, nodes):
         world.lab.write("mn.conf", text)
         refused = world.lab.start(node.namespace, argv)
         refused.wait_line(r"UDP port 4500: Address already in use; .*nat_traversal")
-        assert refused.process.wait(5) == 2
+        assert refused.kill() == 2
     world.start_node(node, nat_traversal="always")
     world.wait_registered(node)
     assert world.status(node)["udp"] and world.up(node, 3) == 3

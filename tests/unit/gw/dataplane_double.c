@@ -71,9 +71,7 @@ static struct path *make_path(const struct path_params *params)
 	path->coa = params->coa;
 	path->former_coa = params->former_coa;
 	path->flags = params->flags;
-	path->local = params->local;
 	path->remote = params->remote;
-	path->mtu = params->mtu;
 	path->generation = params->generation;
 	path->grace_until_ns = params->grace_until_ns;
 	path->first_tx_ns = params->first_tx_ns;
