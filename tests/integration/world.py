@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 
 import lab as laboratory
-from esp_algorithms import material_bytes
+from esp_algorithms import EspPeer, material_bytes
 from lab import Lab, LabError
 from pcap import ESP, EspKey, ethernet, parse_ip
 
@@ -84,8 +84,12 @@ class Node:
         self.spi_up, self.spi_down = 0x1000 + number, 0x2000 + number
         self.key_up, self.key_down = os.urandom(size), os.urandom(size)
         self.key_mip = os.urandom(32)
-        self.up = EspKey(self.spi_up, self.key_up, esn) if "gcm" in algorithm else None
-        self.down = EspKey(self.spi_down, self.key_down, esn) if "gcm" in algorithm else None
+        if "gcm" in algorithm:
+            self.up = EspKey(self.spi_up, self.key_up, esn)
+            self.down = EspKey(self.spi_down, self.key_down, esn)
+        else:
+            self.up = EspPeer(self.spi_up, algorithm, self.key_up, esn)
+            self.down = EspPeer(self.spi_down, algorithm, self.key_down, esn)
 
     def write_keys(self, lab):
         for name, key in (("in", self.key_up), ("out", self.key_down), ("mip", self.key_mip)):
