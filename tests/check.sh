@@ -86,6 +86,16 @@ fuzz() {
 	return $ret
 }
 
+# The searches of the model, with their count.
+model() {
+	local ret=0
+	siu/model/check >"$results/model.log" || ret=1
+	cat "$results/model.log"
+	echo "$(grep -vc FAILED "$results/model.log") $(grep -c FAILED "$results/model.log") 0" \
+		>>"$results/counts"
+	return $ret
+}
+
 # The tests of a folder by pytest, with their count.
 pytests() {
 	local ret=0
@@ -112,6 +122,7 @@ if stage "build: gcc, clang, sanitizers, fuzz targets" compile && [ ! -s "$resul
 		suite build-asan --suite concurrency
 	stage "concurrency, thread sanitizer" suite build-tsan --suite concurrency
 	stage "fuzzing" fuzz
+	stage "model of the handover and of SYNC" model
 	if [ "$(id -u)" = 0 ]; then
 		stage "integration" pytests tests/integration
 		stage "virtual machines" pytests tests/vm

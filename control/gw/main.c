@@ -79,8 +79,7 @@ static void on_key_event(void *arg, const struct key_event *event)
 {
 	struct program *program = arg;
 
-	/* An SA that was rekeyed in time is no news for the home agent. */
-	if (event->kind == KEY_EVENT_HARD && event->last && program->gw.siu != NULL)
+	if (event->kind == KEY_EVENT_HARD && program->gw.siu != NULL)
 		siu_handler_sa_expired(program->gw.siu, event->node);
 }
 

@@ -236,22 +236,9 @@ int tunnel_add(struct tunnels *tunnels, const struct tunnel_params *params, stru
 
 static void sa_free(struct tunnel_sa *sa)
 {
-	if (sa != NULL) {
-		free(sa->life);
+	if (sa != NULL)
 		free(sa->source);
-	}
 	free(sa);
-}
-
-/* When something is to be done about it. */
-static uint64_t sa_due_ns(const struct tunnel_sa *sa)
-{
-	if (sa->ended)
-		return sa->from_file ? DEADLINE_NEVER : 0;
-	if (sa->life == NULL)
-		return DEADLINE_NEVER;
-	return !sa->soft_told && sa->life->soft_ns < sa->life->hard_ns ? sa->life->soft_ns
-								       : sa->life->hard_ns;
 }
 
 /* After each change of an SA's end. */
@@ -260,10 +247,8 @@ static void note_sa_ends(struct tunnels *tunnels, const struct tunnel *tunnel)
 	uint64_t first_ns = DEADLINE_NEVER;
 
 	for (const struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next) {
-		const uint64_t due_ns = sa_due_ns(sa);
-
-		if (due_ns < first_ns)
-			first_ns = due_ns;
+		if (sa->expires_ns != 0 && sa->expires_ns < first_ns)
+			first_ns = sa->expires_ns;
 	}
 	deadline_set(&tunnels->sa_ends, tunnel->handle, first_ns);
 }
@@ -477,39 +462,8 @@ static int check_sa(
 	return has_room(tunnel, sa->inbound) ? 0 : -ENOSPC;
 }
 
-/* NULL with 0: no limits. */
-static int life_make(const struct sa_lifetimes *limits, struct tunnel_life **out)
-{
-	static const struct sa_lifetimes none = {.seconds = {0}};
-
-	*out = NULL;
-	if (memcmp(limits, &none, sizeof none) == 0)
-		return 0;
-	*out = calloc(1, sizeof **out);
-	if (*out == NULL)
-		return -ENOMEM;
-	(*out)->limits = *limits;
-	return 0;
-}
-
-static uint64_t end_ns(uint64_t limit_s, uint64_t now_ns, uint64_t age_ns)
-{
-	if (limit_s == 0)
-		return TUNNEL_NEVER;
-	return limit_s * NS_PER_S > age_ns ? now_ns + (limit_s * NS_PER_S - age_ns) : now_ns;
-}
-
-static void life_begin(struct tunnel_life *life, uint64_t age_ns)
-{
-	const uint64_t now_ns = clock_mono_ns();
-
-	life->since_ns = now_ns - age_ns;
-	life->soft_ns = end_ns(life->limits.seconds.soft, now_ns, age_ns);
-	life->hard_ns = end_ns(life->limits.seconds.hard, now_ns, age_ns);
-}
-
 static struct tunnel_sa *sa_make(
-	struct tunnel *tunnel, bool inbound, const struct sa_params *params)
+	struct tunnel *tunnel, bool inbound, const struct sa_params *params, uint64_t expires_ns)
 {
 	struct tunnel_sa *sa = calloc(1, sizeof *sa);
 
@@ -518,6 +472,7 @@ static struct tunnel_sa *sa_make(
 	*sa = (struct tunnel_sa){
 		.tunnel = tunnel,
 		.next = tunnel->sas,
+		.expires_ns = expires_ns,
 		.spi = params->spi,
 		.replay_window = inbound ? (uint16_t)params->replay_window : 0,
 		.alg = (uint8_t)params->alg,
@@ -525,12 +480,6 @@ static struct tunnel_sa *sa_make(
 		.esn = params->esn,
 	};
 	sa_key_id(params, sa->key_id);
-	if (life_make(&params->life, &sa->life) != 0) {
-		sa_free(sa);
-		return NULL;
-	}
-	if (sa->life != NULL)
-		life_begin(sa->life, 0);
 	if (!inbound || !ip_addr_is_set(&params->source))
 		return sa;
 	sa->source = malloc(sizeof *sa->source);
@@ -543,9 +492,9 @@ static struct tunnel_sa *sa_make(
 }
 
 int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
-	const struct sa_params *params, uint32_t iv_epoch)
+	const struct sa_params *params, uint32_t iv_epoch, uint64_t expires_ns)
 {
-	struct tunnel_sa *sa = sa_make(tunnel, inbound, params);
+	struct tunnel_sa *sa = sa_make(tunnel, inbound, params, expires_ns);
 	int rc = sa == NULL ? -ENOMEM : check_sa(tunnels, tunnel, sa);
 
 	if (rc == 0)
@@ -564,61 +513,10 @@ int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
 	return 0;
 }
 
-int tunnel_sa_set_life(
-	struct tunnels *tunnels, struct tunnel_sa *sa, const struct sa_lifetimes *limits)
+void tunnel_sa_set_end(struct tunnels *tunnels, struct tunnel_sa *sa, uint64_t expires_ns)
 {
-	struct tunnel_life *life;
-	int rc = life_make(limits, &life);
-
-	if (rc != 0)
-		return rc;
-	rc = dataplane_sa_set_life(
-		tunnels->config.dp, sa->tunnel->node, sa->inbound, sa->spi, limits);
-	if (rc != 0) {
-		free(life);
-		return rc;
-	}
-	free(sa->life);
-	sa->life = life;
-	sa->soft_told = false;
-	tunnel_sa_set_age(tunnels, sa, 0);
-	return 0;
-}
-
-void tunnel_sa_set_age(struct tunnels *tunnels, struct tunnel_sa *sa, uint64_t age_ns)
-{
-	if (sa->life != NULL)
-		life_begin(sa->life, age_ns);
+	sa->expires_ns = expires_ns;
 	note_sa_ends(tunnels, sa->tunnel);
-}
-
-void tunnel_sa_set_soft_told(struct tunnels *tunnels, struct tunnel_sa *sa)
-{
-	sa->soft_told = true;
-	note_sa_ends(tunnels, sa->tunnel);
-}
-
-void tunnel_sa_end(struct tunnels *tunnels, struct tunnel_sa *sa)
-{
-	dataplane_sa_end(tunnels->config.dp, sa->tunnel->node, sa->inbound, sa->spi);
-	sa->ended = true;
-	note_sa_ends(tunnels, sa->tunnel);
-}
-
-struct tunnel *tunnel_sa_noticed(const struct tunnels *tunnels)
-{
-	struct tunnel *tunnel = NULL;
-	uint32_t handle;
-
-	/* Some of the nodes may be gone by now. */
-	while (tunnel == NULL && (handle = dataplane_sa_noticed(tunnels->config.dp)) != 0)
-		tunnel = tunnel_by_handle(tunnels, handle);
-	return tunnel;
-}
-
-uint8_t tunnel_sa_take_marks(const struct tunnels *tunnels, const struct tunnel_sa *sa)
-{
-	return dataplane_sa_take_marks(tunnels->config.dp, sa->tunnel->node, sa->inbound, sa->spi);
 }
 
 struct tunnel *tunnel_sa_over(const struct tunnels *tunnels, uint64_t now_ns)
@@ -639,22 +537,27 @@ int tunnel_sa_del(
 	return rc;
 }
 
-int tunnel_sa_switch(struct tunnels *tunnels, struct tunnel *tunnel)
+int tunnel_sa_make_current(struct tunnels *tunnels, struct tunnel *tunnel)
 {
 	return dataplane_sa_out_switch(tunnels->config.dp, tunnel->node);
 }
 
-bool tunnel_sa_is_current(const struct tunnel_sa *sa)
-{
-	const struct sa_out *next = sa->tunnel->node->sa_out_next;
-
-	return sa->inbound || next == NULL || next->spi != sa->spi;
-}
-
 const struct counter_slot *tunnel_sa_slot(const struct tunnel *tunnel, const struct tunnel_sa *sa)
 {
-	const struct sa_in *in = sa->inbound ? node_sa_in(tunnel->node, sa->spi) : NULL;
-	const struct sa_out *out = sa->inbound ? NULL : node_sa_out(tunnel->node, sa->spi);
+	const struct sa_out *out;
 
-	return in != NULL ? in->slot : out != NULL ? out->slot : NULL;
+	if (sa->inbound) {
+		for (unsigned i = 0; i < NODE_INBOUND_MAX; i++) {
+			const struct sa_in *in = tunnel->node->sa_in[i];
+
+			if (in != NULL && in->spi == sa->spi)
+				return in->slot;
+		}
+		return NULL;
+	}
+	out = atomic_load_explicit(&tunnel->node->sa_out, memory_order_relaxed);
+	if (out != NULL && out->spi == sa->spi)
+		return out->slot;
+	out = tunnel->node->sa_out_next;
+	return out != NULL && out->spi == sa->spi ? out->slot : NULL;
 }

@@ -308,10 +308,16 @@ int ha_binding_confirm(
 int ha_binding_refuse(
 	struct ha_bindings *bindings, struct ha_binding *binding, const struct ha_reply *denial)
 {
+	int err;
+
 	binding->registered = binding->in_force;
 	binding->pending = false;
 	binding->reply = *denial;
-	return save(bindings, binding);
+	binding->generation++;
+	err = save(bindings, binding);
+	if (err != 0)
+		binding->generation--; /* not on disk: it must not leave */
+	return err;
 }
 
 int ha_binding_outrun(struct ha_bindings *bindings, struct ha_binding *binding, uint64_t in_force)

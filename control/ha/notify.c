@@ -6,7 +6,9 @@
  *
  *   good                 the binding is in force; a former gateway closes its path
  *   stale                the gateway remembers a later generation than we do: go beyond it
- *   refused for good     the former binding stays in force, the node gets a denial by REPLY_ONLY
+ *   duplicate, but of another care-of address: likewise
+ *   refused for good     the former binding stays in force and is said again, the node gets a
+ *                        denial by REPLY_ONLY
  *   refused for now      nothing; the association sends it again
  *   resync needed        nothing; the SYNC that follows has it
  *
@@ -144,12 +146,21 @@ static void send_reply_only(struct link *link, const struct ha_binding *binding,
 		(void)send_update(link, &update); /* counted; the node asks again */
 }
 
+/* The state of the binding once more; nothing waits for the answer. */
+static void say_again(struct link *link, const struct ha_binding *binding)
+{
+	struct siu_update update = describe(binding, link->index);
+
+	(void)send_update(link, &update); /* counted; the next SYNC says it again */
+}
+
 /* The binding refused by its gateway, or not even sent: the former one stays. */
 static void refuse(struct link *link, struct ha_binding *binding, uint8_t code)
 {
 	struct ha_notify *notify = link->notify;
 	struct ha_reply denial = {.port = binding->reply.port};
 	bool was_deregistration = !ip_addr_is_set(&binding->registered.coa);
+	int err;
 
 	notify->counters->n[HA_RRQ_GATEWAY_REFUSED]++;
 	if (was_deregistration) {
@@ -159,9 +170,14 @@ static void refuse(struct link *link, struct ha_binding *binding, uint8_t code)
 	} else {
 		denial.len = (uint16_t)ha_registration_denial(binding->node, binding->reply.bytes,
 			binding->reply.len, code, denial.bytes, sizeof denial.bytes);
-		if (ha_binding_refuse(notify->bindings, binding, &denial) != 0)
-			notify->counters->n[HA_STORE_FAILED]++;
+		err = ha_binding_refuse(notify->bindings, binding, &denial);
 		send_reply_only(link, binding, &binding->known, &denial);
+		/* An update before the refused one, never acknowledged, may have moved the path, or
+		 * be under way still: what stays is a later generation than both. */
+		if (err == 0)
+			say_again(link, binding);
+		else
+			notify->counters->n[HA_STORE_FAILED]++;
 	}
 	notify->events.moved(notify->events_arg, binding);
 }
@@ -291,7 +307,6 @@ static void confirm(struct link *link, struct ha_binding *binding)
 /* The gateway's memory is longer than ours: say the same again as a later generation. */
 static void outrun(struct link *link, struct ha_binding *binding, uint64_t in_force)
 {
-	struct siu_update update;
 	int err = ha_binding_outrun(link->notify->bindings, binding, in_force);
 
 	if (err == -EOVERFLOW) {
@@ -311,8 +326,17 @@ static void outrun(struct link *link, struct ha_binding *binding, uint64_t in_fo
 		send_pending(link, binding);
 		return;
 	}
-	update = describe(binding, link->index);
-	(void)send_update(link, &update); /* counted; the next SYNC says it again */
+	say_again(link, binding);
+}
+
+/* The gateway has that generation already, for another care-of address: we counted it twice, since
+ * our store was lost. */
+static bool is_of_another(const struct link *link, const struct ha_binding *binding,
+	const struct siu_ack_entry *entry)
+{
+	struct siu_update ours = describe(binding, link->index);
+
+	return entry->result == SIU_RESULT_DUPLICATE && !ip_addr_equal(&entry->coa, &ours.new_coa);
 }
 
 static void take_ack(void *arg, const struct siu_ack_entry *entry)
@@ -334,7 +358,7 @@ static void take_ack(void *arg, const struct siu_ack_entry *entry)
 		notify->counters->n[HA_SIU_SUPERSEDED]++;
 		return;
 	}
-	if (entry->result == SIU_RESULT_STALE) {
+	if (entry->result == SIU_RESULT_STALE || is_of_another(link, binding, entry)) {
 		outrun(link, binding, entry->in_force);
 		return;
 	}

@@ -222,6 +222,8 @@ static void answer(
 		.home_address = update->home_address,
 		.update_flags = update->flags};
 
+	if (siu_result_is_good(result) && (update->flags & SIU_DEREGISTER) == 0)
+		entry.coa = update->new_coa;
 	gateways[gateway]->callbacks.ack(gateways[gateway]->arg, &entry);
 }
 
@@ -354,13 +356,16 @@ static void refusals(void)
 		CHECK_ROW(name, is_at(ha_binding_target(binding), COA_A));
 		CHECK_ROW(name, is_at(&binding->registered, COA_A));
 		CHECK_ROW(name, !binding->pending && moved == 1);
-		CU_ASSERT_EQUAL_FATAL(n_calls, 2);
+		CU_ASSERT_EQUAL_FATAL(n_calls, 3);
 		CHECK_ROW(name, calls[1].update.flags == SIU_REPLY_ONLY);
 		CHECK_ROW(name, calls[1].update.identification == 8);
 		CHECK_ROW(name, is_addr(&calls[1].update.new_coa, COA_B));
 		CHECK_ROW(name, code_in(&calls[1], COA_B) == rows[i].code);
+		CHECK_ROW(name, is_addr(&calls[2].update.new_coa, COA_A)); /* said again */
+		CHECK_ROW(name, calls[2].update.generation == 3);
 		answer(0, &calls[1].update, rows[i].result, 1); /* even that: no circle */
-		CHECK_ROW(name, n_calls == 2);
+		answer(0, &calls[2].update, rows[i].result, 1);
+		CHECK_ROW(name, n_calls == 3);
 		stop();
 	}
 }
@@ -409,6 +414,43 @@ static void gateway_remembers_more(void)
 	CU_ASSERT_TRUE(calls[1].durable);
 	CU_ASSERT_EQUAL(code_in(&calls[1], COA_A), 0);
 	answer(0, &calls[1].update, SIU_RESULT_OK, 42);
+	CU_ASSERT_FALSE(binding->pending);
+	stop();
+}
+
+/* After the loss of our store: the same number, for another care-of address. */
+static void generation_counted_twice(void)
+{
+	struct siu_ack_entry entry = {.result = SIU_RESULT_DUPLICATE,
+		.generation = 1,
+		.in_force = 1,
+		.home_address = addr_of(HOME),
+		.coa = addr_of(COA_B)};
+
+	begin();
+	CU_ASSERT_EQUAL(submit(COA_A, 300, 7, 0), 0);
+	gateways[0]->callbacks.ack(gateways[0]->arg, &entry);
+	CU_ASSERT_TRUE(binding->pending);
+	CU_ASSERT_EQUAL_FATAL(n_calls, 2);
+	CU_ASSERT_EQUAL(calls[1].update.generation, 2);
+	CU_ASSERT_TRUE(calls[1].durable);
+	CU_ASSERT_EQUAL(code_in(&calls[1], COA_A), 0);
+	stop();
+}
+
+/* COA_B was never acknowledged, yet the gateway may have moved the path there. */
+static void refused_is_put_back(void)
+{
+	begin();
+	move_confirmed(COA_A, 7, 0);
+	CU_ASSERT_EQUAL(submit(COA_B, 300, 8, 0), 0);
+	CU_ASSERT_EQUAL(submit("203.0.113.9", 300, 9, 0), 0);
+	answer(0, &calls[1].update, SIU_RESULT_BAD_COA, 2);
+	CU_ASSERT_EQUAL_FATAL(n_calls, 4);
+	CU_ASSERT_EQUAL(calls[2].update.flags, SIU_REPLY_ONLY);
+	CU_ASSERT_EQUAL(calls[3].update.flags, 0);
+	CU_ASSERT_EQUAL(calls[3].update.generation, 4);
+	CU_ASSERT_TRUE(is_addr(&calls[3].update.new_coa, COA_A));
 	CU_ASSERT_FALSE(binding->pending);
 	stop();
 }
@@ -619,7 +661,7 @@ static void queue_is_full(void)
 	CU_ASSERT_EQUAL(submit(COA_B, 300, 8, 0), 0);
 	CU_ASSERT_FALSE(binding->pending);
 	CU_ASSERT_TRUE(is_at(&binding->registered, COA_A));
-	CU_ASSERT_EQUAL(counters.n[HA_SIU_SEND_FAILED], 2); /* nor was there room for a denial */
+	CU_ASSERT_EQUAL(counters.n[HA_SIU_SEND_FAILED], 3); /* nor was there room for a denial */
 	stop();
 }
 
@@ -656,6 +698,8 @@ int main(void)
 		{"returned home", returned_home},
 		{"deregistered while away", deregistered_while_away},
 		{"deregistration refused", deregistration_refused},
+		{"generation counted twice", generation_counted_twice},
+		{"what was refused is put back", refused_is_put_back},
 		{"other gateway", other_gateway},
 		{"other gateway and back", other_gateway_and_back},
 		{"expired", expired},
