@@ -8,6 +8,7 @@
  */
 #include "dataplane/esp/esp.h"
 #include "dataplane/esp/esp_format.h"
+#include "dataplane/esp/ip_fields.h"
 #include "dataplane/esp/life_run.h"
 #include "dataplane/esp/replay.h"
 #include "lib/wire.h"
@@ -16,10 +17,10 @@
 #include <string.h>
 
 #define PADDING_3 0x030201u /* 1, 2, 3, the first lowest */
-#define NEXT_HEADER_IPV4 4  /* IANA protocol numbers */
 #define NEXT_HEADER_NONE 59 /* dummy packet: RFC 4303 section 2.6 */
 #define IPV4_HEADER_MIN 20  /* bytes */
 #define ECN_MASK 0x03       /* of the TOS byte: RFC 3168 section 5 */
+#define IPV6_ECN_AT 1       /* byte; in its bits 4 and 5 */
 #define ECN_DROP 0xff
 
 struct work { /* packets between prepare and finish, parallel arrays */
@@ -107,7 +108,7 @@ static inline enum verdict padding_check(const uint8_t *text, uint32_t len, uint
 			if (text[*inner_room + i] != (uint8_t)(i + 1))
 				return VERDICT_BAD_PADDING;
 	}
-	if (next_header == NEXT_HEADER_IPV4)
+	if (next_header == IP_NEXT_IPV4 || next_header == IP_NEXT_IPV6)
 		return VERDICT_OK;
 	return next_header == NEXT_HEADER_NONE ? VERDICT_DUMMY : VERDICT_BAD_PADDING;
 }
@@ -133,31 +134,47 @@ static void tos_set(uint8_t *header, uint8_t tos)
 	wire_store_u16(header + 10, (uint16_t)~sum);
 }
 
+static void ecn_set(uint8_t *ip, uint8_t ecn)
+{
+	if (ip_is_v6(ip))
+		ip[IPV6_ECN_AT] = (uint8_t)((ip[IPV6_ECN_AT] & ~(ECN_MASK << 4)) | ecn << 4);
+	else
+		tos_set(ip, (uint8_t)((ip[1] & ~ECN_MASK) | ecn));
+}
+
 static inline enum verdict ecn_decap(uint8_t *inner, const uint8_t *outer)
 {
-	uint8_t before = inner[1] & ECN_MASK;
-	uint8_t after = ecn_merged[before][outer[1] & ECN_MASK];
+	uint8_t before = ip_traffic_class(inner) & ECN_MASK;
+	uint8_t after = ecn_merged[before][ip_traffic_class(outer) & ECN_MASK];
 
 	if (after == before)
 		return VERDICT_OK;
 	if (after == ECN_DROP)
 		return VERDICT_ECN;
-	tos_set(inner, (uint8_t)((inner[1] & ~ECN_MASK) | after));
+	ecn_set(inner, after);
 	return VERDICT_OK;
 }
 
-/* What is behind the inner packet's own length is padding for traffic flow confidentiality: RFC
- * 4303 section 2.7. */
-static inline enum verdict inner_check(const uint8_t *inner, uint32_t room, uint32_t *total_len)
+static inline enum verdict total_len_check(uint32_t total_len, uint32_t least, uint32_t room)
 {
-	if (room < IPV4_HEADER_MIN)
+	if (total_len < least)
+		return VERDICT_BAD_HEADER;
+	return total_len <= room ? VERDICT_OK : VERDICT_RUNT;
+}
+
+/* What is behind the inner packet's own length is padding for traffic flow confidentiality: RFC
+ * 4303 section 2.7. The next header must say what the packet is. */
+static inline enum verdict inner_check(
+	const uint8_t *inner, uint8_t next_header, uint32_t room, uint32_t *total_len)
+{
+	const uint32_t least = next_header == IP_NEXT_IPV4 ? IPV4_HEADER_MIN : IPV6_HDR_BYTES;
+
+	if (room < least)
 		return VERDICT_RUNT;
-	if (inner[0] >> 4 != 4)
+	if (inner[0] >> 4 != (next_header == IP_NEXT_IPV4 ? 4 : 6))
 		return VERDICT_BAD_HEADER;
-	*total_len = wire_load_u16(inner + 2);
-	if (*total_len < IPV4_HEADER_MIN)
-		return VERDICT_BAD_HEADER;
-	return *total_len <= room ? VERDICT_OK : VERDICT_RUNT;
+	*total_len = ip_total_len(inner);
+	return total_len_check(*total_len, least, room);
 }
 
 /* Makes the view the inner packet's. */
@@ -168,7 +185,7 @@ static inline enum verdict unpack(const struct crypto_op *op, struct esp_pkt *pk
 	enum verdict verdict = padding_check(inner, op->len, &room);
 
 	if (verdict == VERDICT_OK)
-		verdict = inner_check(inner, room, &total_len);
+		verdict = inner_check(inner, inner[op->len - 1], room, &total_len);
 	if (verdict == VERDICT_OK)
 		verdict = ecn_decap(inner, pkt->data);
 	if (verdict != VERDICT_OK)

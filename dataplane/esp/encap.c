@@ -8,20 +8,27 @@
  *
  * Layout (RFC 4303 section 2, RFC 4106 section 3):
  *   outer header | SPI, sequence number | IV | inner, padding, pad length, next header | ICV
- * To a node behind a NAT a UDP header is the end of the outer one (RFC 3948 section 2.1).
+ * To a node behind a NAT a UDP header is the end of the outer one (RFC 3948 section 2.1); if IPv6
+ * is before it, its checksum is made last of all, over what was encrypted.
+ *
+ * Flow label of an outer IPv6 header (RFC 6437 section 3, RFC 6438): one for each SA, made of the
+ * SPI, which is visible anyway. A label for each inner flow would show what tunnel mode hides, and
+ * spread the packets of one window over ways of different length.
  */
 #include "dataplane/esp/esp.h"
 #include "dataplane/esp/esp_format.h"
+#include "dataplane/esp/ip_fields.h"
 #include "dataplane/esp/life_run.h"
 #include "lib/wire.h"
 
 #include <assert.h>
 #include <string.h>
+#include <sys/socket.h>
 
-#define NEXT_HEADER_IPV4 4     /* IANA protocol numbers */
 #define IPV4_DF_BYTE_MASK 0x40 /* of byte 6 of the header */
 #define OUTER_IPV4_BYTES 20
 #define OUTER_UDP_BYTES 8
+#define INNER_IPV6_BIT 0x20 /* of the first byte: version 6 has it, 4 has not */
 
 ESP_INLINE unsigned pad_bytes(uint32_t inner_len, struct esp_format format)
 {
@@ -50,11 +57,12 @@ static inline enum verdict admit_one(
 					   : admit_as(path, pkt, esp_format_of(sa->alg));
 }
 
+/* *needs: 0, or IPv6 comes in somewhere: enum path_need, INNER_IPV6_BIT. */
 static unsigned admit(struct sa_out *const sas[], const struct path *const paths[],
 	const struct esp_pkt pkts[], enum verdict verdicts[], unsigned n,
-	uint8_t index[ESP_BURST_MAX])
+	uint8_t index[ESP_BURST_MAX], unsigned *needs)
 {
-	unsigned n_good = 0;
+	unsigned n_good = 0, all = 0;
 
 	for (unsigned i = 0; i < n; i++) {
 		if (verdicts[i] != VERDICT_OK)
@@ -64,8 +72,10 @@ static unsigned admit(struct sa_out *const sas[], const struct path *const paths
 			continue;
 		if (n_good == 0 || sas[i] != sas[index[n_good - 1]])
 			__builtin_prefetch(sas[i]->slot, 1);
+		all |= paths[i]->outer.needs | (pkts[i].data[0] & INNER_IPV6_BIT);
 		index[n_good++] = (uint8_t)i;
 	}
+	*needs = all;
 	return n_good;
 }
 
@@ -119,12 +129,17 @@ static inline unsigned fit_bytes(
 		       : n;
 }
 
+static void udp_write(uint8_t *at, const uint8_t *prebuilt, uint32_t len)
+{
+	memcpy(at, prebuilt, OUTER_UDP_BYTES);
+	wire_store_u16(at + 4, (uint16_t)len);
+}
+
 /* Total length, TOS, identification and DF are the packet's; the rest is prebuilt. RFC 6040 normal
  * mode copies the whole TOS byte (RFC 2474: DSCP and ECN). */
-static inline void outer_write(uint8_t *at, const struct path_outer *outer, const uint8_t *inner,
-	uint32_t total_len, uint16_t id)
+ESP_INLINE void outer_write_ipv4(uint8_t *at, const struct path_outer *outer, uint32_t tos,
+	uint32_t df, uint32_t total_len, uint16_t id)
 {
-	uint32_t tos = inner[1], df = (uint32_t)(inner[6] & IPV4_DF_BYTE_MASK) << 8;
 	uint32_t sum = outer->sum + tos + total_len + id + df;
 
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -133,14 +148,70 @@ static inline void outer_write(uint8_t *at, const struct path_outer *outer, cons
 	wire_store_u32(at, (uint32_t)outer->bytes[0] << 24 | tos << 16 | total_len);
 	wire_store_u32(at + 4, (uint32_t)id << 16 | df);
 	wire_store_u16(at + 10, (uint16_t)~sum);
-	if (__builtin_expect(outer->encap == PATH_ENCAP_UDP, 0)) {
-		memcpy(at + OUTER_IPV4_BYTES, outer->bytes + OUTER_IPV4_BYTES, OUTER_UDP_BYTES);
-		wire_store_u16(at + OUTER_IPV4_BYTES + 4, (uint16_t)(total_len - OUTER_IPV4_BYTES));
-	}
+	if (__builtin_expect(outer->encap == PATH_ENCAP_UDP, 0))
+		udp_write(at + OUTER_IPV4_BYTES, outer->bytes + OUTER_IPV4_BYTES,
+			total_len - OUTER_IPV4_BYTES);
+}
+
+/* 20 bits, not 0. */
+static inline uint32_t flow_label(uint32_t spi)
+{
+	uint32_t label = spi * UINT32_C(0x9e3779b1) >> 12; /* golden ratio: every bit counts */
+
+	return label != 0 ? label : 1;
+}
+
+static void outer_write_ipv6(
+	uint8_t *at, const struct path_outer *outer, uint32_t tos, uint32_t total_len, uint32_t spi)
+{
+	memcpy(at, outer->bytes, IPV6_HDR_BYTES);
+	wire_store_u32(at, (uint32_t)outer->bytes[0] << 24 | tos << 20 | flow_label(spi));
+	wire_store_u16(at + 4, (uint16_t)(total_len - IPV6_HDR_BYTES));
+	if (outer->encap == PATH_ENCAP_UDP)
+		udp_write(at + IPV6_HDR_BYTES, outer->bytes + IPV6_HDR_BYTES,
+			total_len - IPV6_HDR_BYTES);
+}
+
+/* Where IPv6 may be inside or outside. SPI and sequence number are read from the ESP header, so
+ * that the run's own can stay in registers. */
+static void outer_write_any(
+	uint8_t *at, const struct path_outer *outer, const uint8_t *inner, uint32_t total_len)
+{
+	const uint32_t df = ip_is_v6(inner) ? IPV4_DF_BYTE_MASK : inner[6] & IPV4_DF_BYTE_MASK;
+	const uint32_t tos = ip_traffic_class(inner);
+	const uint8_t *esp = at + outer->len;
+
+	if (outer->family == AF_INET6)
+		outer_write_ipv6(at, outer, tos, total_len, esp_spi(esp));
+	else
+		outer_write_ipv4(at, outer, tos, df << 8, total_len, wire_load_u16(esp + 6));
+}
+
+/* A sum of 0 is written as its other form, since 0 says that there is none: RFC 8200 8.1. */
+static void udp_sum_write(const struct esp_pkt *pkt)
+{
+	const uint8_t *ip = pkt->data;
+	const uint32_t len = pkt->len - IPV6_HDR_BYTES;
+	uint8_t *udp = pkt->data + IPV6_HDR_BYTES;
+	uint32_t sum = inet_sum(ip + IPV6_SRC_AT, 2 * IPV6_ADDR_BYTES, IPPROTO_UDP + len);
+	uint16_t folded = inet_fold(inet_sum(udp, len, sum));
+
+	wire_store_u16(udp + 6, folded == 0 ? 0xffff : folded);
+}
+
+static __attribute__((noinline)) void udp_sums_write(const struct path *const paths[],
+	const struct esp_pkt pkts[], const enum verdict verdicts[], const uint8_t index[],
+	unsigned n)
+{
+	for (unsigned k = 0; k < n; k++)
+		if (verdicts[index[k]] == VERDICT_OK &&
+			paths[index[k]]->outer.needs & PATH_NEED_UDP_SUM)
+			udp_sum_write(&pkts[index[k]]);
 }
 
 /* 1, 2, 3, ... and the two trailer bytes: RFC 4303 section 2.4. */
-ESP_INLINE uint32_t trailer_write(uint8_t *at, uint32_t inner_len, struct esp_format format)
+ESP_INLINE uint32_t trailer_write(
+	uint8_t *at, uint32_t inner_len, uint8_t next_header, struct esp_format format)
 {
 	static const uint8_t pattern[CRYPTO_BLOCK_MAX] = {
 		1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -151,7 +222,7 @@ ESP_INLINE uint32_t trailer_write(uint8_t *at, uint32_t inner_len, struct esp_fo
 	else
 		memcpy(at, pattern, pad);
 	at[pad] = (uint8_t)pad;
-	at[pad + 1] = NEXT_HEADER_IPV4;
+	at[pad + 1] = next_header;
 	return pad + ESP_TRAILER_BYTES;
 }
 
@@ -180,18 +251,25 @@ ESP_INLINE void iv_write(uint8_t *at, uint64_t iv, struct esp_format format)
 }
 
 ESP_INLINE void build(struct crypto_op *op, const struct run *run, const struct path_outer *outer,
-	struct esp_pkt *pkt, struct esp_format format)
+	struct esp_pkt *pkt, struct esp_format format, bool v4_only)
 {
 	const uint32_t inner_len = pkt->len, outer_len = outer->len;
 	uint8_t *inner = pkt->data;
 	uint8_t *esp = inner - ESP_HDR_BYTES - format.iv_bytes;
-	const uint32_t text_len = inner_len + trailer_write(inner + inner_len, inner_len, format);
+	const uint8_t next_header = !v4_only && ip_is_v6(inner) ? IP_NEXT_IPV6 : IP_NEXT_IPV4;
+	const uint32_t text_len = inner_len +
+				  trailer_write(inner + inner_len, inner_len, next_header, format);
 	const uint32_t front = outer_len + (uint32_t)ESP_HDR_BYTES + format.iv_bytes;
 	const uint32_t total_len = front + text_len + format.icv_bytes;
 
 	wire_store_u64(esp, (uint64_t)run->spi << 32 | (uint32_t)run->seq);
 	iv_write(esp + ESP_HDR_BYTES, run->iv, format);
-	outer_write(esp - outer_len, outer, inner, total_len, (uint16_t)run->seq);
+	if (!v4_only)
+		outer_write_any(esp - outer_len, outer, inner, total_len);
+	else
+		outer_write_ipv4(esp - outer_len, outer, inner[1],
+			(uint32_t)(inner[6] & IPV4_DF_BYTE_MASK) << 8, total_len,
+			(uint16_t)run->seq);
 
 	op->key = run->key;
 	op->data = inner;
@@ -218,7 +296,7 @@ ESP_INLINE void build(struct crypto_op *op, const struct run *run, const struct 
 /* Returns the bytes of the inner packets. */
 ESP_INLINE uint64_t build_run(struct crypto_op ops[], struct run *run,
 	const struct path *const paths[], struct esp_pkt pkts[], const uint8_t index[], unsigned n,
-	struct esp_format format)
+	struct esp_format format, bool v4_only)
 {
 	uint64_t bytes = 0;
 
@@ -226,11 +304,17 @@ ESP_INLINE uint64_t build_run(struct crypto_op ops[], struct run *run,
 		struct esp_pkt *pkt = &pkts[index[k]];
 
 		bytes += pkt->len;
-		build(&ops[k], run, &paths[index[k]]->outer, pkt, format);
+		build(&ops[k], run, &paths[index[k]]->outer, pkt, format, v4_only);
 		run->seq++;
 		run->iv++;
 	}
 	return bytes;
+}
+
+static __attribute__((noinline)) uint64_t build_run_any(struct crypto_op ops[], struct run *run,
+	const struct path *const paths[], struct esp_pkt pkts[], const uint8_t index[], unsigned n)
+{
+	return build_run(ops, run, paths, pkts, index, n, esp_format_of(run->alg), false);
 }
 
 static void refuse(enum verdict verdicts[], const uint8_t index[], unsigned from, unsigned to,
@@ -240,10 +324,11 @@ static void refuse(enum verdict verdicts[], const uint8_t index[], unsigned from
 		verdicts[index[k]] = why;
 }
 
-/* A run: index[0..n) are packets of one SA. Returns how many operations were set up. */
+/* A run: index[0..n) are packets of one SA. v4_only: no packet and no path of the burst is IPv6,
+ * which is worth code of its own. Returns how many operations were set up. */
 static unsigned number_run(struct crypto_op ops[], struct sa_out *sa,
 	const struct path *const paths[], struct esp_pkt pkts[], enum verdict verdicts[],
-	const uint8_t index[], unsigned n)
+	const uint8_t index[], unsigned n, bool v4_only)
 {
 	struct run run = {.key = sa_out_key(sa),
 		.spi = sa->spi,
@@ -263,9 +348,16 @@ static unsigned number_run(struct crypto_op ops[], struct sa_out *sa,
 		refuse(verdicts, index, 0, usable, VERDICT_IV_EXHAUSTED);
 		return 0;
 	}
-	bytes = crypto_alg_is_aead(sa->alg)
-			? build_run(ops, &run, paths, pkts, index, usable, ESP_FORMAT_AEAD)
-			: build_run(ops, &run, paths, pkts, index, usable, esp_format_of(sa->alg));
+	if (__builtin_expect(!v4_only, 0)) {
+		struct run copy = run; /* so that the run itself stays in registers */
+
+		bytes = build_run_any(ops, &copy, paths, pkts, index, usable);
+	} else if (crypto_alg_is_aead(sa->alg)) {
+		bytes = build_run(ops, &run, paths, pkts, index, usable, ESP_FORMAT_AEAD, true);
+	} else {
+		bytes = build_run(
+			ops, &run, paths, pkts, index, usable, esp_format_of(sa->alg), true);
+	}
 	counter_add(&sa->slot->packets, usable, sa->shared);
 	counter_add(&sa->slot->bytes, bytes, sa->shared);
 	return usable;
@@ -278,17 +370,21 @@ void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *e
 	struct crypto_op ops[ESP_BURST_MAX];
 	uint8_t index[ESP_BURST_MAX];
 	unsigned n_good, n_ops = 0, run;
+	unsigned needs;
 
 	assert(n <= ESP_BURST_MAX);
-	n_good = admit(sas, paths, pkts, verdicts, n, index);
+	n_good = admit(sas, paths, pkts, verdicts, n, index, &needs);
 	for (unsigned start = 0; start < n_good; start += run) {
 		struct sa_out *sa = sas[index[start]];
 
 		for (run = 1; start + run < n_good && sas[index[start + run]] == sa;)
 			run++;
-		n_ops += number_run(&ops[n_ops], sa, paths, pkts, verdicts, &index[start], run);
+		n_ops += number_run(
+			&ops[n_ops], sa, paths, pkts, verdicts, &index[start], run, needs == 0);
 	}
 	engine->encrypt(thread, ops, n_ops);
+	if (__builtin_expect(needs & PATH_NEED_UDP_SUM, 0))
+		udp_sums_write(paths, pkts, verdicts, index, n_good);
 }
 
 uint32_t esp_overhead(enum crypto_alg alg, uint32_t outer_len)

@@ -31,9 +31,9 @@ uint32_t esp_inner_max(enum crypto_alg alg, uint32_t outer_len, uint32_t mtu);
 struct esp_pkt {       /* a packet in one piece; data and len are moved by encap and decap */
 	uint8_t *data; /* first byte of the (inner or outer) IP header */
 	uint32_t len;
-	uint16_t headroom;   /* writable bytes before data */
-	uint16_t tailroom;   /* writable bytes behind data + len */
-	uint8_t outer_bytes; /* decap: from data to the ESP header; the caller sets it */
+	uint16_t headroom;    /* writable bytes before data */
+	uint16_t tailroom;    /* writable bytes behind data + len */
+	uint16_t outer_bytes; /* decap: from data to the ESP header; the caller sets it */
 	/* for whoever took the link-layer header off; ESP itself does not look at these */
 	uint8_t l2_bytes; /* of that header, VLAN tags included */
 	uint8_t segments; /* pieces that the packet lies in; what goes into ESP has 1 */
@@ -44,7 +44,9 @@ struct esp_pkt {       /* a packet in one piece; data and len are moved by encap
  * Encapsulates pkts[i] with sas[i] to paths[i]; on VERDICT_OK pkts[i] is the whole outer packet.
  * verdicts[i] must be VERDICT_OK on entry to be handled; others are left alone. The caller has done
  * selector checks and TTL. Numbers are reserved before encryption: a gap is legal, a repeat is not.
- * Outer: TOS copied (RFC 6040 normal mode), DF from the inner packet, TTL 64.
+ * pkts[i] is IPv4 or IPv6, with or without a path of its own family. Outer: TOS copied (RFC 6040
+ * normal mode), TTL 64; IPv4: DF from the inner packet, set for IPv6, which nobody on the way
+ * fragments; IPv6: a flow label for each SA (see encap.c).
  */
 void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
 	struct sa_out *const sas[], const struct path *const paths[], struct esp_pkt pkts[],
@@ -53,9 +55,9 @@ void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *e
 /*
  * pkts[i] starts at the outer IP header, already checked by the caller (not a fragment, len ends
  * where the ESP packet does), has outer_bytes, and belongs to sas[i]. On VERDICT_OK it is the inner
- * IPv4 packet with its own total length; inner header, addresses and TTL are the caller's to check.
- * The replay window is tested before decryption and committed after the tag was good; commit is
- * exact with several workers.
+ * IPv4 or IPv6 packet with its own total length; inner header, addresses and TTL are the caller's
+ * to check. The replay window is tested before decryption and committed after the tag was good;
+ * commit is exact with several workers.
  */
 void esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
 	struct sa_in *const sas[], struct esp_pkt pkts[], enum verdict verdicts[], unsigned n);

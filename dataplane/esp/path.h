@@ -24,6 +24,7 @@
 #define PATH_NAT_PORT 4500 /* ours: RFC 3948 section 2.1, RFC 3947 */
 
 enum path_encap { PATH_ENCAP_ESP, PATH_ENCAP_UDP /* RFC 3948 */ };
+enum path_need { PATH_NEED_IPV6 = 1u << 0, PATH_NEED_UDP_SUM = 1u << 1 /* UDP over IPv6 */ };
 enum path_flag {
 	PATH_CLOSED = 1u << 0,      /* deregistered or expired: nothing may be sent */
 	PATH_PROVISIONAL = 1u << 1, /* reserved: switched before the SIU, under a byte credit */
@@ -34,13 +35,13 @@ enum path_flag {
 	PATH_LABEL = 1u << 3,
 };
 
-struct path_outer { /* prebuilt; lengths, id, checksum, TOS are filled in per packet */
+struct path_outer { /* prebuilt; lengths, id, checksums, TOS, flow label are filled in per packet */
 	uint8_t bytes[PATH_OUTER_MAX];
 	uint8_t len;
-	uint8_t encap; /* enum path_encap */
-	uint8_t family;
-	uint8_t pad;
-	uint32_t sum; /* partial checksum of the constant part of an IPv4 header */
+	uint8_t encap;  /* enum path_encap */
+	uint8_t family; /* of the header, whatever is inside */
+	uint8_t needs;  /* enum path_need; 0: IPv4 */
+	uint32_t sum;   /* partial checksum of the constant part of an IPv4 header */
 };
 
 /* What a packet needs is the first two lines; which fields share one is the measured part. */

@@ -84,8 +84,11 @@ static void check(const struct esp_pkt *before, const struct esp_pkt *after, enu
 	}
 	demand(after->data > before->data);
 	demand(after->data + after->len < before->data + before->len);
-	demand(after->len >= 20 && after->data[0] >> 4 == 4);
-	demand(wire_load_u16(after->data + 2) == after->len);
+	demand(after->len >= 20 && (after->data[0] >> 4 == 4 || after->data[0] >> 4 == 6));
+	if (after->data[0] >> 4 == 4)
+		demand(wire_load_u16(after->data + 2) == after->len);
+	else
+		demand(wire_load_u16(after->data + 4) + UINT32_C(40) == after->len);
 	demand(after->data - after->headroom == before->data - before->headroom);
 	demand(after->data + after->len + after->tailroom ==
 		before->data + before->len + before->tailroom);

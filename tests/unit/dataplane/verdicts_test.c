@@ -208,7 +208,7 @@ static size_t in_bad_next_header(uint8_t *ip)
 {
 	uint8_t inner[64] = {0};
 
-	return rig_seal_seq(ip, 1, COA, ++rig.seq_in[1], inner, sizeof inner, 41);
+	return rig_seal_seq(ip, 1, COA, ++rig.seq_in[1], inner, sizeof inner, 17);
 }
 
 static size_t in_congestion(uint8_t *ip)
@@ -434,7 +434,7 @@ static const struct row rows[] = {
 	{"ESP without room for itself", FROM_OUTSIDE, in_short_esp, VERDICT_BAD_ESP},
 	{"tag", FROM_OUTSIDE, in_bad_icv, VERDICT_BAD_ICV},
 	{"dummy packet", FROM_OUTSIDE, in_dummy, VERDICT_DUMMY},
-	{"next header IPv6", FROM_OUTSIDE, in_bad_next_header, VERDICT_BAD_PADDING},
+	{"next header UDP", FROM_OUTSIDE, in_bad_next_header, VERDICT_BAD_PADDING},
 	{"congestion mark", FROM_OUTSIDE, in_congestion, VERDICT_ECN},
 	{"inner checksum", FROM_OUTSIDE, in_inner_checksum, VERDICT_BAD_HEADER},
 	{"inner multicast", FROM_OUTSIDE, in_inner_martian, VERDICT_BAD_ADDRESS},

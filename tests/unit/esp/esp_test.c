@@ -502,7 +502,7 @@ static void test_malformed_inside(void)
 		{"pad length one too long", 0, 4, 3, 4, -1, VERDICT_BAD_PADDING},
 		{"pad length 255 in 4 bytes", 0, 4, 255, 4, -1, VERDICT_BAD_PADDING},
 		{"next header 0", 20, 24, 2, 0, -1, VERDICT_BAD_PADDING},
-		{"next header IPv6", 20, 24, 2, 41, -1, VERDICT_BAD_PADDING},
+		{"next header IPv6, half a header", 20, 24, 2, 41, -1, VERDICT_RUNT},
 		{"next header UDP", 20, 24, 2, 17, -1, VERDICT_BAD_PADDING},
 		{"dummy", 20, 24, 2, 59, -1, VERDICT_DUMMY},
 		{"dummy of nothing", 0, 4, 2, 59, -1, VERDICT_DUMMY},

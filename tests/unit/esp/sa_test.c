@@ -285,7 +285,12 @@ static void test_path(void)
 		{"no remote", "192.0.2.1", NULL, 0, 0, 0, false},
 		{"no remote, closed", "192.0.2.1", NULL, 0, 0, PATH_CLOSED, true},
 		{"families", "192.0.2.1", "2001:db8::1", 0, 0, 0, false},
-		{"IPv6", "2001:db8::2", "2001:db8::1", 0, 0, 0, false},
+		{"families, the other way", "2001:db8::2", "192.0.2.1", 0, 0, 0, false},
+		{"IPv6", "2001:db8::2", "2001:db8::1", 0, 0, 0, true},
+		{"IPv6, UDP", "2001:db8::2", "2001:db8::1", 4500, 61001, 0, true},
+		{"IPv6, link-local", "2001:db8::2", "fe80::1", 0, 0, 0, false},
+		{"IPv6, multicast", "2001:db8::2", "ff0e::1", 0, 0, 0, false},
+		{"IPv6, mapped", "2001:db8::2", "::ffff:198.51.100.7", 0, 0, 0, false},
 		{"multicast", "192.0.2.1", "224.0.0.5", 0, 0, 0, false},
 		{"loopback", "192.0.2.1", "127.0.0.1", 0, 0, 0, false},
 		{"own end unspecified", "0.0.0.0", "198.51.100.7", 0, 0, 0, false},
@@ -308,10 +313,14 @@ static void test_path(void)
 		if (rows[i].want) {
 			CHECK_ROW(rows[i].name, path.mtu == 1400 && path.generation == 9);
 			CHECK_ROW(rows[i].name, path.first_tx_ns == 0 && path.rrp_tx_ns == 0);
-			CHECK_ROW(
-				rows[i].name, path.outer.len == (rows[i].flags & PATH_CLOSED ? 0
-									: rows[i].port == 0  ? 20
-											     : 28));
+			CHECK_ROW(rows[i].name,
+				path.outer.len ==
+					(rows[i].flags & PATH_CLOSED
+							? 0
+							: (params.local.addr.family == AF_INET6
+									  ? 40
+									  : 20) +
+								  (rows[i].port == 0 ? 0 : 8)));
 		}
 	}
 }

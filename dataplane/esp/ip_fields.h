@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DATAPLANE_ESP_IP_FIELDS_H
+#define DATAPLANE_ESP_IP_FIELDS_H
+/*
+ * What ESP and the packet path ask of an IP header of either family, in place.
+ *
+ * Threads: any; pure functions. The header's fixed part (20 or 40 bytes) is there.
+ * Sources: RFC 791, RFC 8200 section 3, RFC 3168 section 5.
+ */
+#include "lib/wire.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define IP_NEXT_IPV4 4 /* IANA protocol numbers */
+#define IP_NEXT_IPV6 41
+#define IPV6_HDR_BYTES 40
+#define IPV6_SRC_AT 8
+#define IPV6_DST_AT 24
+#define IPV6_ADDR_BYTES 16
+
+/* Most packets are of one family, and mostly of this one: the other pays for the branch. */
+static inline bool ip_is_v6(const uint8_t *ip)
+{
+	return __builtin_expect(ip[0] >> 4 == 6, 0);
+}
+
+/* The byte that IPv4 calls TOS: DSCP and ECN. */
+static inline uint8_t ip_traffic_class(const uint8_t *ip)
+{
+	return ip_is_v6(ip) ? (uint8_t)(wire_load_u16(ip) >> 4) : ip[1];
+}
+
+/* Bytes, header included, as the header says. */
+static inline uint32_t ip_total_len(const uint8_t *ip)
+{
+	return ip_is_v6(ip) ? IPV6_HDR_BYTES + (uint32_t)wire_load_u16(ip + 4)
+			    : wire_load_u16(ip + 2);
+}
+#endif
