@@ -8,6 +8,7 @@
 
 #include "dataplane/ip4.h"
 #include "dataplane/nat.h"
+#include "dataplane/reassembly.h"
 #include "dataplane/state.h"
 #include "lib/mip4.h"
 
@@ -23,7 +24,8 @@ static enum verdict check_frame(
 	bool group;
 
 	*is_arp = false;
-	if (mbuf->nb_segs != 1)
+	/* A buffer holds the longest frame that the port's MTU allows, so nothing is allocated. */
+	if (__builtin_expect(mbuf->nb_segs != 1, 0) && rte_pktmbuf_linearize(mbuf) != 0)
 		return VERDICT_MULTI_SEGMENT;
 	if (mbuf->data_len < RTE_ETHER_HDR_LEN)
 		return VERDICT_RUNT;
@@ -79,6 +81,8 @@ static enum verdict check_udp(struct burst *b, unsigned i, bool *esp)
 
 	if (is_clear_registration(pkt->data, pkt->len))
 		return VERDICT_REGISTRATION;
+	if (ip4_is_fragment(pkt->data))
+		return VERDICT_FRAGMENT;
 	verdict = nat_check(pkt, &b->outer_ports[i]);
 	*esp = b->outer_ports[i] != 0;
 	if (*esp)
@@ -103,7 +107,15 @@ static enum verdict check_outside(
 	return ip4_protocol(ip) == IP4_PROTO_UDP ? check_udp(b, i, esp) : VERDICT_OK;
 }
 
-void classify_outside(const struct worker *worker, struct burst *b)
+/* A fragment of what only a whole packet can be judged by. */
+static enum verdict put_together(struct worker *worker, struct burst *b, unsigned i, bool *esp)
+{
+	enum verdict verdict = reassembly_take(worker->reassembly, b, i);
+
+	return verdict == VERDICT_OK ? check_outside(worker->dp, b, i, esp) : verdict;
+}
+
+void classify_outside(struct worker *worker, struct burst *b)
 {
 	const struct port *port = &worker->dp->ports[DP_OUTSIDE];
 	bool arp, esp;
@@ -122,6 +134,8 @@ void classify_outside(const struct worker *worker, struct burst *b)
 		}
 		cut(pkt);
 		b->verdicts[i] = check_outside(worker->dp, b, i, &esp);
+		if (__builtin_expect(b->verdicts[i] == VERDICT_FRAGMENT, 0))
+			b->verdicts[i] = put_together(worker, b, i, &esp);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
 		if (!esp)

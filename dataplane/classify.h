@@ -11,7 +11,7 @@
 
 /* Public side. OK: an ESP packet to one of our addresses, perhaps in UDP; b->outer_src, b->in_udp
  * and b->outer_ports are set. */
-void classify_outside(const struct worker *worker, struct burst *b);
+void classify_outside(struct worker *worker, struct burst *b);
 /* Private side. OK: an IP packet to be protected. */
 void classify_inside(const struct worker *worker, struct burst *b);
 #endif

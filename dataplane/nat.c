@@ -46,14 +46,6 @@ static enum verdict check_whole(const uint8_t *ip, const uint8_t *udp, uint32_t 
 	return checksum_ok(ip, udp, len) ? VERDICT_OK : VERDICT_BAD_HEADER;
 }
 
-/* Pieces of IKE are Linux's to put together; the first one of ESP shows what it is. */
-static enum verdict check_first_piece(const uint8_t *udp, uint32_t room)
-{
-	return room >= UDP_HDR_BYTES + MARKER_BYTES && wire_load_u32(udp + UDP_HDR_BYTES) != 0
-		       ? VERDICT_FRAGMENT
-		       : VERDICT_OK;
-}
-
 enum verdict nat_check(struct esp_pkt *pkt, uint16_t *port)
 {
 	const uint8_t *ip = pkt->data;
@@ -64,11 +56,8 @@ enum verdict nat_check(struct esp_pkt *pkt, uint16_t *port)
 	bool esp = false;
 
 	*port = 0;
-	if (ip4_fragment_offset(ip) != 0 || room < UDP_HDR_BYTES ||
-		wire_load_u16(udp + 2) != PATH_NAT_PORT)
+	if (room < UDP_HDR_BYTES || wire_load_u16(udp + 2) != PATH_NAT_PORT)
 		return VERDICT_OK;
-	if (ip4_is_fragment(ip))
-		return check_first_piece(udp, room);
 	len = wire_load_u16(udp + 4);
 	if (len > room)
 		return VERDICT_RUNT;

@@ -6,6 +6,7 @@
  */
 #include "dataplane/worker.h"
 
+#include "dataplane/reassembly.h"
 #include "dataplane/state.h"
 #include "dataplane/now.h"
 
@@ -26,7 +27,9 @@ struct worker *worker_new(struct dataplane *dp, uint32_t id)
 	worker->inside.ahead = worker->outside.ahead = worker->to_node.ahead = &worker->nothing;
 	worker->pieces.ahead = &worker->nothing;
 	worker->crypto = dp->engine->thread_new();
-	if (worker->crypto == NULL || punt_rings_new(&worker->rings) != 0) {
+	worker->reassembly = reassembly_new();
+	if (worker->crypto == NULL || worker->reassembly == NULL ||
+		punt_rings_new(&worker->rings) != 0) {
 		worker_free(worker);
 		return NULL;
 	}
@@ -38,6 +41,7 @@ void worker_free(struct worker *worker)
 	if (worker == NULL)
 		return;
 	punt_rings_free(&worker->rings);
+	reassembly_free(worker->reassembly);
 	if (worker->crypto != NULL)
 		worker->dp->engine->thread_free(worker->crypto);
 	rte_free(worker);

@@ -17,6 +17,8 @@
 /* Busy loops by length: buckets of 1/8 of a power of two, in TSC cycles. */
 #define LOOP_BUCKETS (62 * 8)
 
+struct reassembly;
+
 struct verdict_cells {
 	_Atomic(uint64_t) n[VERDICT_COUNT]; /* one writer, relaxed */
 };
@@ -26,6 +28,7 @@ struct worker {
 	uint32_t id;
 	struct dataplane *dp;
 	struct crypto_thread *crypto;
+	struct reassembly *reassembly;
 	struct received nothing; /* empty: injected packets come alone */
 	/* each end has its thread */
 	struct punt_rings rings;

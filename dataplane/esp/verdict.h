@@ -13,16 +13,18 @@ enum verdict {
 	VERDICT_OK = 0, /* goes on; once out of the last step: forwarded */
 	VERDICT_PUNTED, /* handed to the control thread (to us, ARP, registration, unresolved) */
 	/* classification, both directions */
-	VERDICT_RUNT,          /* shorter than its own headers say */
-	VERDICT_NOT_IP,        /* ethertype that we do not speak */
-	VERDICT_BAD_HEADER,    /* version, lengths, checksum; those of UDP port 4500 too */
-	VERDICT_BAD_ADDRESS,   /* source or destination that must not be forwarded */
-	VERDICT_FRAGMENT,      /* fragment where a whole packet is needed */
-	VERDICT_MULTI_SEGMENT, /* frame in more than one mbuf segment */
-	VERDICT_NOT_FOR_US,    /* public side, neither ESP nor to our address */
-	VERDICT_KEEPALIVE,     /* a NAT keepalive: does its work on the way here (RFC 3948 2.3) */
-	VERDICT_TTL,           /* TTL used up */
-	VERDICT_EXPIRED,       /* the SA's lifetime is over, both directions */
+	VERDICT_RUNT,           /* shorter than its own headers say */
+	VERDICT_NOT_IP,         /* ethertype that we do not speak */
+	VERDICT_BAD_HEADER,     /* version, lengths, checksum; those of UDP port 4500 too */
+	VERDICT_BAD_ADDRESS,    /* source or destination that must not be forwarded */
+	VERDICT_FRAGMENT,       /* fragment where a whole packet is needed */
+	VERDICT_HELD,           /* fragment that waits for the others of its packet */
+	VERDICT_FRAGMENT_LIMIT, /* more fragments from one source than the limit */
+	VERDICT_MULTI_SEGMENT,  /* frame in several mbuf segments, too long for one */
+	VERDICT_NOT_FOR_US,     /* public side, neither ESP nor to our address */
+	VERDICT_KEEPALIVE,      /* a NAT keepalive: does its work on the way here (RFC 3948 2.3) */
+	VERDICT_TTL,            /* TTL used up */
+	VERDICT_EXPIRED,        /* the SA's lifetime is over, both directions */
 	/* inbound SA */
 	VERDICT_NO_SA_IN, /* no SA for SPI, destination, source */
 	VERDICT_REPLAY,   /* seen before, or left of the window */

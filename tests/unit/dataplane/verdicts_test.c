@@ -7,6 +7,7 @@
 #include "tests/unit/dataplane/rig.h"
 #include "tests/unit/lib/unit.h"
 
+#include "dataplane/reassembly.h"
 #include "dataplane/now.h"
 #include "lib/ipv4.h"
 #include "lib/wire.h"
@@ -422,8 +423,8 @@ static const struct row rows[] = {
 	{"version 6 in an IPv4 frame", FROM_OUTSIDE, in_version_6, VERDICT_BAD_HEADER},
 	{"loopback source", FROM_OUTSIDE, in_martian_source, VERDICT_BAD_ADDRESS},
 	{"our own source", FROM_OUTSIDE, in_own_source, VERDICT_BAD_ADDRESS},
-	{"first fragment of ESP", FROM_OUTSIDE, in_fragment, VERDICT_FRAGMENT},
-	{"last fragment of ESP", FROM_OUTSIDE, in_last_fragment, VERDICT_FRAGMENT},
+	{"first fragment of ESP", FROM_OUTSIDE, in_fragment, VERDICT_HELD},
+	{"last fragment of ESP", FROM_OUTSIDE, in_last_fragment, VERDICT_HELD},
 	{"neighbour's address", FROM_OUTSIDE, in_not_for_us, VERDICT_NOT_FOR_US},
 	{"in clear to the inside", FROM_OUTSIDE, in_clear_to_inside, VERDICT_NOT_FOR_US},
 	{"registration in clear", FROM_OUTSIDE, in_clear_registration, VERDICT_REGISTRATION},
@@ -575,7 +576,7 @@ static void test_segments(void)
 	struct rte_mbuf *tail = rte_pktmbuf_alloc(rig.dp->ports[DP_OUTSIDE].pool);
 	struct dp_verdicts before;
 
-	rte_pktmbuf_append(head, 100);
+	rte_pktmbuf_append(head, rte_pktmbuf_tailroom(head)); /* no room for the tail */
 	rte_pktmbuf_append(tail, 100);
 	rte_pktmbuf_chain(head, tail);
 	dataplane_verdicts(rig.dp, &before);
@@ -603,6 +604,19 @@ static void test_fragmented(void)
 	CU_ASSERT(sum(after.local) == sum(before.local) + 2);
 	CU_ASSERT(rig_pop(&rig, DP_OUTSIDE, frame) != 0 && rig_pop(&rig, DP_OUTSIDE, frame) != 0);
 	seen[VERDICT_FRAGMENTED] = true;
+}
+
+static void test_fragment_limit(void)
+{
+	struct dp_verdicts before;
+	uint8_t ip[RIG_FRAME_MAX];
+
+	for (unsigned i = 0; i < 2 * REASSEMBLY_BURST; i++) {
+		dataplane_verdicts(rig.dp, &before);
+		rig_push(&rig, DP_OUTSIDE, ip, in_fragment(ip));
+		rig_turn(&rig);
+	}
+	expect_cell("too many fragments", &before, FROM_OUTSIDE, VERDICT_FRAGMENT_LIMIT);
 }
 
 /* Ethernet pads short frames; what is behind the IP packet must not reach the node. */
@@ -910,6 +924,7 @@ int main(void)
 		{"frames that are no IPv4", test_frames},
 		{"segments", test_segments},
 		{"fragmented", test_fragmented},
+		{"fragment limit", test_fragment_limit},
 		{"Ethernet padding is cut", test_padding_is_cut},
 		{"registration rate", test_registration_rate},
 		{"punt ring full", test_punt_full},
