@@ -2,10 +2,11 @@
 #ifndef TESTS_FUZZ_ESP_PEER_H
 #define TESTS_FUZZ_ESP_PEER_H
 /*
- * The far end of an SA, by OpenSSL: seals any text with any number, and opens what the gateway
- * sealed. Text is all that is encrypted: inner packet, padding, pad length, next header.
+ * The far end of an SA, of any algorithm, by OpenSSL: seals any text with any number, and opens
+ * what the gateway sealed. Text is all that is encrypted: inner packet, padding, pad length, next
+ * header.
  *
- * Pure functions; aborts where OpenSSL fails. Sources: RFC 4303, RFC 4106.
+ * Pure functions; aborts where OpenSSL fails. Sources: RFC 4303 and the algorithms' (oracle.h).
  */
 #include "dataplane/esp/sa.h"
 
@@ -17,8 +18,9 @@ size_t peer_seal(
 	const struct sa_params *sa, uint64_t seq, const uint8_t *text, size_t len, uint8_t *esp);
 
 struct peer_opened {
-	uint64_t seq, iv;
-	size_t len; /* of text */
+	uint64_t seq;
+	uint64_t iv; /* its number; 0: the algorithm has none */
+	size_t len;  /* of text */
 };
 /* text[len]. seq_hint: a number nearby, for the high half with ESN. False: not authentic. */
 bool peer_open(const struct sa_params *sa, uint64_t seq_hint, const uint8_t *esp, size_t len,

@@ -35,6 +35,7 @@ be32_t packet_addr(struct wire *script)
 		{198, 51, 100, 10},
 		{198, 51, 100, 11},
 		{203, 0, 113, 7},
+		{192, 168, 1, 5},
 		{192, 0, 2, 1},
 		{10, 2, 0, 254},
 		{192, 0, 2, 77},
@@ -85,7 +86,7 @@ size_t packet_patch(struct wire *script, uint8_t *at, size_t len)
 		at[place % len] ^= wire_u8(script);
 	}
 	if ((how & 0x10) != 0 && len != 0)
-		len -= wire_u16(script) % len;
+		len -= ((how & 0x20) != 0 ? wire_u16(script) : wire_u8(script) % 64u) % len;
 	return len;
 }
 

@@ -17,6 +17,7 @@
 #define FRAME_MAX (PACKET_MAX - 512) /* a mbuf's buffer is at most 65535 bytes */
 #define ROOM_MAX 250
 #define TUNNELS_MAX 2
+#define OUTER_MAX 28 /* IPv4 and UDP */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -153,7 +154,8 @@ static uint64_t make_seq(struct wire *script, unsigned how, unsigned node)
 }
 
 /* Padding and next header; returns the length of the whole text. */
-static size_t finish_text(struct wire *script, unsigned how, uint8_t *text, size_t len)
+static size_t finish_text(
+	struct wire *script, unsigned how, uint8_t *text, size_t len, unsigned block)
 {
 	uint8_t pad;
 
@@ -165,7 +167,7 @@ static size_t finish_text(struct wire *script, unsigned how, uint8_t *text, size
 		memset(text + len, 0xee, more);
 		len += more;
 	}
-	pad = (uint8_t)(-(len + 2) & 3);
+	pad = (uint8_t)(-(len + 2) & (block - 1));
 	for (uint8_t i = 0; i < pad; i++)
 		text[len++] = (uint8_t)(i + 1);
 	text[len++] = pad;
@@ -173,27 +175,74 @@ static size_t finish_text(struct wire *script, unsigned how, uint8_t *text, size
 	return len;
 }
 
-/* The outer packet into sealed_packet; false: it is not as the peer sealed it. */
-static bool make_outer(struct wire *script, unsigned how, size_t esp_len, size_t *len)
+/* UDP in front of ESP; returns its bytes. */
+static size_t make_outer_udp(struct wire *script, uint8_t *udp, size_t esp_len, uint16_t *port)
 {
-	struct ip_addr src = ip_addr_from_v4(packet_addr(script));
+	*port = wire_u8(script);
+	*port = *port < 128 ? 5555 : *port < 192 ? 6666 : (uint16_t)(*port + 1000);
+	wire_store_u16(udp, *port);
+	wire_store_u16(udp + 2, 4500);
+	wire_store_u16(udp + 4, (uint16_t)(esp_len + UDP_HDR_BYTES));
+	wire_store_u16(udp + 6, 0);
+	return UDP_HDR_BYTES;
+}
+
+static void sum_udp(uint8_t *ip, size_t len)
+{
+	struct ip_addr src = {.family = AF_INET}, dst = {.family = AF_INET};
+	size_t udp_len = len - IPV4_HDR_BYTES;
+
+	memcpy(src.bytes, ip + 12, 4);
+	memcpy(dst.bytes, ip + 16, 4);
+	wire_store_u16(ip + IPV4_HDR_BYTES + 6,
+		inet_fold(inet_sum(ip + IPV4_HDR_BYTES, udp_len,
+			inet_pseudo_sum(&src, &dst, 17, (uint32_t)udp_len))));
+}
+
+/* The outer packet of what lies behind OUTER_MAX; returns where it begins. */
+static uint8_t *make_outer(
+	struct wire *script, size_t esp_len, struct ip_endpoint *from, size_t *len)
+{
+	unsigned how = wire_u8(script);
 	struct ip_addr dst = ip_addr_from_v4(htonl(0xc0000201));
-	static uint8_t before[PACKET_MAX];
+	uint8_t *ip = sealed_packet + OUTER_MAX - IPV4_HDR_BYTES;
 
 	*len = IPV4_HDR_BYTES + esp_len;
-	ipv4_build(sealed_packet, &src, &dst, 50, 64, 0, 7, 0, (uint16_t)*len);
-	if ((how & SEAL_OUTER) == 0)
-		return true;
-	memcpy(before, sealed_packet + IPV4_HDR_BYTES, esp_len);
-	sealed_packet[1] = wire_u8(script);
-	*len = packet_patch(script, sealed_packet, *len);
-	if ((how & 0x80) == 0 && *len >= IPV4_HDR_BYTES) {
-		wire_store_u16(sealed_packet + 10, 0);
-		wire_store_u16(
-			sealed_packet + 10, inet_fold(inet_sum(sealed_packet, IPV4_HDR_BYTES, 0)));
+	from->addr = ip_addr_from_v4(packet_addr(script));
+	if ((how & 1) != 0) {
+		ip -= UDP_HDR_BYTES;
+		*len += make_outer_udp(script, ip + IPV4_HDR_BYTES, esp_len, &from->port);
 	}
-	return *len == IPV4_HDR_BYTES + esp_len &&
-	       memcmp(before, sealed_packet + IPV4_HDR_BYTES, esp_len) == 0;
+	ipv4_build(ip, &from->addr, &dst, (how & 1) != 0 ? 17 : 50, 64, 0, 7, 0, (uint16_t)*len);
+	if ((how & 3) == 3)
+		sum_udp(ip, *len);
+	return ip;
+}
+
+/* Damage to the outer packet, whose last bytes are ESP. False: these are not as the peer sealed
+ * them; what is in front is nobody's, and may say that it comes from elsewhere. */
+static bool damage_outer(
+	struct wire *script, uint8_t *ip, size_t *len, size_t esp_len, struct ip_endpoint *from)
+{
+	static uint8_t before[PACKET_MAX];
+	size_t whole = *len;
+	uint8_t tos;
+
+	memcpy(before, ip, whole);
+	tos = wire_u8(script);
+	ip[1] = tos;
+	*len = packet_patch(script, ip, whole);
+	if (*len >= IPV4_HDR_BYTES) {
+		if (*len != whole && (tos & 4) != 0)
+			wire_store_u16(ip + 2, (uint16_t)*len);
+		wire_store_u16(ip + 10, 0);
+		wire_store_u16(ip + 10, inet_fold(inet_sum(ip, IPV4_HDR_BYTES, 0)));
+	}
+	if (*len != whole || memcmp(before + whole - esp_len, ip + whole - esp_len, esp_len) != 0)
+		return false;
+	memcpy(from->addr.bytes, ip + 12, 4);
+	from->port = ip[9] == 17 ? wire_load_u16(ip + IPV4_HDR_BYTES) : 0;
+	return true;
 }
 
 static void say_sealed(struct wire *script)
@@ -203,6 +252,7 @@ static void say_sealed(struct wire *script)
 	struct sa_params sa = *world_sa_in(node);
 	struct world_sealed sealed = {.node = node, .seq = make_seq(script, how, node)};
 	size_t len, esp_len;
+	uint8_t *ip;
 	bool whole;
 
 	world_self(node, &packet_self);
@@ -210,27 +260,31 @@ static void say_sealed(struct wire *script)
 	if (len > FRAME_MAX - 1024)
 		len = FRAME_MAX - 1024;
 	packet_stamp(packet, len, world_number());
-	len = finish_text(script, how, packet, len);
+	len = finish_text(script, how, packet, len, crypto_alg_infos[sa.alg].block_bytes);
 	if ((how & SEAL_WRONG_KEY) != 0)
-		sa.key[wire_u8(script) % 20] ^= 1;
-	esp_len = peer_seal(&sa, sealed.seq, packet, len, sealed_packet + IPV4_HDR_BYTES);
+		sa.key[wire_u8(script) % crypto_material_bytes(sa.alg)] ^= 1;
+	esp_len = peer_seal(&sa, sealed.seq, packet, len, sealed_packet + OUTER_MAX);
 	sealed.text = packet;
 	sealed.len = len;
-	whole = make_outer(script, how, esp_len, &len);
+	ip = make_outer(script, esp_len, &sealed.from, &len);
+	whole = (how & SEAL_OUTER) == 0 || damage_outer(script, ip, &len, esp_len, &sealed.from);
 	if (!whole || (how & SEAL_WRONG_KEY) != 0)
 		sealed.node = 0;
-	len = make_frame(script, DP_OUTSIDE, sealed_packet, len);
+	len = make_frame(script, DP_OUTSIDE, ip, len);
 	push(DP_OUTSIDE, len, &shape, &sealed);
 }
 
 static void inject(struct wire *script)
 {
-	enum world_way way = (enum world_way)(wire_u8(script) % (WORLD_ONCE + 1));
+	unsigned how = wire_u8(script);
+	enum world_way way = (enum world_way)(how % (WORLD_ONCE + 1));
 	unsigned node = wire_u8(script) % (WORLD_NODES + 2);
-	struct ip_addr remote = ip_addr_from_v4(packet_addr(script));
+	struct ip_endpoint remote = {ip_addr_from_v4(packet_addr(script)), 0};
 	struct ipv4_view view;
 	size_t len;
 
+	if ((how & 0x80) != 0)
+		remote.port = wire_u16(script);
 	world_self(1 + node % WORLD_NODES, &packet_self);
 	len = packet_make(script, packet, TUNNELS_MAX);
 	packet_stamp(packet, len, world_number());
@@ -250,17 +304,23 @@ static void move(struct wire *script, unsigned node)
 {
 	unsigned how = wire_u8(script);
 	struct ip_addr coa = ip_addr_from_v4(packet_addr(script));
+	struct ip_endpoint nat = {0};
 
-	if ((how & 0x10) != 0)
+	if ((how & 1) != 0)
+		nat = (struct ip_endpoint){ip_addr_from_v4(packet_addr(script)), wire_u16(script)};
+	else if ((how & 2) != 0)
 		coa = (struct ip_addr){0};
-	world_move(node, &coa, (how & 0x20) != 0);
+	world_move(node, &coa, &nat, wire_u8(script) * 10u);
 }
 
 static void change(struct wire *script)
 {
 	unsigned how = wire_u8(script), node = 1 + wire_u8(script) % WORLD_NODES;
 
-	switch (how % 4) {
+	switch (how % 5) {
+	case 4:
+		world_wait(wire_u8(script) * 10u);
+		break;
 	case 0:
 		move(script, node);
 		break;
@@ -268,7 +328,7 @@ static void change(struct wire *script)
 		world_turn((enum world_kept)(node % 3));
 		break;
 	case 2:
-		world_age(node, (how & 4) != 0, wire_u8(script));
+		world_age(node, (how & 8) != 0, wire_u8(script));
 		break;
 	case 3:
 		say_again(script);
@@ -318,7 +378,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size > SCRIPT_MAX)
 		return -1;
-	world_reset();
+	world_reset(wire_u8(&script));
 	play(&script);
 	world_turn(WORLD_RESOLVED);
 	world_end();

@@ -20,7 +20,8 @@
 #define RING_PLACES 64
 #define PUSHED_MAX 60 /* between turns: what fits into a ring */
 #define TURNS_MAX 100
-#define FAR_AWAY_NS (UINT64_MAX / 2)
+#define START_NS (1000 * NS_PER_S)
+#define GRACE_MS 2000
 #define OUTER_TTL 64
 #define USED_MAX 8192 /* packets to a node in one input */
 #define DEMAND(condition)                                     \
@@ -37,8 +38,8 @@ struct record {
 	enum dp_port port;  /* KEPT: where it will go */
 	unsigned node;      /* whose text it is, or for whom; 0: nobody's */
 	uint64_t seq;
-	struct ip_addr remote; /* WORLD_ONCE */
-	uint8_t *bytes;        /* text, IP packet, or frame (WORLD_FRAME_*); owned */
+	struct ip_endpoint remote; /* WORLD_ONCE: to; CAME_OUTSIDE: outer source */
+	uint8_t *bytes;            /* text, IP packet, or frame (WORLD_FRAME_*); owned */
 	size_t len;
 	unsigned left; /* how often it may still come out */
 };
@@ -51,8 +52,11 @@ struct world_node {
 	struct node *node;
 	uint32_t flags;
 	struct ip_addr home, home_agent, coa, former; /* as they were set; coa unset: closed */
-	bool in_grace;
+	struct ip_endpoint remote;                    /* where its ESP goes */
+	uint64_t grace_until_ns;
+	bool is_label; /* coa is */
 	struct sa_params in, out;
+	unsigned n_in;   /* packets that came in by its SA */
 	uint64_t seq_in; /* last that the peer used */
 	/* What the gateway used: the highest, the last that was sent and the last that was punted
 	 * as unresolved, and all of them. */
@@ -68,6 +72,7 @@ static unsigned pushed[DP_PORTS]; /* since the worker's last turn */
 static uint64_t put_in[3];        /* outside, inside, injected: packets since the start */
 static uint64_t counted[3];       /* verdicts when the input began */
 static uint32_t next_epoch;
+static uint64_t now_ns, cut_before;
 
 __attribute__((noreturn)) static void fail(const char *file, int line, const char *what)
 {
@@ -90,49 +95,88 @@ void world_start(void)
 	DEMAND(atexit(stop) == 0);
 }
 
+#define NAT_ADDRESS "203.0.113.7"
+#define LABEL "192.168.1.5" /* that both nodes behind the NAT have */
+#define LIFE_PACKETS 24     /* of the SAs of node 6 */
+#define LIFE_BYTES 6000     /* of those of node 4 */
+
 static const struct { /* by handle */
 	const char *coa, *former;
+	uint16_t port; /* at the NAT */
 	uint32_t flags;
 	bool esn;
 	enum crypto_alg alg;
 } plan[WORLD_NODES + 1] = {
-	[1] = {"198.51.100.7", NULL, NODE_STRICT_INNER_SOURCE, false, CRYPTO_AES128GCM16},
-	[2] = {"198.51.100.8", NULL, 0, true, CRYPTO_AES256GCM16},
-	[3] = {NULL, NULL, NODE_STRICT_INNER_SOURCE, false, CRYPTO_AES128GCM16},
-	[4] = {"198.51.100.9", NULL, NODE_STRICT_INNER_SOURCE, false, CRYPTO_AES128GCM16},
-	[5] = {"198.51.100.9", NULL, 0, false, CRYPTO_AES128GCM16}, /* ambiguous */
-	[6] = {"198.51.100.10", "198.51.100.11", NODE_STRICT_INNER_SOURCE, false,
-		CRYPTO_AES256GCM16},
-	[7] = {"203.0.113.7", NULL, 0, true, CRYPTO_AES128GCM16},
-	[8] = {"203.0.113.7", "198.51.100.7", NODE_STRICT_INNER_SOURCE, false, CRYPTO_AES128GCM16},
+	[1] = {"198.51.100.7", NULL, 0, NODE_STRICT_INNER_SOURCE, false, CRYPTO_AES128GCM16},
+	[2] = {"198.51.100.8", NULL, 0, 0, true, CRYPTO_AES256GCM16},
+	[3] = {NULL, NULL, 0, NODE_STRICT_INNER_SOURCE, false, CRYPTO_CHACHA20POLY1305},
+	[4] = {"198.51.100.9", NULL, 0, NODE_STRICT_INNER_SOURCE, false, CRYPTO_AES128_SHA256},
+	[5] = {"198.51.100.9", NULL, 0, 0, true, CRYPTO_AES256GMAC}, /* ambiguous */
+	[6] = {"198.51.100.10", "198.51.100.11", 0, NODE_STRICT_INNER_SOURCE, false,
+		CRYPTO_AES192GCM16},
+	[7] = {LABEL, NULL, 5555, NODE_ALLOW_NAT, true, CRYPTO_AES256CTR_SHA512},
+	[8] = {LABEL, NULL, 6666, NODE_ALLOW_NAT | NODE_STRICT_INNER_SOURCE, false,
+		CRYPTO_NULL_SHA1},
 };
 
-static void add_node(unsigned handle)
+/* The path as the node has it in the judge's eyes. */
+static struct path_params path_of(const struct world_node *n)
+{
+	struct path_params params = {.local.addr = rig_addr("192.0.2.1"), .mtu = WORLD_MTU};
+
+	if (!ip_addr_is_set(&n->coa)) {
+		params.flags = PATH_CLOSED;
+		return params;
+	}
+	params.coa = n->coa;
+	params.former_coa = n->former;
+	params.grace_until_ns = n->grace_until_ns;
+	params.remote = n->remote;
+	params.local.port = n->remote.port != 0 ? PATH_NAT_PORT : 0;
+	params.flags = n->is_label ? PATH_LABEL : 0;
+	return params;
+}
+
+static struct sa_params sa_of(unsigned handle, bool inbound, unsigned turn)
+{
+	struct sa_params sa = rig_sa(handle, inbound);
+
+	sa.alg = (enum crypto_alg)((plan[handle].alg + turn) % CRYPTO_ALG_COUNT);
+	sa.esn = plan[handle].esn;
+	for (unsigned i = 0; i < sizeof sa.key; i++)
+		sa.key[i] = (uint8_t)(i * (inbound ? 3 : 5) + handle * 16);
+	if (handle == 6)
+		sa.life.packets = (struct sa_limit){LIFE_PACKETS / 2, LIFE_PACKETS};
+	if (handle == 4)
+		sa.life.bytes = (struct sa_limit){LIFE_BYTES / 2, LIFE_BYTES};
+	return sa;
+}
+
+static void add_node(unsigned handle, unsigned turn)
 {
 	struct world_node *n = &nodes[handle];
-	struct dp_node_params params = rig_node_params(handle, plan[handle].coa);
+	struct dp_node_params params = rig_node_params(handle, NULL);
 
-	n->n_used = 0;
+	n->n_used = n->n_in = 0;
 	n->high = n->last[0] = n->last[1] = (struct numbers){0};
 	n->seq_in = 0;
 	n->flags = plan[handle].flags;
-	n->in_grace = true;
-	if (handle == 2)
-		params.home_agent = rig_addr("10.1.0.2");
-	params.flags = n->flags;
-	params.path = rig_path(plan[handle].coa, plan[handle].former, FAR_AWAY_NS);
 	n->home = params.home_address;
-	n->home_agent = params.home_agent;
-	n->coa = params.path.coa;
-	n->former = params.path.former_coa;
-	n->in = rig_sa(handle, true);
-	n->out = rig_sa(handle, false);
-	n->in.alg = n->out.alg = plan[handle].alg;
-	n->in.esn = n->out.esn = plan[handle].esn;
-	for (unsigned i = 20; i < sizeof n->in.key; i++) {
-		n->in.key[i] = (uint8_t)(i * 3 + handle);
-		n->out.key[i] = (uint8_t)(i * 5 + handle);
-	}
+	n->home_agent = rig_addr(handle == 2 ? "10.1.0.2" : "10.1.0.1");
+	n->coa = n->former = (struct ip_addr){0};
+	if (plan[handle].coa != NULL)
+		n->coa = rig_addr(plan[handle].coa);
+	if (plan[handle].former != NULL)
+		n->former = rig_addr(plan[handle].former);
+	n->grace_until_ns = START_NS + GRACE_MS * NS_PER_MS;
+	n->is_label = plan[handle].port != 0;
+	n->remote = (struct ip_endpoint){
+		n->is_label ? rig_addr(NAT_ADDRESS) : n->coa, plan[handle].port};
+	n->in = sa_of(handle, true, turn);
+	n->out = sa_of(handle, false, turn);
+	params.home_agent = n->home_agent;
+	params.flags = n->flags;
+	params.path = path_of(n);
 	DEMAND(dataplane_node_add(rig.dp, &params, &n->node) == 0);
 	DEMAND(dataplane_sa_in_add(rig.dp, n->node, &n->in) == 0);
 	DEMAND(dataplane_sa_out_add(rig.dp, n->node, &n->out, 1) == 0);
@@ -151,14 +195,36 @@ static void count(uint64_t sums[3])
 	}
 }
 
-void world_reset(void)
+void world_wait(unsigned ms)
 {
+	world_turn(WORLD_DROPPED);
+	now_ns += ms * NS_PER_MS;
+	clock_set_test(now_ns, now_ns);
+}
+
+static uint64_t times_cut(void)
+{
+	struct dp_verdicts verdicts;
+	uint64_t sum = 0;
+
+	dataplane_verdicts(rig.dp, &verdicts);
+	for (unsigned i = 0; i < VERDICT_COUNT; i++)
+		if (i == VERDICT_FRAGMENTED || i == VERDICT_NO_ROOM)
+			sum += verdicts.in[i] + verdicts.out[i] + verdicts.local[i];
+	return sum;
+}
+
+void world_reset(unsigned turn)
+{
+	now_ns = START_NS;
+	clock_set_test(now_ns, now_ns);
 	for (unsigned i = 1; i <= WORLD_NODES; i++)
-		add_node(i);
+		add_node(i, turn);
 	n_records = 0;
 	next_epoch = 3;
 	memset(put_in, 0, sizeof put_in);
 	count(counted);
+	cut_before = times_cut();
 }
 
 void world_end(void)
@@ -352,6 +418,7 @@ bool world_push(enum dp_port port, const uint8_t *frame, size_t len,
 		record = record_add(CAME_OUTSIDE, sealed->text, sealed->len);
 		record->node = sealed->node;
 		record->seq = sealed->seq;
+		record->remote = sealed->from;
 	} else if (port == DP_INSIDE && len >= RTE_ETHER_HDR_LEN) {
 		record_add(CAME_INSIDE, frame + RTE_ETHER_HDR_LEN, len - RTE_ETHER_HDR_LEN);
 	} else {
@@ -370,14 +437,13 @@ void world_push_again(enum dp_port port, const uint8_t *frame, size_t len,
 		records[number].left += times;
 }
 
-void world_inject(enum world_way way, unsigned node, const struct ip_addr *remote,
+void world_inject(enum world_way way, unsigned node, const struct ip_endpoint *remote,
 	const uint8_t *bytes, size_t len, uint16_t number)
 {
-	struct ip_endpoint to = {.addr = *remote};
 	struct record *record;
 	int ret = -1;
 
-	if (n_records == WORLD_RECORDS || (way == WORLD_ONCE && !may_be_remote(remote)))
+	if (n_records == WORLD_RECORDS || (way == WORLD_ONCE && !may_be_remote(&remote->addr)))
 		return;
 	switch (way) {
 	case WORLD_FRAME_OUT:
@@ -393,7 +459,7 @@ void world_inject(enum world_way way, unsigned node, const struct ip_addr *remot
 		ret = dataplane_send_to_node(rig.dp, node, bytes, len, len % 2 == 0);
 		break;
 	case WORLD_ONCE:
-		ret = dataplane_send_once(rig.dp, node, &to, bytes, len);
+		ret = dataplane_send_once(rig.dp, node, remote, bytes, len);
 		break;
 	}
 	if (ret != 0)
@@ -411,7 +477,7 @@ void world_inject(enum world_way way, unsigned node, const struct ip_addr *remot
 
 static bool is_at(const struct world_node *n, const uint8_t addr[4])
 {
-	return is_v4(&n->coa, addr) || (n->in_grace && is_v4(&n->former, addr));
+	return is_v4(&n->coa, addr) || (now_ns < n->grace_until_ns && is_v4(&n->former, addr));
 }
 
 /* A whole packet with a right header. */
@@ -430,6 +496,39 @@ static bool is_routed(const uint8_t *ip, size_t len, const uint8_t *original, si
 	       (ip[1] & 0xfc) == (original[1] & 0xfc) && memcmp(ip + 2, original + 2, 6) == 0 &&
 	       ip[8] == original[8] - 1 && ip[8] != 0 && ip[9] == original[9] &&
 	       memcmp(ip + 12, original + 12, len - 12) == 0;
+}
+
+/* One datagram is a piece of the other, cut by a router (RFC 791 section 3.2). */
+static bool is_piece_of(const uint8_t *ip, size_t len, const uint8_t *whole, size_t room)
+{
+	size_t hdr = (ip[0] & 15u) * 4u, from = (whole[0] & 15u) * 4u;
+	size_t offset = (wire_load_u16(ip + 6) & IPV4_FRAG_MASK) * 8u;
+	size_t begin = (wire_load_u16(whole + 6) & IPV4_FRAG_MASK) * 8u;
+
+	return is_sound(ip, len) && (wire_load_u16(whole + 6) & IPV4_FLAG_DF) == 0 &&
+	       memcmp(ip + 12, whole + 12, 8) == 0 && ip[9] == whole[9] &&
+	       memcmp(ip + 4, whole + 4, 2) == 0 && offset >= begin &&
+	       from + offset - begin + len - hdr <= room &&
+	       memcmp(ip + hdr, whole + from + offset - begin, len - hdr) == 0;
+}
+
+/* ip was cut from what the record is: of IP-in-IP the datagram inside, each with the tunnel's
+ * header in front. */
+static bool is_piece(const struct record *record, const uint8_t *ip, size_t len)
+{
+	const uint8_t *whole = record->bytes;
+	size_t hdr = (whole[0] & 15u) * 4u;
+
+	if (len < IPV4_HDR_BYTES || record->left == 0)
+		return false;
+	if (record->origin == CAME_OUTSIDE || whole[9] != 4)
+		return ip[8] + (record->origin != INJECTED) == whole[8] &&
+		       is_piece_of(ip, len, whole, record->len);
+	return is_sound(ip, len) && hdr + IPV4_HDR_BYTES <= len && len <= record->len &&
+	       memcmp(ip, whole, 2) == 0 && memcmp(ip + 4, whole + 4, 4) == 0 &&
+	       ip[8] + (record->origin != INJECTED) == whole[8] &&
+	       memcmp(ip + 12, whole + 12, hdr - 12) == 0 &&
+	       is_piece_of(ip + hdr, len - hdr, whole + hdr, record->len - hdr);
 }
 
 static void use_up(struct record *record)
@@ -462,7 +561,7 @@ static bool may_come_in(const struct world_node *n, const uint8_t *ip, size_t le
 		return false;
 	if (is_v4(&n->home, src))
 		return !(tunnels && to_agent);
-	if (!is_at(n, src))
+	if (!is_at(n, src) || (n->is_label && !tunnels))
 		return (n->flags & NODE_STRICT_INNER_SOURCE) == 0 && !(tunnels && to_agent);
 	if (!tunnels)
 		return true;
@@ -482,10 +581,19 @@ static bool may_go_out(const struct world_node *n, const uint8_t *ip, size_t len
 		return is_v4(&n->home_agent, ip + 12) &&
 		       (size_t)(inner - ip) + IPV4_HDR_BYTES <= len && is_v4(&n->home, inner + 16);
 	for (unsigned i = 1; i <= WORLD_NODES; i++) {
+		if (nodes[i].is_label)
+			continue;
 		current += is_v4(&nodes[i].coa, dst);
-		former += nodes[i].in_grace && is_v4(&nodes[i].former, dst);
+		former += now_ns < nodes[i].grace_until_ns && is_v4(&nodes[i].former, dst);
 	}
+	if (n->is_label)
+		return false;
 	return is_v4(&n->coa, dst) ? current == 1 : current == 0 && former == 1;
+}
+
+static void judge_life_in(const struct record *record)
+{
+	DEMAND(++nodes[record->node].n_in <= LIFE_PACKETS || record->node != 6);
 }
 
 /* An IP packet that may go to the private network. */
@@ -493,7 +601,15 @@ static void judge_inward(const uint8_t *ip, size_t len)
 {
 	struct record *record = record_of(ip, len);
 
+	if (record->origin == CAME_OUTSIDE && record->node != 0 && is_piece(record, ip, len) &&
+		!is_routed(ip, len, record->bytes, record->len)) {
+		DEMAND(may_come_in(
+			&nodes[record->node], record->bytes, wire_load_u16(record->bytes + 2)));
+		return;
+	}
 	use_up(record);
+	if (record->origin == CAME_OUTSIDE)
+		judge_life_in(record);
 	if (record->origin != CAME_OUTSIDE) {
 		DEMAND((record->origin == INJECTED && record->way == WORLD_INSIDE) ||
 			(record->origin == KEPT && record->port == DP_INSIDE));
@@ -519,19 +635,24 @@ static void judge_numbers(struct world_node *n, const struct peer_opened *opened
 {
 	struct numbers now = {opened->seq, opened->iv}, *last = &n->last[punted];
 
-	DEMAND(now.seq > last->seq && (now.iv > last->iv || last->iv == 0));
+	if (now.iv == 0) /* the algorithm has none */
+		now.iv = now.seq;
+	/* More pieces than a burst holds leave before the burst they were cut from. */
+	DEMAND((now.seq > last->seq && (now.iv > last->iv || last->iv == 0)) ||
+		times_cut() > cut_before);
 	*last = now;
 	if (now.seq <= n->high.seq || now.iv <= n->high.iv)
 		for (unsigned i = 0; i < n->n_used; i++)
 			DEMAND(n->used[i].seq != now.seq && n->used[i].iv != now.iv);
+	DEMAND(n != &nodes[6] || n->n_used < LIFE_PACKETS);
 	DEMAND(n->n_used < USED_MAX);
 	n->used[n->n_used++] = now;
 	n->high.seq = now.seq > n->high.seq ? now.seq : n->high.seq;
 	n->high.iv = now.iv > n->high.iv ? now.iv : n->high.iv;
 }
 
-static void judge_sealed_text(unsigned handle, const struct ip_addr *remote, const uint8_t *text,
-	const struct peer_opened *opened)
+static void judge_sealed_text(unsigned handle, const struct ip_endpoint *remote,
+	const uint8_t *text, const struct peer_opened *opened)
 {
 	struct world_node *n = &nodes[handle];
 	size_t len = opened->len - 2 - text[opened->len - 2];
@@ -541,13 +662,20 @@ static void judge_sealed_text(unsigned handle, const struct ip_addr *remote, con
 	for (size_t i = len; i < opened->len - 2; i++)
 		DEMAND(text[i] == i - len + 1);
 	record = record_of(text, len);
+	if (is_piece(record, text, len) && !is_routed(text, len, record->bytes, record->len) &&
+		record->len != len) {
+		DEMAND(record->origin == CAME_INSIDE
+				? may_go_out(n, text, len)
+				: record->origin == INJECTED && record->node == handle);
+		return;
+	}
 	use_up(record);
 	if (record->origin == INJECTED) {
 		DEMAND(record->way == WORLD_TO_NODE || record->way == WORLD_ONCE);
 		DEMAND(record->node == handle);
 		DEMAND(record->len == len && memcmp(record->bytes, text, len) == 0);
-		DEMAND(ip_addr_equal(
-			remote, record->way == WORLD_ONCE ? &record->remote : &n->coa));
+		DEMAND(ip_endpoint_equal(
+			remote, record->way == WORLD_ONCE ? &record->remote : &n->remote));
 		return;
 	}
 	DEMAND(record->origin == CAME_INSIDE);
@@ -555,27 +683,44 @@ static void judge_sealed_text(unsigned handle, const struct ip_addr *remote, con
 	DEMAND(is_routed(text, len, record->bytes, record->len));
 	DEMAND(text[1] == record->bytes[1]);
 	DEMAND(may_go_out(n, text, len));
-	DEMAND(ip_addr_equal(remote, &n->coa));
+	DEMAND(ip_endpoint_equal(remote, &n->remote));
 }
 
-/* An IP packet that may go to the public network: sealed, or kept and judged before. */
+/* Behind a NAT: RFC 3948 section 2.1. Returns the bytes of UDP, 0: there is none. */
+static size_t judge_udp(const uint8_t *udp, size_t len, struct ip_endpoint *remote)
+{
+	DEMAND(len >= UDP_HDR_BYTES && wire_load_u16(udp) == 4500);
+	DEMAND(wire_load_u16(udp + 4) == len && wire_load_u16(udp + 6) == 0);
+	remote->port = wire_load_u16(udp + 2);
+	DEMAND(remote->port != 0);
+	return UDP_HDR_BYTES;
+}
+
+/* An IP packet that may go to the public network: sealed. */
 static void judge_outward(const uint8_t *ip, size_t len, bool punted)
 {
 	static uint8_t text[PACKET_MAX];
 	struct peer_opened opened;
+	struct ip_endpoint remote = {0};
+	size_t at = IPV4_HDR_BYTES;
 	struct ipv4_view view;
+	struct world_node *n;
 	unsigned handle;
 
-	DEMAND(ipv4_parse(ip, len, &view) && view.total_len == len && view.hdr_bytes == 20);
-	DEMAND(view.protocol == 50 && !view.is_fragment && view.ttl == OUTER_TTL);
+	DEMAND(ipv4_parse(ip, len, &view) && view.total_len == len && view.hdr_bytes == at);
+	DEMAND(!view.is_fragment && view.ttl == OUTER_TTL);
 	DEMAND(is_ours(ip + 12) && may_travel(ip + 16) && !is_ours(ip + 16));
-	DEMAND(len >= 20 + 8 && len <= WORLD_MTU);
-	handle = node_of_spi(wire_load_u32(ip + 20));
+	DEMAND(view.protocol == 50 || view.protocol == 17);
+	remote.addr = view.dst;
+	if (view.protocol == 17)
+		at += judge_udp(ip + at, len - at, &remote);
+	DEMAND(len >= at + 8 && len <= WORLD_MTU);
+	handle = node_of_spi(wire_load_u32(ip + at));
 	DEMAND(handle != 0);
-	DEMAND(peer_open(
-		&nodes[handle].out, nodes[handle].high.seq, ip + 20, len - 20, text, &opened));
-	judge_numbers(&nodes[handle], &opened, punted);
-	judge_sealed_text(handle, &view.dst, text, &opened);
+	n = &nodes[handle];
+	DEMAND(peer_open(&n->out, n->high.seq, ip + at, len - at, text, &opened));
+	judge_numbers(n, &opened, punted);
+	judge_sealed_text(handle, &remote, text, &opened);
 }
 
 /* Sent before as an unresolved packet, whole. */
@@ -655,6 +800,8 @@ static void judge_registration(const struct punt *punt)
 	use_up(record);
 	DEMAND(record->origin == CAME_OUTSIDE && record->node != 0 && record->seq != 0);
 	DEMAND(punt->node == record->node);
+	DEMAND(ip_endpoint_equal(&punt->observed, &record->remote));
+	judge_life_in(record);
 	DEMAND(is_sound(ip, punt->len) && is_registration(ip, punt->len));
 	DEMAND(is_routed(ip, punt->len, record->bytes, record->len));
 	DEMAND(is_v4(&n->home_agent, ip + 16));
@@ -695,6 +842,10 @@ static bool judge_punts(enum world_kept how)
 		case PUNT_REGISTRATION:
 			judge_registration(punt);
 			break;
+		case PUNT_ERROR: /* its sender is told; nobody else sees it */
+			DEMAND(punt->len >= IPV4_HDR_BYTES && punt->data[0] >> 4 == 4);
+			DEMAND((punt->node != 0) == (punt->port == DP_OUTSIDE));
+			break;
 		case PUNT_UNRESOLVED:
 			if (punt->port == DP_OUTSIDE)
 				judge_outward(punt->data, punt->len, true);
@@ -731,6 +882,35 @@ static bool judge_sent(void)
 	return any;
 }
 
+/* A node's packet came from there, and its path led to another port of that address. */
+static void judge_port_change(const struct dp_port_change *change)
+{
+	struct world_node *n = &nodes[change->node];
+	struct path_params params;
+	bool seen = false;
+
+	DEMAND(change->node >= 1 && change->node <= WORLD_NODES);
+	DEMAND((n->flags & NODE_ALLOW_NAT) != 0 && n->remote.port != 0);
+	DEMAND(ip_addr_equal(&change->from.addr, &n->remote.addr) && change->from.port != 0);
+	for (unsigned i = 1; i <= n_records; i++)
+		seen = seen || (records[i].origin == CAME_OUTSIDE &&
+				       records[i].node == change->node && records[i].seq != 0 &&
+				       ip_endpoint_equal(&records[i].remote, &change->from));
+	DEMAND(seen);
+	n->remote = change->from;
+	params = path_of(n);
+	DEMAND(dataplane_node_set_path(rig.dp, n->node, &params) == 0);
+}
+
+static void judge_port_changes(void)
+{
+	struct dp_port_change changes[PKT_BURST_MAX];
+	unsigned n = dataplane_port_changes(rig.dp, changes, PKT_BURST_MAX);
+
+	for (unsigned i = 0; i < n; i++)
+		judge_port_change(&changes[i]);
+}
+
 static int take_epoch(void *arg, uint32_t *epoch)
 {
 	(void)arg;
@@ -747,36 +927,39 @@ void world_turn(enum world_kept how)
 
 	while (any) {
 		work();
-		dataplane_poll(rig.dp, clock_mono_ns(), take_epoch, NULL);
+		dataplane_poll(rig.dp, now_ns, take_epoch, NULL);
 		any = judge_sent();
 		any = judge_punts(how) || any;
 		DEMAND(turns++ < TURNS_MAX);
 	}
+	judge_port_changes();
 	count(sums);
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < 2; i++)
 		DEMAND(sums[i] - counted[i] == put_in[i]);
+	/* What was cut counts again, as pieces. */
+	DEMAND(sums[2] - counted[2] == put_in[2] ||
+		(sums[2] - counted[2] > put_in[2] && times_cut() > cut_before));
 }
 
-void world_move(unsigned node, const struct ip_addr *coa, bool in_grace)
+void world_move(
+	unsigned node, const struct ip_addr *coa, const struct ip_endpoint *nat, unsigned grace_ms)
 {
-	struct world_node *n = &nodes[node];
-	struct path_params params = {
-		.local.addr = rig_addr("192.0.2.1"), .remote.addr = *coa, .coa = *coa};
+	struct world_node *n = &nodes[node], before;
+	struct path_params params;
 
-	if (ip_addr_is_set(coa) && !may_be_remote(coa))
+	if ((nat->port != 0 && ((n->flags & NODE_ALLOW_NAT) == 0 || !may_be_remote(&nat->addr))) ||
+		(nat->port == 0 && ip_addr_is_set(coa) && !may_be_remote(coa)))
 		return;
-	params.mtu = WORLD_MTU;
-	params.former_coa = n->coa;
-	params.grace_until_ns = in_grace ? FAR_AWAY_NS : 1;
-	if (!ip_addr_is_set(coa))
-		params = (struct path_params){
-			.local = params.local, .mtu = WORLD_MTU, .flags = PATH_CLOSED};
 	world_turn(WORLD_DROPPED);
+	before = *n;
+	n->former = n->is_label ? (struct ip_addr){0} : n->coa;
+	n->grace_until_ns = now_ns + grace_ms * NS_PER_MS;
+	n->coa = *coa;
+	n->is_label = nat->port != 0;
+	n->remote = n->is_label ? *nat : (struct ip_endpoint){.addr = *coa};
+	params = path_of(n);
 	if (dataplane_node_set_path(rig.dp, n->node, &params) != 0)
-		return; /* the old one stays */
-	n->former = params.former_coa;
-	n->coa = params.coa;
-	n->in_grace = in_grace;
+		*n = before;
 }
 
 void world_age(unsigned node, bool numbers, uint64_t left)

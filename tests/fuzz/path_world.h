@@ -18,8 +18,8 @@
 #define WORLD_MTU RIG_MTU
 
 void world_start(void); /* once a process */
-/* For each input: fresh nodes at their first places. */
-void world_reset(void);
+/* For each input: fresh nodes at their first places. turn: which algorithms they speak. */
+void world_reset(unsigned turn);
 /* After each: all was counted and nothing is left over. */
 void world_end(void);
 
@@ -33,7 +33,8 @@ struct world_shape { /* of the buffers that a frame comes in */
 struct world_sealed {
 	unsigned node; /* handle; 0: nobody's */
 	uint64_t seq;
-	const uint8_t *text; /* copied */
+	struct ip_endpoint from; /* outer source; port 0: not in UDP */
+	const uint8_t *text;     /* copied */
 	size_t len;
 };
 
@@ -49,16 +50,18 @@ uint16_t world_number(void);
 
 /* What the control thread injects: sound datagrams. */
 enum world_way { WORLD_FRAME_OUT, WORLD_FRAME_IN, WORLD_INSIDE, WORLD_TO_NODE, WORLD_ONCE };
-void world_inject(enum world_way way, unsigned node, const struct ip_addr *remote,
+void world_inject(enum world_way way, unsigned node, const struct ip_endpoint *remote,
 	const uint8_t *bytes, size_t len, uint16_t number);
 
 /* Everything that waits is worked on and judged. What becomes of unresolved packets: */
 enum world_kept { WORLD_DROPPED, WORLD_RESOLVED, WORLD_STILL_UNKNOWN };
 void world_turn(enum world_kept how);
-/* The node goes to coa (unset: closed), its care-of address becomes the former one; grace: which
- * is over, or far from over. */
-void world_move(unsigned node, const struct ip_addr *coa, bool in_grace);
-
+/* Time passes; it does not by itself. */
+void world_wait(unsigned ms);
+/* The node goes to coa (unset: closed), its care-of address becomes the former one for so long.
+ * nat: port 0, or where it is behind a NAT, coa then being a label; for nodes that may. */
+void world_move(
+	unsigned node, const struct ip_addr *coa, const struct ip_endpoint *nat, unsigned grace_ms);
 /* The outbound SA has but so many sequence numbers, or IVs, left. */
 void world_age(unsigned node, bool numbers, uint64_t left);
 /* For packet_make(). */

@@ -147,6 +147,11 @@ void fixture_open(struct fixture *fixture, bool disk)
 void fixture_restart(struct fixture *fixture)
 {
 	(void)state_flush(fixture->state);
+	fixture_crash(fixture);
+}
+
+void fixture_crash(struct fixture *fixture)
+{
 	close_parts(fixture);
 	open_parts(fixture, false);
 	dp_double.counters = state_counters(fixture->state);

@@ -36,6 +36,8 @@ void fixture_close(struct fixture *fixture);
 /* As after kill -9 and a new start, but for the nodes of the configuration: tables are empty, what
  * was queued for the disk is there. Counter slots come from the state's file from now on. */
 void fixture_restart(struct fixture *fixture);
+/* The same, but what was queued for the disk is lost. */
+void fixture_crash(struct fixture *fixture);
 /* The parts of a gateway, for what wants a struct gw. */
 struct gw fixture_gw(const struct fixture *fixture);
 /* Nodes node1, node2 (home agent 0) and other1 (home agent 1), without a path. */

@@ -1,0 +1,687 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: the home agent's socket is ours (--wrap=sendto, recvmsg), the gateway's datagrams
+ * are calls of the packet path's double; both end in one bag of datagrams, from which the script
+ * draws. The model never looks into a message: it knows what the home agent's table said at each
+ * generation, and that is all that may ever be in force at the gateway.
+ */
+#include "tests/unit/handover/world.h"
+
+#include "control/gw/siu_handler.h"
+#include "control/ha/notify.h"
+#include "lib/clock.h"
+#include "lib/ipv4.h"
+#include "lib/wire.h"
+#include "tests/unit/gw/dataplane_double.h"
+#include "tests/unit/gw/gw_fixture.h"
+#include "tests/unit/handover/doubles.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#define NODES 2
+#define COAS 4
+#define BAG_MAX 64
+#define GENERATIONS 1024
+#define START_NS (1000 * NS_PER_S)
+#define REAL_NS (1800000000 * NS_PER_S)
+#define HEAL_MS 2000
+#define HEAL_STEP_MS 5
+#define WAIT_MS 60000 /* if they do not agree by then: a lifetime must end first */
+#define WAIT_STEP_MS 500
+#define MAX_LIFETIME_S 300
+#define DEMAND(condition)                                                                        \
+	do {                                                                                     \
+		if (!(condition)) {                                                              \
+			fprintf(stderr, "%s:%d: it does not hold that %s\n", __FILE__, __LINE__, \
+				#condition);                                                     \
+			abort();                                                                 \
+		}                                                                                \
+	} while (0)
+
+struct datagram {
+	bool to_gw;
+	size_t len;
+	uint8_t bytes[SIU_DATAGRAM_MAX];
+};
+
+struct model { /* of a node */
+	/* Addresses that the home agent's table had with a generation: bit COAS: none. */
+	uint8_t meant[GENERATIONS];
+	uint64_t newest;   /* generation of the home agent's table */
+	uint64_t acked;    /* the highest that the gateway said to have */
+	uint64_t in_force; /* at the gateway, in this run of it */
+};
+
+static const char *const coas[COAS] = {"198.51.100.7", "203.0.113.7", "203.0.113.8", "192.0.2.99"};
+static const char *const homes[NODES] = {"10.1.0.10", "10.1.0.11"};
+static const char *const names[NODES] = {"node1", "node2"};
+
+static struct fixture fx;
+static struct siu_handler *handler;
+static struct ha_conf conf;
+static struct ha_conf_gateway gateway;
+static struct ha_conf_node conf_nodes[NODES];
+static struct ha_counters counters;
+static struct store *store;
+static struct ha_bindings *bindings;
+static struct ha_notify *notify;
+static struct siu *other_agent; /* has a key of its own, and no right to these nodes */
+static struct model models[NODES];
+static struct datagram bag[BAG_MAX], spoken[BAG_MAX], arriving;
+static unsigned n_bag, n_spoken;
+static bool is_arriving;
+static uint64_t now_ns, identification, other_generation;
+static uint32_t ha_epoch;
+
+/* --- the network ---------------------------------------------------------------------------------
+ */
+
+ssize_t __wrap_sendto(int fd, const void *data, size_t len, int flags, const struct sockaddr *to,
+	socklen_t to_len);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
+
+static void throw_in(bool to_gw, const void *bytes, size_t len)
+{
+	struct datagram *datagram = &bag[n_bag];
+
+	DEMAND(len <= sizeof datagram->bytes);
+	if (n_bag == BAG_MAX)
+		return; /* lost */
+	datagram->to_gw = to_gw;
+	datagram->len = len;
+	memcpy(datagram->bytes, bytes, len);
+	spoken[n_spoken++ % BAG_MAX] = *datagram;
+	n_bag++;
+}
+
+ssize_t __wrap_sendto(int fd, const void *data, size_t len, int flags, const struct sockaddr *to,
+	socklen_t to_len)
+{
+	(void)fd;
+	(void)flags;
+	(void)to;
+	(void)to_len;
+	throw_in(true, data, len);
+	return (ssize_t)len;
+}
+
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
+{
+	struct sockaddr_in *from = message->msg_name;
+	size_t len = arriving.len;
+
+	(void)fd;
+	(void)flags;
+	if (!is_arriving) {
+		errno = EAGAIN;
+		return -1;
+	}
+	is_arriving = false;
+	from->sin_family = AF_INET;
+	from->sin_addr.s_addr = ip_addr_to_v4(&gateway.address.addr);
+	from->sin_port = htons(gateway.address.port);
+	message->msg_controllen = 0;
+	if (len > message->msg_iov[0].iov_len)
+		len = message->msg_iov[0].iov_len;
+	memcpy(message->msg_iov[0].iov_base, arriving.bytes, len);
+	return (ssize_t)len;
+}
+
+/* What the gateway handed to its workers. */
+static void collect(void)
+{
+	struct ip_addr agent = addr_of("10.2.0.1");
+
+	for (unsigned i = 0; i < dp_double.n; i++) { /* n may grow meanwhile */
+		const struct double_call *call = &dp_double.calls[i];
+		struct ipv4_view ip;
+		struct udp_view udp;
+
+		if (call->kind != DOUBLE_SEND_INSIDE ||
+			!ipv4_udp_parse(call->data, call->len, &ip, &udp) ||
+			udp.dst_port != SIU_PORT_DEFAULT)
+			continue;
+		if (ip_addr_equal(&ip.dst, &agent))
+			throw_in(false, udp.payload, udp.payload_len);
+		else if (other_agent != NULL)
+			siu_input(other_agent, udp.payload, udp.payload_len, now_ns);
+	}
+	double_reset_calls();
+}
+
+/* --- the model -----------------------------------------------------------------------------------
+ */
+
+static unsigned number_of(const struct ip_addr *coa)
+{
+	for (unsigned i = 0; i < COAS; i++) {
+		struct ip_addr known = addr_of(coas[i]);
+
+		if (ip_addr_equal(&known, coa))
+			return i;
+	}
+	DEMAND(!ip_addr_is_set(coa));
+	return COAS;
+}
+
+static void mean(struct model *model, uint64_t generation, const struct ip_addr *coa)
+{
+	DEMAND(generation < GENERATIONS);
+	model->meant[generation] |= (uint8_t)(1u << number_of(coa));
+}
+
+/* What the home agent's table says now is what it may tell. */
+static void look_at_agent(void)
+{
+	for (unsigned i = 0; i < NODES; i++) {
+		const struct ha_binding *binding = ha_binding_at(bindings, i);
+		const struct ip_addr none = {0};
+
+		DEMAND(binding->generation >= models[i].newest);
+		models[i].newest = binding->generation;
+		if (binding->generation == 0)
+			continue;
+		mean(&models[i], binding->generation,
+			binding->registered.gateway == 0 ? &binding->registered.coa : &none);
+		if (binding->pending) /* what a SYNC tells of the gateway that has the traffic */
+			mean(&models[i], binding->generation - 1, &binding->in_force.coa);
+		else if (ip_addr_is_set(&binding->registered.coa) &&
+			 binding->registered.gateway == 0)
+			models[i].acked = binding->generation;
+	}
+}
+
+static void look_at_gateway(void)
+{
+	for (unsigned i = 0; i < NODES; i++) {
+		const struct tunnel *tunnel = fixture_node(&fx, names[i]);
+		const struct position *position = &tunnel->position;
+		const struct path *path = atomic_load(&tunnel->node->path);
+
+		DEMAND(position->generation >= models[i].in_force);
+		DEMAND(position->generation >= models[i].acked);
+		DEMAND(position->generation <= models[i].newest);
+		models[i].in_force = position->generation;
+		DEMAND(((path->flags & PATH_CLOSED) != 0) == position->closed);
+		if (position->closed)
+			continue;
+		DEMAND(ip_addr_equal(&path->coa, &position->coa));
+		DEMAND(ip_addr_equal(&path->remote.addr, &position->coa));
+		DEMAND((models[i].meant[position->generation] >> number_of(&position->coa) & 1) !=
+			0);
+	}
+}
+
+static void look(void)
+{
+	look_at_agent();
+	look_at_gateway();
+}
+
+/* --- start and crash -----------------------------------------------------------------------------
+ */
+
+static void ignore_moved(void *arg, struct ha_binding *binding)
+{
+	(void)arg;
+	(void)binding;
+}
+
+static void ignore_seen(void *arg, int which, const struct siu_rrq_seen *seen)
+{
+	(void)arg;
+	(void)which;
+	(void)seen;
+}
+
+static void agent_start(void)
+{
+	static const char *const databases[] = {HA_BINDING_DB, NULL};
+	static const struct ha_notify_events events = {
+		.moved = ignore_moved, .rrq_seen = ignore_seen};
+	char why[256];
+
+	DEMAND(store_open("agent", databases, 1, &store, why, sizeof why) == 0);
+	DEMAND(ha_bindings_open(store, &conf, &bindings) == 0);
+	DEMAND(ha_notify_open(loop_new(), &conf, bindings, &counters, ++ha_epoch, &notify, why,
+		       sizeof why) == 0);
+	ha_notify_start(notify, &events, NULL);
+}
+
+static void agent_stop(void)
+{
+	ha_notify_close(notify);
+	ha_bindings_close(bindings);
+	store_close(store);
+}
+
+/* As provision.c has a node's first position. */
+static struct position first_position(unsigned node)
+{
+	const struct position closed = {.closed = true};
+	struct ip_addr home = addr_of(homes[node]);
+	struct position position;
+
+	if (state_load(fx.state, &home, &position) != 0)
+		return closed;
+	position.former_coa = (struct ip_addr){0};
+	position.grace_until_ns = 0;
+	if (position.ends_real_ns <= clock_real_ns())
+		position.closed = true;
+	return position;
+}
+
+static void gateway_start(void)
+{
+	struct siu_handler_config config = {.conf = fx.conf,
+		.dp = DOUBLE_DP,
+		.tunnels = fx.tunnels,
+		.handovers = fx.handovers,
+		.state = fx.state,
+		.device = "none"};
+	char why[256];
+
+	for (unsigned i = 0; i < NODES; i++) {
+		struct tunnel_params params = {.name = names[i],
+			.home_address = addr_of(homes[i]),
+			.home_agent_source = fx.conf->home_agents[0].tunnel_source,
+			.configured = true,
+			.position = first_position(i)};
+		struct tunnel *tunnel;
+
+		DEMAND(tunnel_add(fx.tunnels, &params, &tunnel) == 0);
+		models[i].in_force = 0; /* what was not acknowledged may be lost */
+	}
+	double_reset_calls();
+	dp_double.grace_open = false;
+	dp_double.set_path_fails = dp_double.send_fails = 0;
+	dp_double.stamp_replies = true;
+	DEMAND(siu_handler_open(&config, &handler, why, sizeof why) == 0);
+}
+
+static void gateway_crash(void)
+{
+	siu_handler_close(handler);
+	fixture_crash(&fx);
+	gateway_start();
+}
+
+static void other_send(void *arg, const uint8_t *datagram, size_t len)
+{
+	struct ip_addr source = addr_of("10.2.0.2");
+
+	(void)arg;
+	siu_handler_input(handler, &source, SIU_TTL, datagram, len, now_ns);
+}
+
+static uint64_t other_binding(void *arg, uint64_t cursor, struct siu_update *update)
+{
+	(void)arg;
+	(void)cursor;
+	(void)update;
+	return 0;
+}
+
+static void other_start(void)
+{
+	static const struct siu_callbacks callbacks = {
+		.send = other_send, .next_binding = other_binding};
+	struct siu_config config = {
+		.role = SIU_HOME_AGENT, .local_id = 2, .boot_epoch = 1, .max_pending = 4};
+	const struct conf_secret *secret = &gateway.keys[0].secret;
+
+	siu_derive_keys(secret->bytes, secret->len, 1, &config.keys_out[0], &config.keys_in[0]);
+	other_agent = siu_new(&config, &callbacks, NULL);
+	DEMAND(other_agent != NULL);
+}
+
+static void make_conf(void)
+{
+	gateway = (struct ha_conf_gateway){
+		.name = "gw", .address = {addr_of("10.2.0.254"), SIU_PORT_DEFAULT}};
+	gateway.keys[0].id = 1;
+	gateway.keys[0].secret.len = 16;
+	for (unsigned i = 0; i < 16; i++)
+		gateway.keys[0].secret.bytes[i] = (uint8_t)i; /* the fixture's */
+	for (unsigned i = 0; i < NODES; i++) {
+		conf_nodes[i] = (struct ha_conf_node){.name = names[i],
+			.home_address = addr_of(homes[i]),
+			.gateways = UINT64_MAX,
+			.n_keys = 1,
+			.keys = {{.spi = 256, .alg = HMAC_SHA256, .key = {1}, .key_len = 16}}};
+	}
+	conf = (struct ha_conf){.address = addr_of("10.1.0.1"),
+		.max_lifetime_s = MAX_LIFETIME_S,
+		.tolerance_s = 7,
+		.tunnel_mtu = 1418,
+		.rrq_seen_wait_ms = 20,
+		.grace_ms = 2000,
+		.siu_listen = {.addr = addr_of("127.0.0.1")},
+		.gateways = &gateway,
+		.n_gateways = 1,
+		.nodes = conf_nodes,
+		.n_nodes = NODES};
+}
+
+static void close_fixture(void)
+{
+	fixture_close(&fx);
+}
+
+static void begin(void)
+{
+	static bool open;
+
+	now_ns = START_NS;
+	clock_set_test(now_ns, REAL_NS + now_ns);
+	store_double_wipe();
+	memset(models, 0, sizeof models);
+	n_bag = n_spoken = 0;
+	identification = 1;
+	other_generation = 1;
+	ha_epoch = 0;
+	if (!open) {
+		make_conf();
+		fixture_open(&fx, false);
+		DEMAND(atexit(close_fixture) == 0);
+		open = true;
+	} else {
+		fixture_crash(&fx);
+	}
+	gateway_start();
+	agent_start();
+	other_start();
+}
+
+static void end(void)
+{
+	siu_free(other_agent);
+	other_agent = NULL;
+	agent_stop();
+	siu_handler_close(handler);
+}
+
+/* --- steps ---------------------------------------------------------------------------------------
+ */
+
+static void deliver(const struct datagram *datagram)
+{
+	struct ip_addr source = addr_of("10.2.0.1");
+
+	if (datagram->to_gw) {
+		siu_handler_input(
+			handler, &source, SIU_TTL, datagram->bytes, datagram->len, now_ns);
+		siu_handler_flush(handler, now_ns);
+		collect();
+	} else {
+		arriving = *datagram;
+		is_arriving = true;
+		loop_double_readable();
+		is_arriving = false;
+	}
+	look();
+}
+
+static void forget(unsigned which)
+{
+	memmove(&bag[which], &bag[which + 1], (n_bag - which - 1) * sizeof *bag);
+	n_bag--;
+}
+
+static void deliver_from_bag(unsigned which, bool keep)
+{
+	struct datagram datagram;
+
+	if (n_bag == 0)
+		return;
+	which %= n_bag;
+	datagram = bag[which];
+	if (!keep)
+		forget(which);
+	deliver(&datagram);
+}
+
+/* One that was said, changed on the way: as if it had not been. */
+static void forge(struct wire *script)
+{
+	struct datagram forged;
+	struct position before[NODES];
+	uint64_t generations[NODES];
+	unsigned changes = 1 + wire_u8(script) % 4;
+	size_t cut;
+
+	if (n_spoken == 0)
+		return;
+	forged = spoken[wire_u8(script) % (n_spoken < BAG_MAX ? n_spoken : BAG_MAX)];
+	cut = wire_u8(script);
+	for (unsigned i = 0; i < changes; i++)
+		forged.bytes[wire_u16(script) % forged.len] ^= (uint8_t)(1u << i);
+	if (cut > 128)
+		forged.len = forged.len > cut - 128 ? forged.len - (cut - 128) : 1;
+	for (unsigned i = 0; i < NODES; i++) {
+		before[i] = fixture_node(&fx, names[i])->position;
+		generations[i] = ha_binding_at(bindings, i)->generation;
+	}
+	deliver(&forged);
+	for (unsigned i = 0; i < NODES; i++) {
+		const struct position *after = &fixture_node(&fx, names[i])->position;
+
+		DEMAND(after->generation == before[i].generation &&
+			ip_addr_equal(&after->coa, &before[i].coa));
+		DEMAND(ha_binding_at(bindings, i)->generation == generations[i]);
+	}
+}
+
+static bool is_over(const struct ha_binding *binding)
+{
+	const struct ha_care *registered = &binding->registered, *in_force = &binding->in_force;
+
+	if (ip_addr_is_set(&registered->coa))
+		return registered->ends_mono_ns <= now_ns;
+	return ip_addr_is_set(&in_force->coa) && in_force->ends_mono_ns <= now_ns;
+}
+
+static void pass_time(unsigned ms)
+{
+	now_ns += ms * NS_PER_MS;
+	clock_set_test(now_ns, REAL_NS + now_ns);
+	loop_double_timers(now_ns);
+	for (unsigned i = 0; i < NODES; i++)
+		if (is_over(ha_binding_at(bindings, i)))
+			ha_notify_expire(notify, ha_binding_at(bindings, i));
+	(void)siu_tick(other_agent, now_ns);
+	(void)siu_handler_poll(handler, now_ns);
+	siu_handler_flush(handler, now_ns);
+	collect();
+	look();
+}
+
+/* A request that the home agent found good (registration.c has tests of its own). */
+static void submit(unsigned node, unsigned coa, uint16_t lifetime_s, int by)
+{
+	struct ha_binding *binding = ha_binding_at(bindings, node);
+	struct ha_registration reg = {.kind = HA_REGISTER,
+		.lifetime_s = lifetime_s,
+		.identification = identification + 1,
+		.key = &conf_nodes[node].keys[0],
+		.own_ha = &conf.address,
+		.rrq = {.lifetime_s = lifetime_s,
+			.hoa = addr_of(homes[node]),
+			.ha = conf.address,
+			.coa = coa < COAS ? addr_of(coas[coa]) : addr_of(homes[node]),
+			.identification = identification + 1}};
+	uint64_t before = binding->generation;
+	struct ha_reply reply = {.port = MIP4_PORT};
+
+	identification++;
+	if (coa >= COAS || lifetime_s == 0)
+		reg.lifetime_s = reg.rrq.lifetime_s = 0;
+	if (reg.lifetime_s == 0)
+		reg.kind = coa >= COAS ? HA_DEREGISTER_ALL : HA_DEREGISTER_COA;
+	if (reg.kind == HA_DEREGISTER_COA && !ip_addr_equal(&reg.rrq.coa, &binding->registered.coa))
+		return; /* the agent would only remember it */
+	reply.len = (uint16_t)ha_registration_reply(
+		&reg, MIP4_CODE_ACCEPTED, reply.bytes, sizeof reply.bytes);
+	if (ha_notify_register(notify, binding, &reg, &reply, by) != 0)
+		DEMAND(binding->generation == before);
+	look();
+}
+
+static void register_node(struct wire *script)
+{
+	unsigned how = wire_u8(script);
+
+	submit(how & 1, (how >> 1) % (COAS + 1), (how & 0x40) != 0 ? 0 : MAX_LIFETIME_S,
+		(how & 0x80) != 0 ? HA_DIRECT : 0);
+}
+
+/* The other home agent wants a node that is not its own. */
+static void intrude(struct wire *script)
+{
+	unsigned how = wire_u8(script);
+	struct siu_update update = {.lifetime_s = 600,
+		.generation = other_generation += 1 + how,
+		.node = how % 4,
+		.home_address = addr_of(homes[how & 1]),
+		.new_coa = addr_of(coas[how % COAS])};
+
+	if ((how & 0x80) != 0)
+		update.flags = SIU_DEREGISTER;
+	if (siu_update(other_agent, &update, now_ns) != 0)
+		return; /* too many that wait */
+	(void)siu_tick(other_agent, now_ns);
+	siu_handler_flush(handler, now_ns);
+	collect();
+	look();
+}
+
+static void crash(struct wire *script)
+{
+	if (wire_u8(script) % 2 == 0) {
+		gateway_crash();
+	} else {
+		agent_stop();
+		agent_start();
+	}
+	look();
+}
+
+static void weather(struct wire *script)
+{
+	unsigned how = wire_u8(script);
+
+	switch (how % 6) {
+	case 0:
+		dp_double.grace_open = (how & 0x80) != 0;
+		break;
+	case 1:
+		dp_double.set_path_fails = (how & 0x80) != 0 ? -EAGAIN : 0;
+		break;
+	case 2:
+		dp_double.send_fails = (how & 0x80) != 0 ? -ENOBUFS : 0;
+		break;
+	case 3:
+		store_double_is_full = (how & 0x80) != 0;
+		break;
+	case 4:
+		dp_double.stamp_replies = (how & 0x80) != 0;
+		break;
+	case 5:
+		(void)state_flush(fx.state);
+		break;
+	}
+}
+
+/* All that is said arrives, and all works, for a while. */
+static void heal(unsigned ms, unsigned step_ms)
+{
+	store_double_is_full = false;
+	dp_double.grace_open = false;
+	dp_double.set_path_fails = dp_double.send_fails = 0;
+	dp_double.stamp_replies = true;
+	for (unsigned i = 0; i < ms; i += step_ms) {
+		while (n_bag > 0)
+			deliver_from_bag(0, false);
+		(void)state_flush(fx.state);
+		pass_time(step_ms);
+	}
+}
+
+static bool agree(void)
+{
+	for (unsigned i = 0; i < NODES; i++) {
+		const struct ha_binding *binding = ha_binding_at(bindings, i);
+		const struct position *position = &fixture_node(&fx, names[i])->position;
+		bool away = ip_addr_is_set(&binding->registered.coa) &&
+			    binding->registered.gateway == 0;
+
+		if (binding->pending || position->closed == away)
+			return false;
+		if (away && (position->generation != binding->generation ||
+				    !ip_addr_equal(&position->coa, &binding->registered.coa)))
+			return false;
+	}
+	return true;
+}
+
+static void step(struct wire *script)
+{
+	switch (wire_u8(script) % 12) {
+	case 0:
+	case 1:
+		register_node(script);
+		break;
+	case 2:
+	case 3:
+	case 4:
+		deliver_from_bag(wire_u8(script) % 4 == 0 ? wire_u8(script) : 0, false);
+		break;
+	case 5:
+		deliver_from_bag(wire_u8(script), true);
+		break;
+	case 6: /* an old one */
+		if (n_spoken > 0)
+			deliver(&spoken[wire_u8(script) %
+					(n_spoken < BAG_MAX ? n_spoken : BAG_MAX)]);
+		break;
+	case 7:
+		if (n_bag > 0)
+			forget(wire_u8(script) % n_bag);
+		break;
+	case 8:
+		forge(script);
+		break;
+	case 9:
+		pass_time(1u << wire_u8(script) % 18);
+		break;
+	case 10:
+		if (wire_u8(script) % 4 == 0)
+			crash(script);
+		else
+			weather(script);
+		break;
+	case 11:
+		if (wire_u8(script) % 4 == 0)
+			intrude(script);
+		else
+			heal(50, HEAL_STEP_MS); /* so that much happens at all */
+		break;
+	}
+}
+
+void world_play(const uint8_t *bytes, size_t len)
+{
+	struct wire script = wire_over(bytes, len);
+
+	begin();
+	while (wire_left(&script) > 0)
+		step(&script);
+	heal(HEAL_MS, HEAL_STEP_MS);
+	for (unsigned ms = 0; ms < 2 * MAX_LIFETIME_S * 1000 && !agree(); ms += WAIT_MS)
+		heal(WAIT_MS, WAIT_STEP_MS);
+	DEMAND(agree());
+	end();
+}
