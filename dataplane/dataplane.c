@@ -55,6 +55,7 @@ static void take_config(struct dataplane *dp, const struct dp_config *config)
 									: REGISTRATION_BURST;
 
 	dp->counters = config->counters;
+	dp->rules = config->rules;
 	dp->max_nodes = config->max_nodes;
 	dp->sa_memory = (struct sa_memory){.alloc = sa_alloc, .free = sa_free, .arg = dp};
 	dp->registration_interval_ns = NS_PER_S / config->registration_rate;

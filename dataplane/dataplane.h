@@ -33,6 +33,15 @@ struct dp_port_config {
 	uint16_t mtu; /* bytes of IP packet */
 };
 
+/* What an operator may want otherwise: rules.h. Zeros: nothing. */
+enum rules_df { RULES_DF_COPY, RULES_DF_SET, RULES_DF_CLEAR };
+struct dp_rules {
+	uint8_t df;       /* enum rules_df */
+	bool map_dscp;    /* else copied */
+	uint8_t dscp[64]; /* outer by inner */
+	bool clamp_tcp_mss;
+};
+
 struct dp_config {
 	struct dp_port_config ports[DP_PORTS];
 	const char *file_prefix; /* EAL: own per instance */
@@ -48,7 +57,8 @@ struct dp_config {
 	struct ip_prefix home_agents[64]; /* who may send IP-in-IP: host prefixes */
 	uint32_t n_home_agents;
 	uint32_t registration_rate; /* RRQs a second and node that pass */
-	struct counters *counters;  /* lent */
+	struct dp_rules rules;
+	struct counters *counters; /* lent */
 };
 
 struct dataplane;

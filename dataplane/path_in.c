@@ -10,6 +10,7 @@
 #include "dataplane/forward.h"
 #include "dataplane/inner.h"
 #include "dataplane/ip4.h"
+#include "dataplane/rules.h"
 #include "dataplane/nat.h"
 #include "dataplane/state.h"
 
@@ -75,6 +76,8 @@ void path_in(struct worker *worker, const struct received *now, const struct rec
 	if (__builtin_expect(b->in_udp != 0, 0))
 		nat_watch(worker, b);
 	check_inner(dp, b);
+	if (__builtin_expect(dp->rules.clamp_tcp_mss, 0))
+		rules_tcp(b);
 	forward_route(worker, b, DP_INSIDE);
 	forward_finish(worker, b, DP_OUTSIDE, DP_INSIDE, &worker->in);
 	aftermath_send(worker, DP_INSIDE);

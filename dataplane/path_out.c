@@ -12,6 +12,7 @@
 #include "dataplane/forward.h"
 #include "dataplane/ip4.h"
 #include "dataplane/protect.h"
+#include "dataplane/rules.h"
 #include "dataplane/state.h"
 
 struct wanted { /* places of a burst that wait for one of the two lookups */
@@ -125,6 +126,8 @@ void path_out(struct worker *worker, const struct received *now, const struct re
 	find_nodes(dp, b);
 	load_nodes(dp, b);
 	check_selectors(b);
+	if (__builtin_expect(dp->rules.clamp_tcp_mss, 0))
+		rules_tcp(b);
 	protect_burst(worker, b);
 	forward_route(worker, b, DP_OUTSIDE);
 	forward_finish(worker, b, DP_INSIDE, DP_OUTSIDE, &worker->out);

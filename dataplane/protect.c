@@ -5,6 +5,7 @@
 #include "dataplane/protect.h"
 
 #include "dataplane/ip4.h"
+#include "dataplane/rules.h"
 #include "dataplane/state.h"
 
 static void check_sas(struct burst *b)
@@ -37,4 +38,6 @@ void protect_burst(struct worker *worker, struct burst *b)
 	esp_encap_burst(worker->crypto, worker->dp->engine, b->sas.out, b->paths, b->pkts,
 		b->verdicts, b->n);
 	stamp_first(b);
+	if (__builtin_expect(rules_change_outer(&worker->dp->rules), 0))
+		rules_outer(&worker->dp->rules, b);
 }

@@ -43,6 +43,7 @@ struct dataplane {
 	be32_t home_agents[64];
 	uint64_t registration_interval_ns; /* one per node and interval on average ... */
 	uint64_t registration_burst_ns;    /* ... and this much ahead at once */
+	struct dp_rules rules;
 	struct rte_mempool *inject_pool;
 	uint64_t own_bits; /* own_bit() of all our addresses */
 	/* const pointers to what has rules of its own */

@@ -132,8 +132,8 @@ static void add_node(uint32_t i)
 	if (provision_add(&gw, &node, why, sizeof why) != 0)
 		rig_fail(why);
 	tunnel = tunnel_of(i);
-	if (key_add(gw.keys, tunnel, true, &in, 0, &reason) != 0 ||
-		key_add(gw.keys, tunnel, false, &out, 0, &reason) != 0)
+	if (key_add(gw.keys, tunnel, true, &in, &reason) != 0 ||
+		key_add(gw.keys, tunnel, false, &out, &reason) != 0)
 		rig_fail(reason);
 }
 

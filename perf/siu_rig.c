@@ -230,8 +230,8 @@ static void add_node(struct siu_rig *rig, uint32_t i)
 	rig_make_sas(&rig->rig, i, &in, &out);
 	atomic_init(&rig->acknowledged[i], 1);
 	if (tunnel_add(rig->tunnels, &params, &tunnel) != 0 ||
-		tunnel_sa_add(rig->tunnels, tunnel, true, &in, 0, 0) != 0 ||
-		tunnel_sa_add(rig->tunnels, tunnel, false, &out, 1, 0) != 0)
+		tunnel_sa_add(rig->tunnels, tunnel, true, &in, 0) != 0 ||
+		tunnel_sa_add(rig->tunnels, tunnel, false, &out, 1) != 0)
 		rig_fail("cannot add a node");
 }
 

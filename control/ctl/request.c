@@ -92,9 +92,9 @@ static bool put_secret(
 
 static bool put_word(json_t *request, const char *word, const struct sentence *why)
 {
-	static const char *const numbers[] = {"spi", "replay_window", "lifetime_s", NULL};
-	static const char *const switches[] = {
-		"esn", "strict_inner_source", "allow_nat", "make_current", NULL};
+	static const char *const numbers[] = {"spi", "replay_window", "rekey_time", "life_time",
+		"rekey_packets", "life_packets", "rekey_bytes", "life_bytes", NULL};
+	static const char *const switches[] = {"esn", "strict_inner_source", "allow_nat", NULL};
 	static const char *const secrets[] = {"key", "secret", NULL};
 	static const char *const secret_files[] = {"key_file", "secret_file", NULL};
 	const char *equals = strchr(word, '=');
@@ -133,13 +133,13 @@ static const struct command {
 	const char *form;
 } commands[] = {
 	{"show",
-		(const char *const[]){"sa", "nodes", "drops", "handovers", "ports", "siu",
+		(const char *const[]){"sa", "nodes", "drops", "handovers", "ports", "siu", "events",
 			"bindings", "status", NULL},
 		(const char *const[]){NULL},
-		"show sa|nodes|drops|handovers|ports|siu|bindings|status [key=value ...]"},
-	{"sa", (const char *const[]){"add", "del", "update", NULL},
+		"show sa|nodes|drops|handovers|ports|siu|events|bindings|status [key=value ...]"},
+	{"sa", (const char *const[]){"add", "del", "update", "switch", NULL},
 		(const char *const[]){"node", "direction", NULL},
-		"sa add|del|update NODE in|out [key=value ...]"},
+		"sa add|del|update|switch NODE in|out [key=value ...]"},
 	{"node", (const char *const[]){"add", "del", NULL}, (const char *const[]){"node", NULL},
 		"node add|del NAME [key=value ...]"},
 	{"reload", NULL, (const char *const[]){NULL}, "reload"},

@@ -14,6 +14,7 @@ struct gw {
 	struct tunnels *tunnels;
 	struct kept *kept; /* NULL: keep_keys = false */
 	struct key_verbs *keys;
+	struct pmtu *pmtu;
 	struct mirror *mirror;
 	struct siu_handler *siu;
 	struct admin *admin;

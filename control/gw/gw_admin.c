@@ -47,11 +47,40 @@ static json_t *table(json_t *rows, uint64_t next)
 /* --- SAs and nodes ------------------------------------------------------------------------------
  */
 
+static uint64_t load(const _Atomic(uint64_t) *cell)
+{
+	return atomic_load_explicit(cell, memory_order_relaxed);
+}
+
+/* A limit, as far as there is one, and what is left until then. */
+static void put_limit(
+	json_t *row, const char *key, const char *left_key, uint64_t limit, uint64_t used)
+{
+	if (limit == 0)
+		return;
+	put_count(row, key, limit);
+	put_count(row, left_key, limit > used ? limit - used : 0);
+}
+
+static void put_life(json_t *row, const struct tunnel_sa *sa, const struct counter_slot *slot)
+{
+	const struct sa_lifetimes *limits = &sa->life->limits;
+	const uint64_t age_s = (clock_mono_ns() - sa->life->since_ns) / NS_PER_S;
+	/* As dataplane/esp/life.h counts them. */
+	const uint64_t packets = slot == NULL ? 0 : load(sa->inbound ? &slot->packets : &slot->seq);
+	const uint64_t bytes = slot == NULL ? 0 : load(&slot->bytes);
+
+	put_limit(row, "rekey_time", "rekey_s", limits->seconds.soft, age_s);
+	put_limit(row, "life_time", "expires_s", limits->seconds.hard, age_s);
+	put_limit(row, "rekey_packets", "rekey_packets_left", limits->packets.soft, packets);
+	put_limit(row, "life_packets", "packets_left", limits->packets.hard, packets);
+	put_limit(row, "rekey_bytes", "rekey_bytes_left", limits->bytes.soft, bytes);
+	put_limit(row, "life_bytes", "bytes_left", limits->bytes.hard, bytes);
+}
+
 json_t *gw_admin_sa_row(const struct tunnel *tunnel, const struct tunnel_sa *sa)
 {
 	const struct counter_slot *slot = tunnel_sa_slot(tunnel, sa);
-	const struct sa_out *next = tunnel->node->sa_out_next;
-	const uint64_t now_ns = clock_mono_ns();
 	json_t *row = json_object();
 	char spi[16];
 
@@ -62,8 +91,9 @@ json_t *gw_admin_sa_row(const struct tunnel *tunnel, const struct tunnel_sa *sa)
 	json_object_set_new(row, "algorithm", json_string(crypto_alg_infos[sa->alg].name));
 	json_object_set_new(row, "esn", json_boolean(sa->esn));
 	json_object_set_new(row, "state",
-		json_string(
-			!sa->inbound && next != NULL && next->spi == sa->spi ? "next" : "current"));
+		json_string(sa->ended                  ? "expired"
+			    : tunnel_sa_is_current(sa) ? "current"
+						       : "next"));
 	if (sa->inbound) {
 		put_count(row, "replay_window", sa->replay_window);
 		if (sa->source != NULL)
@@ -71,15 +101,13 @@ json_t *gw_admin_sa_row(const struct tunnel *tunnel, const struct tunnel_sa *sa)
 		else
 			json_object_set_new(row, "source", json_string("any"));
 	}
-	if (sa->expires_ns != 0)
-		put_count(row, "expires_s",
-			sa->expires_ns > now_ns ? (sa->expires_ns - now_ns) / NS_PER_S : 0);
 	if (slot != NULL) {
-		put_count(
-			row, "packets", atomic_load_explicit(&slot->packets, memory_order_relaxed));
-		put_count(row, "bytes", atomic_load_explicit(&slot->bytes, memory_order_relaxed));
-		put_count(row, "sequence", atomic_load_explicit(&slot->seq, memory_order_relaxed));
+		put_count(row, "packets", load(&slot->packets));
+		put_count(row, "bytes", load(&slot->bytes));
+		put_count(row, "sequence", load(&slot->seq));
 	}
+	if (sa->life != NULL)
+		put_life(row, sa, slot);
 	return row;
 }
 
@@ -117,6 +145,8 @@ static json_t *node_row(const struct gw *gw, const struct tunnel *tunnel)
 	put_addr(row, "coa", &at->coa);
 	json_object_set_new(row, "remote",
 		at->closed ? json_null() : json_string(ip_endpoint_format(&at->remote, text)));
+	/* The control thread is the only writer of the pointer. */
+	put_count(row, "mtu", atomic_load_explicit(&tunnel->node->path, memory_order_relaxed)->mtu);
 	if (ip_addr_is_set(&at->former_coa) && at->grace_until_ns > now_ns) {
 		put_addr(row, "former_coa", &at->former_coa);
 		put_count(row, "grace_ms", (at->grace_until_ns - now_ns) / NS_PER_MS);
@@ -385,9 +415,11 @@ const struct admin_verb gw_admin_verbs[] = {
 	{"alloc-spi", gw_admin_alloc_spi},
 	{"sa-add", gw_admin_sa_add},
 	{"sa-update", gw_admin_sa_update},
+	{"sa-switch", gw_admin_sa_switch},
 	{"sa-query", gw_admin_sa_query},
 	{"sa-del", gw_admin_sa_del},
 	{"sa-events", gw_admin_sa_events},
+	{"show-events", gw_admin_sa_events},
 	{"reload", gw_admin_reload},
 	{NULL, NULL},
 };

@@ -4,8 +4,8 @@
 /*
  * The gateway's verbs on the control socket (lib/admin.h).
  *
- * show-sa, show-nodes, show-drops, show-handovers, show-ports, show-siu; node-add, node-del;
- * alloc-spi, sa-add, sa-update, sa-query, sa-del, sa-events; reload.
+ * show-sa, show-nodes, show-drops, show-handovers, show-ports, show-siu, show-events; node-add,
+ * node-del; alloc-spi, sa-add, sa-update, sa-switch, sa-query, sa-del, sa-events; reload.
  * Threads: control. A key goes in and never comes out.
  */
 #include "control/gw/gw.h"
@@ -19,6 +19,7 @@ json_t *gw_admin_node_del(void *gw, json_t *request, const char **error);
 json_t *gw_admin_alloc_spi(void *gw, json_t *request, const char **error);
 json_t *gw_admin_sa_add(void *gw, json_t *request, const char **error);
 json_t *gw_admin_sa_update(void *gw, json_t *request, const char **error);
+json_t *gw_admin_sa_switch(void *gw, json_t *request, const char **error);
 json_t *gw_admin_sa_query(void *gw, json_t *request, const char **error);
 json_t *gw_admin_sa_del(void *gw, json_t *request, const char **error);
 json_t *gw_admin_sa_events(void *gw, json_t *request, const char **error);

@@ -293,57 +293,87 @@ static void read_params(
 		reader->error = admin_error("source: \"any\" or an address is needed");
 }
 
+#define LIFETIME_KEYS \
+	"rekey_time", "life_time", "rekey_packets", "life_packets", "rekey_bytes", "life_bytes"
+
+static struct sa_lifetimes read_lifetimes(struct reader *reader)
+{
+	return (struct sa_lifetimes){
+		.seconds = {.soft = read_count(
+				    reader, "rekey_time", 0, KEY_LIFETIME_MAX_S, 0, false),
+			.hard = read_count(reader, "life_time", 0, KEY_LIFETIME_MAX_S, 0, false)},
+		.packets = {.soft = read_count(reader, "rekey_packets", 0, KEY_LIMIT_MAX, 0, false),
+			.hard = read_count(reader, "life_packets", 0, KEY_LIMIT_MAX, 0, false)},
+		.bytes = {.soft = read_count(reader, "rekey_bytes", 0, KEY_LIMIT_MAX, 0, false),
+			.hard = read_count(reader, "life_bytes", 0, KEY_LIMIT_MAX, 0, false)},
+	};
+}
+
+static json_t *answer(const struct gw *gw, const struct reader *reader, const char **error)
+{
+	if (reader->error == NULL)
+		answer_when_kept(gw);
+	*error = reader->error;
+	return reader->error == NULL ? json_object() : NULL;
+}
+
 json_t *gw_admin_sa_add(void *arg, json_t *request, const char **error)
 {
 	static const char *const known[] = {"node", "direction", "spi", "algorithm", "key", "esn",
-		"replay_window", "source", "lifetime_s", NULL};
+		"replay_window", "source", LIFETIME_KEYS, NULL};
 	struct reader reader = {.request = request};
 	struct sa_params params = {0};
 	struct gw *gw = arg;
 	const char *why = "";
 	struct tunnel *tunnel;
-	uint64_t lifetime_s;
 	bool inbound;
 
 	refuse_unknown(&reader, known);
 	tunnel = read_node(&reader, gw);
 	inbound = read_inbound(&reader);
-	lifetime_s = read_count(&reader, "lifetime_s", 0, KEY_LIFETIME_MAX_S, 0, false);
+	params.life = read_lifetimes(&reader);
 	read_params(&reader, gw, inbound, &params);
-	if (reader.error == NULL &&
-		key_add(gw->keys, tunnel, inbound, &params, lifetime_s, &why) != 0)
+	if (reader.error == NULL && key_add(gw->keys, tunnel, inbound, &params, &why) != 0)
 		reader.error = admin_error("%s", why);
 	secret_wipe(&params, sizeof params);
-	if (reader.error == NULL)
-		answer_when_kept(gw);
-	*error = reader.error;
-	return reader.error == NULL ? json_object() : NULL;
+	return answer(gw, &reader, error);
 }
 
+/* What is not named has no limit any more. */
 json_t *gw_admin_sa_update(void *arg, json_t *request, const char **error)
 {
-	static const char *const known[] = {
-		"node", "direction", "spi", "lifetime_s", "make_current", NULL};
+	static const char *const known[] = {"node", "direction", "spi", LIFETIME_KEYS, NULL};
+	struct reader reader = {.request = request};
+	struct sa_lifetimes life;
+	struct gw *gw = arg;
+	const char *why = "";
+	struct named_sa sa;
+
+	refuse_unknown(&reader, known);
+	sa = read_named_sa(&reader, gw);
+	life = read_lifetimes(&reader);
+	if (reader.error == NULL &&
+		key_update(gw->keys, sa.tunnel, sa.inbound, sa.spi, &life, &why) != 0)
+		reader.error = admin_error("%s", why);
+	return answer(gw, &reader, error);
+}
+
+json_t *gw_admin_sa_switch(void *arg, json_t *request, const char **error)
+{
+	static const char *const known[] = {"node", "direction", "spi", NULL};
 	struct reader reader = {.request = request};
 	struct gw *gw = arg;
 	const char *why = "";
 	struct named_sa sa;
-	uint64_t lifetime_s;
-	bool make_current, has_lifetime;
 
 	refuse_unknown(&reader, known);
 	sa = read_named_sa(&reader, gw);
-	has_lifetime = json_object_get(request, "lifetime_s") != NULL;
-	lifetime_s = read_count(&reader, "lifetime_s", 0, KEY_LIFETIME_MAX_S, 0, false);
-	make_current = read_bool(&reader, "make_current", false);
-	if (reader.error == NULL &&
-		key_update(gw->keys, sa.tunnel, sa.inbound, sa.spi,
-			has_lifetime ? &lifetime_s : NULL, make_current, &why) != 0)
+	if (reader.error == NULL && sa.inbound)
+		reader.error = admin_error("direction: all inbound SAs of a node are in use; only "
+					   "\"out\" can be switched");
+	if (reader.error == NULL && key_switch(gw->keys, sa.tunnel, sa.spi, &why) != 0)
 		reader.error = admin_error("%s", why);
-	if (reader.error == NULL)
-		answer_when_kept(gw);
-	*error = reader.error;
-	return reader.error == NULL ? json_object() : NULL;
+	return answer(gw, &reader, error);
 }
 
 json_t *gw_admin_sa_query(void *arg, json_t *request, const char **error)
@@ -377,10 +407,21 @@ json_t *gw_admin_sa_del(void *arg, json_t *request, const char **error)
 	sa = read_named_sa(&reader, gw);
 	if (reader.error == NULL && key_del(gw->keys, sa.tunnel, sa.inbound, sa.spi, &why) != 0)
 		reader.error = admin_error("%s", why);
-	if (reader.error == NULL)
-		answer_when_kept(gw);
-	*error = reader.error;
-	return reader.error == NULL ? json_object() : NULL;
+	return answer(gw, &reader, error);
+}
+
+static json_t *event_row(const struct key_event *event)
+{
+	json_t *row = json_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I}", "number",
+		(json_int_t)event->number, "event",
+		event->kind == KEY_EVENT_HARD ? "expired" : "rekey", "cause",
+		key_cause_name(event->cause), "node", event->name, "direction",
+		event->inbound ? "in" : "out", "spi", (json_int_t)event->spi, "real_ns",
+		(json_int_t)event->real_ns);
+
+	if (event->percent != 0)
+		json_object_set_new(row, "percent", json_integer(event->percent));
+	return row;
 }
 
 /* Events after number "from": an IKE daemon asks again and again. */
@@ -392,14 +433,8 @@ json_t *gw_admin_sa_events(void *arg, json_t *request, const char **error)
 	json_t *rows = json_array();
 
 	(void)error;
-	for (; (event = key_event_at(gw->keys, number)) != NULL; number = event->number + 1) {
-		json_array_append_new(rows,
-			json_pack("{s:I, s:s, s:s, s:s, s:I, s:I}", "number",
-				(json_int_t)event->number, "event",
-				event->kind == KEY_EVENT_HARD ? "expired" : "rekey", "node",
-				event->name, "direction", event->inbound ? "in" : "out", "spi",
-				(json_int_t)event->spi, "real_ns", (json_int_t)event->real_ns));
-	}
+	for (; (event = key_event_at(gw->keys, number)) != NULL; number = event->number + 1)
+		json_array_append_new(rows, event_row(event));
 	return json_pack("{s:o}", "rows", rows);
 }
 

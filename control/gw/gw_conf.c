@@ -16,6 +16,7 @@
 
 #define IFNAME_TEXT_MAX 15 /* bytes of an interface's name: IFNAMSIZ - 1 */
 #define CPU_MAX 1023
+#define DSCPS 64 /* RFC 2474: six bits */
 
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const power_loss_policies[] = {"strict", "open", NULL};
@@ -250,6 +251,49 @@ static void read_siu(struct gw_conf *conf, struct conf_group *root)
 	conf_group_end(&group);
 }
 
+/* "46:8" or "0-7:0": DSCPs inside, and what stands outside for them. */
+static bool parse_dscp(const char *text, unsigned *first, unsigned *last, unsigned *to)
+{
+	int end = -1;
+
+	if (sscanf(text, "%2u-%2u:%2u%n", first, last, to, &end) != 3) {
+		end = -1;
+		if (sscanf(text, "%2u:%2u%n", first, to, &end) != 2)
+			return false;
+		*last = *first;
+	}
+	return end >= 0 && text[end] == '\0' && isdigit((unsigned char)text[0]) &&
+	       *first <= *last && *last < DSCPS && *to < DSCPS;
+}
+
+static void read_outer_header(struct gw_conf *conf, struct conf_group *root)
+{
+	static const char *const df_choices[] = {
+		[RULES_DF_COPY] = "copy", [RULES_DF_SET] = "set", [RULES_DF_CLEAR] = "clear", NULL};
+	struct conf_group group = conf_get_group(root, "outer_header", false);
+	const char *texts[DSCPS];
+	size_t n = conf_get_strings(&group, "dscp_map", texts, DSCPS, false);
+
+	conf->rules.df = (uint8_t)conf_get_choice(&group, "df", df_choices, RULES_DF_COPY);
+	conf->rules.map_dscp = n != 0;
+	for (unsigned dscp = 0; dscp < DSCPS; dscp++)
+		conf->rules.dscp[dscp] = (uint8_t)dscp;
+	for (size_t i = 0; i < n; i++) {
+		unsigned first, last, to;
+
+		if (!parse_dscp(texts[i], &first, &last, &to)) {
+			conf_error(&group, "dscp_map",
+				"\"%s\" is not \"INSIDE:OUTSIDE\" or \"FIRST-LAST:OUTSIDE\" with "
+				"DSCPs of 0 to 63",
+				texts[i]);
+			continue;
+		}
+		for (unsigned dscp = first; dscp <= last; dscp++)
+			conf->rules.dscp[dscp] = (uint8_t)to;
+	}
+	conf_group_end(&group);
+}
+
 static void read_limits(struct gw_conf *conf, struct conf_group *root)
 {
 	conf->grace_ms = (uint32_t)conf_get_int(root, "grace_ms", "ms", 0, 10000, 2000, false);
@@ -276,6 +320,8 @@ static void read_all(struct gw_conf *conf, struct conf_group *root)
 	conf->after_power_loss = (enum after_power_loss)conf_get_choice(
 		root, "after_power_loss", power_loss_policies, AFTER_POWER_LOSS_STRICT);
 	conf->keep_keys = conf_get_bool(root, "keep_keys", true);
+	conf->rules.clamp_tcp_mss = conf_get_bool(root, "tcp_mss_clamp", false);
+	read_outer_header(conf, root);
 	read_limits(conf, root);
 	read_dpdk(conf, root);
 	read_port(conf, root, DP_OUTSIDE, "outside");

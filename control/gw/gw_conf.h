@@ -79,6 +79,7 @@ struct gw_conf {
 	uint32_t move_rate, move_burst; /* a node, a second; at once */
 	uint32_t registration_rate;     /* a node, a second */
 	struct gw_prefixes forbidden_coas, inside;
+	struct dp_rules rules;
 
 	char control_cpu[GW_CPUS_MAX], worker_cpus[GW_CPUS_MAX];
 	bool no_huge;

@@ -5,6 +5,7 @@
  * a million nodes is still checked in linear time.
  */
 #include "control/gw/gw_conf.h"
+#include "control/gw/key_verbs.h"
 #include "control/gw/keymap.h"
 
 #include <errno.h>
@@ -120,6 +121,30 @@ static enum crypto_alg read_algorithm(struct conf_group *group)
 	return CRYPTO_AES128GCM16; /* the error is recorded; go on with any */
 }
 
+/* swanctl's names. */
+static struct sa_limit read_limit(struct conf_group *group, const char *soft_key,
+	const char *hard_key, const char *unit, int64_t max)
+{
+	const struct sa_limit limit = {
+		.soft = (uint64_t)conf_get_int(group, soft_key, unit, 1, max, 0, false),
+		.hard = (uint64_t)conf_get_int(group, hard_key, unit, 1, max, 0, false),
+	};
+
+	if (limit.hard != 0 && limit.soft >= limit.hard)
+		conf_error(group, soft_key, "must be less than %s", hard_key);
+	return limit;
+}
+
+static struct sa_lifetimes read_lifetimes(struct conf_group *group)
+{
+	return (struct sa_lifetimes){
+		.seconds = read_limit(group, "rekey_time", "life_time", "s", KEY_LIFETIME_MAX_S),
+		.packets = read_limit(
+			group, "rekey_packets", "life_packets", "packets", KEY_LIMIT_MAX),
+		.bytes = read_limit(group, "rekey_bytes", "life_bytes", "bytes", KEY_LIMIT_MAX),
+	};
+}
+
 static void read_sa(struct conf_group *group, struct sa_params *sa, bool inbound, uint32_t i,
 	const struct uniques *uniques, const struct gw_conf *conf)
 {
@@ -140,6 +165,7 @@ static void read_sa(struct conf_group *group, struct sa_params *sa, bool inbound
 	}
 	secret_wipe(&secret, sizeof secret);
 	sa->esn = conf_get_bool(group, "esn", true);
+	sa->life = read_lifetimes(group);
 	if (!inbound)
 		return;
 	sa->replay_window = (uint32_t)conf_get_int(group, "replay_window", "packets",

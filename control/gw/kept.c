@@ -18,12 +18,12 @@
 #include <string.h>
 #include <x86intrin.h>
 
-#define NODE_VERSION 1
+#define NODE_VERSION 2
 #define SA_VERSION 1
 #define CHANGE_RECORDS_MAX 16 /* more than any one change of a node writes */
 #define SUM_BYTES 4
 
-enum sa_bit { SA_INBOUND = 1, SA_CURRENT = 2, SA_ESN = 4 };
+enum sa_bit { SA_INBOUND = 1, SA_CURRENT = 2, SA_ESN = 4, SA_LIMITED = 8 };
 
 struct kept {
 	struct state *state;
@@ -178,19 +178,41 @@ static void put(struct kept *kept, enum state_table table, const struct key *key
 	queued(kept, state_put(kept->state, table, key->bytes, key->len, data, len));
 }
 
-static void list_sa(struct wire_out *w, const struct tunnel *tunnel, const struct tunnel_sa *sa)
+static void put_limit(struct wire_out *w, const struct sa_limit *limit)
 {
-	const struct sa_out *current = atomic_load_explicit(
-		&tunnel->node->sa_out, memory_order_relaxed);
+	wire_put_u64(w, limit->soft);
+	wire_put_u64(w, limit->hard);
+}
+
+static struct sa_limit get_limit(struct wire *w)
+{
+	struct sa_limit limit = {.soft = wire_u64(w)};
+
+	limit.hard = wire_u64(w);
+	return limit;
+}
+
+static void put_life(struct wire_out *w, const struct tunnel_life *life)
+{
+	/* A step of the wall clock moves the end only if it comes while the gateway is down. */
+	wire_put_u64(w, clock_real_ns() - (clock_mono_ns() - life->since_ns));
+	put_limit(w, &life->limits.seconds);
+	put_limit(w, &life->limits.packets);
+	put_limit(w, &life->limits.bytes);
+}
+
+static void list_sa(struct wire_out *w, const struct tunnel_sa *sa)
+{
 	uint8_t bits = sa->inbound ? SA_INBOUND : 0;
 
-	if (!sa->inbound && current != NULL && current->spi == sa->spi)
+	if (!sa->inbound && tunnel_sa_is_current(sa))
 		bits |= SA_CURRENT;
+	if (sa->life != NULL)
+		bits |= SA_LIMITED;
 	wire_put_u8(w, bits);
 	wire_put_u32(w, sa->spi);
-	/* A step of the wall clock moves the end only if it comes while the gateway is down. */
-	wire_put_u64(
-		w, sa->expires_ns == 0 ? 0 : clock_real_ns() + (sa->expires_ns - clock_mono_ns()));
+	if (sa->life != NULL)
+		put_life(w, sa->life);
 }
 
 void kept_put_node(struct kept *kept, const struct tunnel *tunnel)
@@ -219,7 +241,7 @@ void kept_put_node(struct kept *kept, const struct tunnel *tunnel)
 	wire_put_u8(&w, n);
 	for (const struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next) {
 		if (!sa->from_file)
-			list_sa(&w, tunnel, sa);
+			list_sa(&w, sa);
 	}
 	put(kept, STATE_NODES, &key, data, seal(&w));
 }
@@ -291,7 +313,12 @@ static bool read_node(struct store_value key, struct store_value value, struct k
 			.current = (bits & SA_CURRENT) != 0,
 			.spi = wire_u32(&w),
 		};
-		node->sas[i].ends_real_ns = wire_u64(&w);
+		if ((bits & SA_LIMITED) == 0)
+			continue;
+		node->sas[i].since_real_ns = wire_u64(&w);
+		node->sas[i].life.seconds = get_limit(&w);
+		node->sas[i].life.packets = get_limit(&w);
+		node->sas[i].life.bytes = get_limit(&w);
 	}
 	return wire_done(&w);
 }

@@ -10,8 +10,8 @@
  * Order:    changes are queued and committed in order by the state thread; an answer waits until
  *           state_durable() has reached kept_newest(). Whoever changes a node asks
  *           kept_has_room() first; then the calls below cannot fail.
- * On disk:  a record for each SA with its key, and one for each node that lists its SAs, their ends
- *           and which is current. An SA that no node lists does not count, so it makes no
+ * On disk:  a record for each SA with its key, and one for each node that lists its SAs, their
+ *           lifetimes and which is current. An SA that no node lists does not count, so it makes no
  *           difference where a crash cuts a change in two. Keys lie in clear, in a file of mode
  *           0600 in a folder of mode 0700, as key files do; pages of deleted records stay in the
  *           file until they are used again.
@@ -28,8 +28,9 @@ struct kept;
 struct kept_sa { /* as its node lists it */
 	uint32_t spi;
 	bool inbound;
-	bool current;          /* outbound: of two, the one in use */
-	uint64_t ends_real_ns; /* 0: never */
+	bool current;             /* outbound: of two, the one in use */
+	struct sa_lifetimes life; /* its limits */
+	uint64_t since_real_ns;   /* from here its seconds count; 0: it has no limits */
 };
 
 struct kept_node {

@@ -17,11 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXPIRE_A_TURN 32 /* nodes */
-#define NODES_A_TICK 128 /* looked at for sequence numbers */
-#define TICK_NS (10 * NS_PER_MS)
+#define NODES_A_TURN 32  /* that have come to an end, and as many that passed a mark */
 #define TELL_NS NS_PER_S /* between log lines of one kind of event */
-#define SOFT_PERCENT 90  /* of the sequence numbers: time to rekey */
 
 struct spent_key {
 	uint8_t id[COUNTERS_ID_BYTES];
@@ -51,8 +48,6 @@ struct key_verbs {
 	uint32_t spent_next, n_spent;
 	struct spent_key spent[KEY_SPENT_KEPT];
 	struct reserved_spi reserved[KEY_SPI_RESERVED_MAX];
-	uint64_t tick_at_ns;
-	uint32_t cursor; /* handle whose sequence numbers were looked at last */
 	uint64_t last_event;
 	struct untold untold[KEY_EVENT_HARD + 1]; /* by enum key_event_kind */
 	struct key_event events[KEY_EVENTS_KEPT];
@@ -135,11 +130,31 @@ bool key_is_spent(const struct key_verbs *keys, const uint8_t key_id[COUNTERS_ID
 	return keymap_get(keys->spent_map, key_id, COUNTERS_ID_BYTES, &ignored);
 }
 
+const char *key_lifetimes_wrong(const struct sa_lifetimes *life)
+{
+	static const char too_late[] = "rekey_time, rekey_packets, rekey_bytes: each must be less "
+				       "than the life_ of its kind";
+	const struct sa_limit *limits[] = {&life->seconds, &life->packets, &life->bytes};
+
+	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+		if (limits[i]->hard != 0 && limits[i]->soft >= limits[i]->hard)
+			return too_late;
+	}
+	if (life->seconds.soft > KEY_LIFETIME_MAX_S || life->seconds.hard > KEY_LIFETIME_MAX_S)
+		return "rekey_time, life_time: at most a year";
+	return NULL;
+}
+
 static int check_params(const struct key_verbs *keys, const struct sa_params *params, bool inbound,
 	const char **why)
 {
+	const char *wrong = key_lifetimes_wrong(&params->life);
 	uint8_t id[COUNTERS_ID_BYTES];
 
+	if (wrong != NULL) {
+		*why = wrong;
+		return -EINVAL;
+	}
 	if (params->spi < SA_SPI_MIN) {
 		*why = "spi: 0 to 255 are reserved";
 		return -EINVAL;
@@ -176,7 +191,7 @@ static int refresh_epoch(struct key_verbs *keys, const char **why)
 }
 
 static int add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
-	const struct sa_params *params, uint64_t expires_ns, const char **why)
+	const struct sa_params *params, const char **why)
 {
 	struct reserved_spi *reserved;
 	int rc = check_params(keys, params, inbound, why);
@@ -188,7 +203,7 @@ static int add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
 		if (rc != 0)
 			return rc;
 	}
-	rc = tunnel_sa_add(keys->tunnels, tunnel, inbound, params, keys->iv_epoch, expires_ns);
+	rc = tunnel_sa_add(keys->tunnels, tunnel, inbound, params, keys->iv_epoch);
 	if (rc != 0) {
 		*why = rc == -ENOSPC ? "no room: too many SAs on this node or counters file full"
 		       : rc == -EKEYREJECTED      ? "key: stands in another SA or direction already"
@@ -213,17 +228,12 @@ static int check_disk(const struct key_verbs *keys, const char **why)
 }
 
 int key_add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
-	const struct sa_params *params, uint64_t lifetime_s, const char **why)
+	const struct sa_params *params, const char **why)
 {
 	int rc = check_disk(keys, why);
 
-	if (lifetime_s > KEY_LIFETIME_MAX_S) {
-		*why = "lifetime: is too long";
-		return -EINVAL;
-	}
 	if (rc == 0)
-		rc = add(keys, tunnel, inbound, params,
-			lifetime_s == 0 ? 0 : clock_mono_ns() + lifetime_s * NS_PER_S, why);
+		rc = add(keys, tunnel, inbound, params, why);
 	if (rc != 0)
 		return rc;
 	kept_put_sa(keys->kept, tunnel, inbound, params);
@@ -231,24 +241,15 @@ int key_add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
 	return 0;
 }
 
-int key_add_static(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
-	const struct sa_params *params, const char **why)
-{
-	int rc = add(keys, tunnel, inbound, params, 0, why);
-
-	if (rc == 0)
-		tunnel_sa_find(tunnel, inbound, params->spi)->from_file = true;
-	return rc;
-}
-
 int key_restore(struct key_verbs *keys, struct tunnel *tunnel, const struct kept_sa *sa,
 	const struct sa_params *params, const char **why)
 {
 	const uint64_t now_ns = clock_real_ns();
+	const uint64_t age_ns = now_ns > sa->since_real_ns ? now_ns - sa->since_real_ns : 0;
 	uint8_t id[COUNTERS_ID_BYTES];
 	int rc;
 
-	if (sa->ends_real_ns != 0 && sa->ends_real_ns <= now_ns) {
+	if (sa->life.seconds.hard != 0 && sa->life.seconds.hard * NS_PER_S <= age_ns) {
 		*why = "its lifetime is over";
 		return -EKEYEXPIRED;
 	}
@@ -258,13 +259,13 @@ int key_restore(struct key_verbs *keys, struct tunnel *tunnel, const struct kept
 		*why = "its counters are not in state_dir any more; give it a new key";
 		return -ENODATA;
 	}
-	rc = add(keys, tunnel, sa->inbound, params,
-		sa->ends_real_ns == 0 ? 0 : clock_mono_ns() + (sa->ends_real_ns - now_ns), why);
+	rc = add(keys, tunnel, sa->inbound, params, why);
 	if (rc != 0)
 		return rc;
+	tunnel_sa_set_age(keys->tunnels, tunnel_sa_find(tunnel, sa->inbound, params->spi), age_ns);
 	if (sa->current && atomic_load_explicit(&tunnel->node->sa_out, memory_order_relaxed)->spi !=
 				   params->spi)
-		rc = tunnel_sa_make_current(keys->tunnels, tunnel);
+		rc = tunnel_sa_switch(keys->tunnels, tunnel);
 	return rc;
 }
 
@@ -277,38 +278,54 @@ const struct tunnel_sa *key_query(struct tunnel *tunnel, bool inbound, uint32_t 
 }
 
 int key_update(struct key_verbs *keys, struct tunnel *tunnel, bool inbound, uint32_t spi,
-	const uint64_t *lifetime_s, bool make_current, const char **why)
+	const struct sa_lifetimes *life, const char **why)
 {
 	struct tunnel_sa *sa = tunnel_sa_find(tunnel, inbound, spi);
-	int rc = 0;
+	int rc;
 
 	if (sa == NULL) {
 		*why = "spi: this node has no such SA";
 		return -ENOENT;
 	}
-	if (lifetime_s != NULL && *lifetime_s > KEY_LIFETIME_MAX_S) {
-		*why = "lifetime: is too long";
+	if (sa->ended) {
+		*why = "spi: this SA is over; it needs a new key";
+		return -EKEYEXPIRED;
+	}
+	if (key_lifetimes_wrong(life) != NULL) {
+		*why = key_lifetimes_wrong(life);
 		return -EINVAL;
 	}
 	rc = check_disk(keys, why);
 	if (rc != 0)
 		return rc;
-	if (make_current) {
-		const struct sa_out *next = tunnel->node->sa_out_next;
-
-		if (inbound || next == NULL || next->spi != spi) {
-			*why = "only the next outbound SA can be made current";
-			return -EINVAL;
-		}
-		rc = tunnel_sa_make_current(keys->tunnels, tunnel);
-		if (rc != 0) {
-			*why = "the packet path refused the switch";
-			return rc;
-		}
+	rc = tunnel_sa_set_life(keys->tunnels, sa, life);
+	if (rc != 0) {
+		*why = "out of memory";
+		return rc;
 	}
-	if (lifetime_s != NULL)
-		tunnel_sa_set_end(keys->tunnels, sa,
-			*lifetime_s == 0 ? 0 : clock_mono_ns() + *lifetime_s * NS_PER_S);
+	kept_put_node(keys->kept, tunnel);
+	return 0;
+}
+
+int key_switch(struct key_verbs *keys, struct tunnel *tunnel, uint32_t spi, const char **why)
+{
+	const struct tunnel_sa *sa = tunnel_sa_find(tunnel, false, spi);
+	int rc = check_disk(keys, why);
+
+	if (rc != 0)
+		return rc;
+	if (sa == NULL || sa->ended) {
+		*why = sa == NULL ? "spi: this node has no such outbound SA"
+				  : "spi: this SA is over; it needs a new key";
+		return sa == NULL ? -ENOENT : -EKEYEXPIRED;
+	}
+	if (tunnel_sa_is_current(sa))
+		return 0;
+	rc = tunnel_sa_switch(keys->tunnels, tunnel);
+	if (rc != 0) {
+		*why = "the packet path refused the switch";
+		return rc;
+	}
 	kept_put_node(keys->kept, tunnel);
 	return 0;
 }
@@ -402,8 +419,24 @@ int key_del_node(struct key_verbs *keys, struct tunnel *tunnel, bool forever)
 /* --- expiry -------------------------------------------------------------------------------------
  */
 
+const char *key_cause_name(enum key_event_cause cause)
+{
+	static const char *const names[KEY_CAUSES] = {"time", "packets", "bytes", "sequence"};
+
+	return (unsigned)cause < KEY_CAUSES ? names[cause] : "unknown";
+}
+
+static bool is_last(const struct tunnel_sa *of)
+{
+	for (const struct tunnel_sa *sa = of->tunnel->sas; sa != NULL; sa = sa->next) {
+		if (sa->inbound == of->inbound && !sa->ended)
+			return false;
+	}
+	return true;
+}
+
 static void raise_event(struct key_verbs *keys, enum key_event_kind kind,
-	const struct tunnel *tunnel, const struct tunnel_sa *sa)
+	enum key_event_cause cause, unsigned percent, const struct tunnel_sa *sa)
 {
 	struct key_event *event;
 
@@ -412,12 +445,15 @@ static void raise_event(struct key_verbs *keys, enum key_event_kind kind,
 	*event = (struct key_event){
 		.number = keys->last_event,
 		.kind = kind,
+		.cause = cause,
+		.percent = (uint8_t)percent,
+		.last = is_last(sa),
 		.real_ns = clock_real_ns(),
-		.node = tunnel->handle,
+		.node = sa->tunnel->handle,
 		.inbound = sa->inbound,
 		.spi = sa->spi,
 	};
-	snprintf(event->name, sizeof event->name, "%s", tunnel->name);
+	snprintf(event->name, sizeof event->name, "%s", sa->tunnel->name);
 	keys->untold[kind].n++;
 	keys->untold[kind].newest = *event;
 	if (keys->fn != NULL)
@@ -433,79 +469,142 @@ static void tell(struct key_verbs *keys, enum key_event_kind kind, uint64_t now_
 
 	if (untold->n == 0 || now_ns - untold->told_at_ns < TELL_NS)
 		return;
-	log_warn("keys", "%s node=%s direction=%s spi=0x%x others=%u",
-		kind == KEY_EVENT_HARD ? "SA expired and is deleted" : "SA is due for rekeying",
-		event->name, event->inbound ? "in" : "out", event->spi, untold->n - 1);
+	log_warn("keys", "%s node=%s direction=%s spi=0x%x cause=%s others=%u",
+		kind == KEY_EVENT_HARD ? "SA expired" : "SA is due for rekeying", event->name,
+		event->inbound ? "in" : "out", event->spi, key_cause_name(event->cause),
+		untold->n - 1);
 	untold->n = 0;
 	untold->told_at_ns = now_ns;
 }
 
-static bool numbers_run_low(const struct tunnel *tunnel, const struct tunnel_sa *sa)
+/* What has ended goes. False: no room at this moment; it is due until it is gone. */
+static bool put_away(struct key_verbs *keys, struct tunnel_sa *sa)
 {
-	const struct counter_slot *slot = tunnel_sa_slot(tunnel, sa);
-	const uint64_t last = sa->esn ? UINT64_MAX : UINT32_MAX;
+	struct tunnel *tunnel = sa->tunnel;
+	const struct sa_out *next = tunnel->node->sa_out_next;
+	const struct tunnel_sa *heir;
 
-	return slot != NULL &&
-	       atomic_load_explicit(&slot->seq, memory_order_relaxed) > last / 100 * SOFT_PERCENT;
+	if (!sa->from_file)
+		return delete_sa(keys, tunnel, sa) == 0; /* next becomes current by that */
+	if (sa->inbound || next == NULL || !tunnel_sa_is_current(sa))
+		return true;
+	heir = tunnel_sa_find(tunnel, false, next->spi);
+	/* Without room on disk the next start does it again. */
+	if (heir != NULL && !heir->ended && tunnel_sa_switch(keys->tunnels, tunnel) == 0 &&
+		kept_has_room(keys->kept))
+		kept_put_node(keys->kept, tunnel);
+	return true;
+}
+
+/* sa may be gone afterwards. */
+static bool end_sa(struct key_verbs *keys, struct tunnel_sa *sa, enum key_event_cause cause)
+{
+	tunnel_sa_end(keys->tunnels, sa); /* at once, whatever the disk does */
+	raise_event(keys, KEY_EVENT_HARD, cause, 0, sa);
+	return put_away(keys, sa);
+}
+
+static bool look_at_time(struct key_verbs *keys, struct tunnel_sa *sa, uint64_t now_ns)
+{
+	const struct tunnel_life *life = sa->life;
+
+	if (sa->ended)
+		return put_away(keys, sa);
+	if (life != NULL && life->soft_ns <= now_ns && !sa->soft_told) {
+		tunnel_sa_set_soft_told(keys->tunnels, sa);
+		raise_event(keys, KEY_EVENT_SOFT, KEY_CAUSE_TIME, 0, sa);
+	}
+	return life == NULL || now_ns < life->hard_ns || end_sa(keys, sa, KEY_CAUSE_TIME);
+}
+
+static bool look_at_marks(struct key_verbs *keys, struct tunnel_sa *sa)
+{
+	static const struct {
+		enum sa_mark mark;
+		enum key_event_cause cause;
+		unsigned percent;
+	} soft[] = {
+		{SA_MARK_SOFT_PACKETS, KEY_CAUSE_PACKETS, 0},
+		{SA_MARK_SOFT_BYTES, KEY_CAUSE_BYTES, 0},
+		{SA_MARK_SEQ_FIRST, KEY_CAUSE_SEQUENCE, SEQ_PERCENT_FIRST},
+		{SA_MARK_SEQ_SECOND, KEY_CAUSE_SEQUENCE, SEQ_PERCENT_SECOND},
+	};
+	const unsigned marks = tunnel_sa_take_marks(keys->tunnels, sa);
+
+	for (size_t i = 0; i < sizeof soft / sizeof soft[0]; i++) {
+		if ((marks & soft[i].mark) != 0)
+			raise_event(keys, KEY_EVENT_SOFT, soft[i].cause, soft[i].percent, sa);
+	}
+	if ((marks & SA_MARKS_HARD) == 0 || sa->ended)
+		return true;
+	return end_sa(keys, sa,
+		(marks & SA_MARK_HARD_PACKETS) != 0 ? KEY_CAUSE_PACKETS
+		: (marks & SA_MARK_HARD_BYTES) != 0 ? KEY_CAUSE_BYTES
+						    : KEY_CAUSE_SEQUENCE);
 }
 
 /* False: no room at this moment. */
-static bool delete_expired(struct key_verbs *keys, struct tunnel *tunnel, uint64_t now_ns)
+static bool poll_time(struct key_verbs *keys, uint64_t now_ns)
 {
+	struct tunnel *tunnel = tunnel_sa_over(keys->tunnels, now_ns);
 	struct tunnel_sa *next;
 
+	if (tunnel == NULL)
+		return false;
 	for (struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = next) {
-		struct tunnel_sa was = *sa;
-
 		next = sa->next;
-		if (sa->expires_ns == 0 || now_ns < sa->expires_ns)
-			continue;
-		if (delete_sa(keys, tunnel, sa) != 0)
+		if (!look_at_time(keys, sa, now_ns))
 			return false;
-		raise_event(keys, KEY_EVENT_HARD, tunnel, &was);
 	}
 	return true;
 }
 
-static void watch_numbers(struct key_verbs *keys, struct tunnel *tunnel)
+/* False: nobody has passed a mark. */
+static bool poll_marks(struct key_verbs *keys)
 {
-	for (struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next) {
-		if (sa->rekey_due || !numbers_run_low(tunnel, sa))
-			continue;
-		sa->rekey_due = true;
-		raise_event(keys, KEY_EVENT_SOFT, tunnel, sa);
-	}
-}
+	struct tunnel *tunnel = tunnel_sa_noticed(keys->tunnels);
+	struct tunnel_sa *next;
 
-/* Workers count without telling anybody, so this is a walk. */
-static void watch_some(struct key_verbs *keys)
-{
-	for (unsigned n = 0; n < NODES_A_TICK; n++) {
-		struct tunnel *tunnel = tunnel_next(keys->tunnels, keys->cursor);
-
-		if (tunnel == NULL) {
-			keys->cursor = 0;
-			return;
-		}
-		keys->cursor = tunnel->handle;
-		watch_numbers(keys, tunnel);
+	for (struct tunnel_sa *sa = tunnel == NULL ? NULL : tunnel->sas; sa != NULL; sa = next) {
+		next = sa->next;
+		(void)look_at_marks(keys, sa); /* what could not go is due: poll_time() */
 	}
+	return tunnel != NULL;
 }
 
 void key_verbs_poll(struct key_verbs *keys, uint64_t now_ns)
 {
-	for (unsigned n = 0; n < EXPIRE_A_TURN; n++) {
-		struct tunnel *tunnel = tunnel_sa_over(keys->tunnels, now_ns);
-
-		if (tunnel == NULL || !delete_expired(keys, tunnel, now_ns))
-			break; /* no room at this moment: the next turn tries again */
-	}
-	if (now_ns >= keys->tick_at_ns) {
-		keys->tick_at_ns = now_ns + TICK_NS;
-		watch_some(keys);
-	}
+	for (unsigned n = 0; n < NODES_A_TURN && poll_marks(keys); n++)
+		;
+	for (unsigned n = 0; n < NODES_A_TURN && poll_time(keys, now_ns); n++)
+		;
 	tell(keys, KEY_EVENT_SOFT, now_ns);
 	tell(keys, KEY_EVENT_HARD, now_ns);
+}
+
+/* Not at the end of a lifetime that began in an earlier run: only packets and bytes are looked at
+ * by workers. */
+int key_add_static(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
+	const struct sa_params *params, const char **why)
+{
+	const uint64_t now_ns = clock_real_ns();
+	const struct counter_slot *slot;
+	struct tunnel_sa *sa;
+	uint64_t born_ns;
+	int rc = add(keys, tunnel, inbound, params, why);
+
+	if (rc != 0)
+		return rc;
+	sa = tunnel_sa_find(tunnel, inbound, params->spi);
+	sa->from_file = true;
+	slot = tunnel_sa_slot(tunnel, sa);
+	if (sa->life == NULL || slot == NULL)
+		return 0;
+	born_ns = slot->born_s * NS_PER_S;
+	tunnel_sa_set_age(keys->tunnels, sa, now_ns > born_ns ? now_ns - born_ns : 0);
+	if (sa->life->hard_ns <= clock_mono_ns()) /* before any packet */
+		(void)end_sa(keys, sa, KEY_CAUSE_TIME);
+	return 0;
 }
 
 const struct key_event *key_event_at(const struct key_verbs *keys, uint64_t number)

@@ -14,6 +14,7 @@
 #include "control/gw/kept.h"
 #include "control/gw/key_verbs.h"
 #include "control/gw/mirror.h"
+#include "control/gw/pmtu.h"
 #include "control/gw/provision.h"
 #include "control/gw/pump.h"
 #include "control/gw/reload.h"
@@ -79,7 +80,8 @@ static void on_key_event(void *arg, const struct key_event *event)
 {
 	struct program *program = arg;
 
-	if (event->kind == KEY_EVENT_HARD && program->gw.siu != NULL)
+	/* An SA that was rekeyed in time is no news for the home agent. */
+	if (event->kind == KEY_EVENT_HARD && event->last && program->gw.siu != NULL)
 		siu_handler_sa_expired(program->gw.siu, event->node);
 }
 
@@ -101,6 +103,7 @@ static int start_dataplane(struct program *program)
 		.crypto_engine = conf->crypto_engine,
 		.n_home_agents = conf->n_home_agents,
 		.registration_rate = conf->registration_rate,
+		.rules = conf->rules,
 		.counters = state_counters(program->gw.state),
 	};
 
@@ -134,6 +137,9 @@ static int start_tables(struct program *program)
 	};
 	gw->tunnels = tunnels_new(&config);
 	if (gw->tunnels == NULL)
+		return -ENOMEM;
+	gw->pmtu = pmtu_new(gw->tunnels);
+	if (gw->pmtu == NULL)
 		return -ENOMEM;
 	if (gw->conf->keep_keys) {
 		gw->kept = kept_new(gw->state, gw->conf);
@@ -242,6 +248,7 @@ static int start(struct program *program)
 		.dp = gw->dp,
 		.mirror = gw->mirror,
 		.errors = &program->errors,
+		.pmtu = gw->pmtu,
 		.siu = gw->siu,
 		.keys = gw->keys,
 		.state = gw->state,
@@ -263,6 +270,7 @@ static void stop(struct program *program)
 	mirror_close(gw->mirror);
 	key_verbs_free(gw->keys);
 	kept_free(gw->kept);
+	pmtu_free(gw->pmtu);
 	tunnels_free(gw->tunnels);
 	handovers_free(gw->handovers);
 	if (gw->dp != NULL)

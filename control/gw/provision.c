@@ -239,6 +239,7 @@ static int restore_sa(struct restore *restore, struct tunnel *tunnel, const stru
 	const char *why = "its record is damaged or missing";
 	int rc = kept_get_sa(gw->kept, &node->home_address, sa, &params);
 
+	params.life = sa->life;
 	if (sa->inbound)
 		params.destination = gw->conf->ports[DP_OUTSIDE].addrs[0];
 	if (rc == 0)
@@ -341,12 +342,20 @@ static bool same_source(const struct tunnel_sa *sa, const struct ip_addr *source
 	return sa->source == NULL ? !ip_addr_is_set(source) : ip_addr_equal(sa->source, source);
 }
 
+static bool same_life(const struct tunnel_sa *sa, const struct sa_lifetimes *limits)
+{
+	static const struct sa_lifetimes none = {.seconds = {0}};
+
+	return memcmp(sa->life == NULL ? &none : &sa->life->limits, limits, sizeof none) == 0;
+}
+
 static bool same_sa(struct tunnel *tunnel, bool inbound, const struct sa_params *params)
 {
 	const struct tunnel_sa *sa = tunnel_sa_find(tunnel, inbound, params->spi);
 	uint8_t id[COUNTERS_ID_BYTES];
 
 	if (sa == NULL || sa->alg != params->alg || sa->esn != params->esn ||
+		!same_life(sa, &params->life) ||
 		(inbound && (sa->replay_window != params->replay_window ||
 				    !same_source(sa, &params->source))))
 		return false;

@@ -4,6 +4,8 @@
 
 #include "lib/clock.h"
 
+#include <linux/if_ether.h>
+
 #define PUNT_BURST 32
 #define BURSTS_A_TURN 4
 #define MIRROR_TICK_NS (10 * NS_PER_MS)
@@ -18,6 +20,9 @@ static void dispatch(struct pump *pump, struct punt *punt, uint64_t now_ns)
 {
 	switch (punt->reason) {
 	case PUNT_FRAME:
+		if (punt->port == DP_OUTSIDE && punt->len > ETH_HLEN)
+			pmtu_datagram(
+				pump->pmtu, punt->data + ETH_HLEN, punt->len - ETH_HLEN, now_ns);
 		mirror_frame(pump->mirror, punt);
 		break;
 	case PUNT_REGISTRATION:
@@ -73,6 +78,7 @@ uint64_t pump_turn(void *arg)
 	key_verbs_poll(pump->keys, now_ns);
 	if (now_ns >= pump->tick_at_ns) {
 		mirror_tick(pump->mirror, now_ns);
+		pmtu_poll(pump->pmtu, now_ns);
 		pump->tick_at_ns = now_ns + MIRROR_TICK_NS;
 	}
 	if (admin_release(pump->admin, state_durable(pump->state)) != 0 && again > PUMP_NAP_NS)

@@ -13,6 +13,7 @@
 #include "control/gw/icmp_errors.h"
 #include "control/gw/key_verbs.h"
 #include "control/gw/mirror.h"
+#include "control/gw/pmtu.h"
 #include "control/gw/siu_handler.h"
 #include "lib/admin.h"
 
@@ -25,6 +26,7 @@ struct pump { /* all lent */
 	struct dataplane *dp;
 	struct mirror *mirror;
 	struct icmp_errors *errors;
+	struct pmtu *pmtu;
 	struct siu_handler *siu;
 	struct key_verbs *keys;
 	struct state *state;

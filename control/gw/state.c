@@ -49,7 +49,8 @@ enum change { PUT, END, END_ALL }; /* END_ALL: of what begins with the key */
 struct record {
 	uint8_t table;  /* enum state_table */
 	uint8_t change; /* enum change */
-	uint8_t key_len, len;
+	uint8_t key_len;
+	uint16_t len;
 	uint8_t key[STATE_KEY_MAX];
 	uint8_t data[STATE_DATA_MAX];
 };

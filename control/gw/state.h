@@ -23,7 +23,7 @@
 
 #define STATE_QUEUE_MAX 4096 /* records that wait for the disk */
 #define STATE_KEY_MAX 24     /* bytes */
-#define STATE_DATA_MAX 192   /* bytes */
+#define STATE_DATA_MAX 512   /* bytes */
 
 enum state_table { STATE_POSITIONS, STATE_NODES, STATE_SAS, STATE_TABLES };
 

@@ -16,6 +16,9 @@
 #include <string.h>
 
 #define WORD_BITS 64
+/* Outbound SPIs are looked up for ICMP alone: longer chains for less memory. */
+#define SPIS_OUT_A_CHAIN 8
+#define SPIS_OUT_CHAIN_MAX 64
 static_assert(POSITION_NEVER_ENDS == DEADLINE_NEVER, "one is passed as the other");
 
 struct tunnels {
@@ -30,7 +33,7 @@ struct tunnels {
 	uint32_t count;
 	uint32_t fresh;          /* no place from here on was ever in use */
 	uint32_t oldest, newest; /* of the places given back; 0: none */
-	struct chains home_addresses, names, spis_in, keys;
+	struct chains home_addresses, names, spis_in, spis_out, keys;
 	struct deadlines ends, sa_ends; /* by handle: of open positions; of SAs, the first one's */
 };
 
@@ -43,6 +46,7 @@ static bool make_tables(struct tunnels *tunnels, uint32_t max_nodes)
 	       chains_init(&tunnels->home_addresses, max_nodes) &&
 	       chains_init(&tunnels->names, max_nodes) &&
 	       chains_init(&tunnels->spis_in, max_nodes) &&
+	       chains_init(&tunnels->spis_out, max_nodes / SPIS_OUT_A_CHAIN) &&
 	       chains_init(&tunnels->keys, max_nodes) &&
 	       deadlines_init(&tunnels->ends, max_nodes) &&
 	       deadlines_init(&tunnels->sa_ends, max_nodes);
@@ -73,6 +77,7 @@ void tunnels_free(struct tunnels *tunnels)
 	chains_fini(&tunnels->home_addresses);
 	chains_fini(&tunnels->names);
 	chains_fini(&tunnels->spis_in);
+	chains_fini(&tunnels->spis_out);
 	chains_fini(&tunnels->keys);
 	deadlines_fini(&tunnels->ends);
 	deadlines_fini(&tunnels->sa_ends);
@@ -189,9 +194,9 @@ static struct chain_link **place_of_name(const struct tunnels *tunnels, const ch
 	return chains_at(&tunnels->names, name, strlen(name));
 }
 
-static struct chain_link **place_of_spi(const struct tunnels *tunnels, uint32_t spi)
+static struct chain_link **place_of_spi(const struct tunnels *tunnels, uint32_t spi, bool inbound)
 {
-	return chains_at(&tunnels->spis_in, &spi, sizeof spi);
+	return chains_at(inbound ? &tunnels->spis_in : &tunnels->spis_out, &spi, sizeof spi);
 }
 
 static struct chain_link **place_of_key(
@@ -236,9 +241,22 @@ int tunnel_add(struct tunnels *tunnels, const struct tunnel_params *params, stru
 
 static void sa_free(struct tunnel_sa *sa)
 {
-	if (sa != NULL)
+	if (sa != NULL) {
+		free(sa->life);
 		free(sa->source);
+	}
 	free(sa);
+}
+
+/* When something is to be done about it. */
+static uint64_t sa_due_ns(const struct tunnel_sa *sa)
+{
+	if (sa->ended)
+		return sa->from_file ? DEADLINE_NEVER : 0;
+	if (sa->life == NULL)
+		return DEADLINE_NEVER;
+	return !sa->soft_told && sa->life->soft_ns < sa->life->hard_ns ? sa->life->soft_ns
+								       : sa->life->hard_ns;
 }
 
 /* After each change of an SA's end. */
@@ -247,8 +265,10 @@ static void note_sa_ends(struct tunnels *tunnels, const struct tunnel *tunnel)
 	uint64_t first_ns = DEADLINE_NEVER;
 
 	for (const struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next) {
-		if (sa->expires_ns != 0 && sa->expires_ns < first_ns)
-			first_ns = sa->expires_ns;
+		const uint64_t due_ns = sa_due_ns(sa);
+
+		if (due_ns < first_ns)
+			first_ns = due_ns;
 	}
 	deadline_set(&tunnels->sa_ends, tunnel->handle, first_ns);
 }
@@ -262,8 +282,8 @@ static void forget_sa(struct tunnels *tunnels, struct tunnel_sa *sa)
 		link = &(*link)->next;
 	*link = sa->next;
 	chain_del(place_of_key(tunnels, sa->key_id), &sa->by_key);
-	if (sa->inbound)
-		chain_del(place_of_spi(tunnels, sa->spi), &sa->by_spi);
+	if (sa->found_by_spi)
+		chain_del(place_of_spi(tunnels, sa->spi, sa->inbound), &sa->by_spi);
 	sa_free(sa);
 	note_sa_ends(tunnels, tunnel);
 }
@@ -325,7 +345,7 @@ struct tunnel *tunnel_by_name(const struct tunnels *tunnels, const char *name)
 
 struct tunnel *tunnel_by_spi_in(const struct tunnels *tunnels, uint32_t spi)
 {
-	struct chain_link *link = *place_of_spi(tunnels, spi);
+	struct chain_link *link = *place_of_spi(tunnels, spi, true);
 
 	for (; link != NULL; link = link->next) {
 		const struct tunnel_sa *sa = CHAIN_OBJECT(link, struct tunnel_sa, by_spi);
@@ -401,19 +421,33 @@ int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct pos
 	return 0;
 }
 
-int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t port)
+/* The path of a position in which the node is already: what workers noted goes with it. */
+static int republish(const struct tunnels *tunnels, struct tunnel *tunnel,
+	const struct position *position, uint16_t mtu)
 {
 	/* The control thread is the only writer of the pointer; the stamps come from workers. */
 	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
+	struct path_params params = path_of(tunnels, position);
+
+	params.mtu = mtu;
+	params.first_tx_ns = atomic_load_explicit(&path->first_tx_ns, memory_order_relaxed);
+	params.rrp_tx_ns = atomic_load_explicit(&path->rrp_tx_ns, memory_order_relaxed);
+	return dataplane_node_set_path(tunnels->config.dp, tunnel->node, &params);
+}
+
+int tunnel_set_mtu(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t mtu)
+{
+	return republish(tunnels, tunnel, &tunnel->position, mtu != 0 ? mtu : tunnels->config.mtu);
+}
+
+int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t port)
+{
+	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
 	struct position fresh = tunnel->position;
-	struct path_params params;
 	int rc;
 
 	fresh.remote.port = port;
-	params = path_of(tunnels, &fresh);
-	params.first_tx_ns = atomic_load_explicit(&path->first_tx_ns, memory_order_relaxed);
-	params.rrp_tx_ns = atomic_load_explicit(&path->rrp_tx_ns, memory_order_relaxed);
-	rc = dataplane_node_set_path(tunnels->config.dp, tunnel->node, &params);
+	rc = republish(tunnels, tunnel, &fresh, path->mtu);
 	if (rc == 0)
 		tunnel->position = fresh;
 	return rc;
@@ -462,8 +496,39 @@ static int check_sa(
 	return has_room(tunnel, sa->inbound) ? 0 : -ENOSPC;
 }
 
+/* NULL with 0: no limits. */
+static int life_make(const struct sa_lifetimes *limits, struct tunnel_life **out)
+{
+	static const struct sa_lifetimes none = {.seconds = {0}};
+
+	*out = NULL;
+	if (memcmp(limits, &none, sizeof none) == 0)
+		return 0;
+	*out = calloc(1, sizeof **out);
+	if (*out == NULL)
+		return -ENOMEM;
+	(*out)->limits = *limits;
+	return 0;
+}
+
+static uint64_t end_ns(uint64_t limit_s, uint64_t now_ns, uint64_t age_ns)
+{
+	if (limit_s == 0)
+		return TUNNEL_NEVER;
+	return limit_s * NS_PER_S > age_ns ? now_ns + (limit_s * NS_PER_S - age_ns) : now_ns;
+}
+
+static void life_begin(struct tunnel_life *life, uint64_t age_ns)
+{
+	const uint64_t now_ns = clock_mono_ns();
+
+	life->since_ns = now_ns - age_ns;
+	life->soft_ns = end_ns(life->limits.seconds.soft, now_ns, age_ns);
+	life->hard_ns = end_ns(life->limits.seconds.hard, now_ns, age_ns);
+}
+
 static struct tunnel_sa *sa_make(
-	struct tunnel *tunnel, bool inbound, const struct sa_params *params, uint64_t expires_ns)
+	struct tunnel *tunnel, bool inbound, const struct sa_params *params)
 {
 	struct tunnel_sa *sa = calloc(1, sizeof *sa);
 
@@ -472,7 +537,6 @@ static struct tunnel_sa *sa_make(
 	*sa = (struct tunnel_sa){
 		.tunnel = tunnel,
 		.next = tunnel->sas,
-		.expires_ns = expires_ns,
 		.spi = params->spi,
 		.replay_window = inbound ? (uint16_t)params->replay_window : 0,
 		.alg = (uint8_t)params->alg,
@@ -480,6 +544,12 @@ static struct tunnel_sa *sa_make(
 		.esn = params->esn,
 	};
 	sa_key_id(params, sa->key_id);
+	if (life_make(&params->life, &sa->life) != 0) {
+		sa_free(sa);
+		return NULL;
+	}
+	if (sa->life != NULL)
+		life_begin(sa->life, 0);
 	if (!inbound || !ip_addr_is_set(&params->source))
 		return sa;
 	sa->source = malloc(sizeof *sa->source);
@@ -491,10 +561,39 @@ static struct tunnel_sa *sa_make(
 	return sa;
 }
 
-int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
-	const struct sa_params *params, uint32_t iv_epoch, uint64_t expires_ns)
+/* Peers choose the SPIs of outbound SAs, and may all choose one: no chain gets long by it. */
+static void index_spi(struct tunnels *tunnels, struct tunnel_sa *sa)
 {
-	struct tunnel_sa *sa = sa_make(tunnel, inbound, params, expires_ns);
+	struct chain_link **place = place_of_spi(tunnels, sa->spi, sa->inbound);
+	unsigned n = 0;
+
+	if (!sa->inbound)
+		for (struct chain_link *link = *place; link != NULL; link = link->next)
+			if (++n == SPIS_OUT_CHAIN_MAX)
+				return;
+	chain_add(place, &sa->by_spi);
+	sa->found_by_spi = true;
+}
+
+struct tunnel_sa *tunnel_sa_by_spi_out(
+	const struct tunnels *tunnels, uint32_t spi, const struct tunnel_sa *after)
+{
+	struct chain_link *link = after == NULL ? *place_of_spi(tunnels, spi, false)
+						: after->by_spi.next;
+
+	for (; link != NULL; link = link->next) {
+		struct tunnel_sa *sa = CHAIN_OBJECT(link, struct tunnel_sa, by_spi);
+
+		if (sa->spi == spi)
+			return sa;
+	}
+	return NULL;
+}
+
+int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
+	const struct sa_params *params, uint32_t iv_epoch)
+{
+	struct tunnel_sa *sa = sa_make(tunnel, inbound, params);
 	int rc = sa == NULL ? -ENOMEM : check_sa(tunnels, tunnel, sa);
 
 	if (rc == 0)
@@ -506,17 +605,67 @@ int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
 		return rc;
 	}
 	chain_add(place_of_key(tunnels, sa->key_id), &sa->by_key);
-	if (inbound)
-		chain_add(place_of_spi(tunnels, sa->spi), &sa->by_spi);
+	index_spi(tunnels, sa);
 	tunnel->sas = sa;
 	note_sa_ends(tunnels, tunnel);
 	return 0;
 }
 
-void tunnel_sa_set_end(struct tunnels *tunnels, struct tunnel_sa *sa, uint64_t expires_ns)
+int tunnel_sa_set_life(
+	struct tunnels *tunnels, struct tunnel_sa *sa, const struct sa_lifetimes *limits)
 {
-	sa->expires_ns = expires_ns;
+	struct tunnel_life *life;
+	int rc = life_make(limits, &life);
+
+	if (rc != 0)
+		return rc;
+	rc = dataplane_sa_set_life(
+		tunnels->config.dp, sa->tunnel->node, sa->inbound, sa->spi, limits);
+	if (rc != 0) {
+		free(life);
+		return rc;
+	}
+	free(sa->life);
+	sa->life = life;
+	sa->soft_told = false;
+	tunnel_sa_set_age(tunnels, sa, 0);
+	return 0;
+}
+
+void tunnel_sa_set_age(struct tunnels *tunnels, struct tunnel_sa *sa, uint64_t age_ns)
+{
+	if (sa->life != NULL)
+		life_begin(sa->life, age_ns);
 	note_sa_ends(tunnels, sa->tunnel);
+}
+
+void tunnel_sa_set_soft_told(struct tunnels *tunnels, struct tunnel_sa *sa)
+{
+	sa->soft_told = true;
+	note_sa_ends(tunnels, sa->tunnel);
+}
+
+void tunnel_sa_end(struct tunnels *tunnels, struct tunnel_sa *sa)
+{
+	dataplane_sa_end(tunnels->config.dp, sa->tunnel->node, sa->inbound, sa->spi);
+	sa->ended = true;
+	note_sa_ends(tunnels, sa->tunnel);
+}
+
+struct tunnel *tunnel_sa_noticed(const struct tunnels *tunnels)
+{
+	struct tunnel *tunnel = NULL;
+	uint32_t handle;
+
+	/* Some of the nodes may be gone by now. */
+	while (tunnel == NULL && (handle = dataplane_sa_noticed(tunnels->config.dp)) != 0)
+		tunnel = tunnel_by_handle(tunnels, handle);
+	return tunnel;
+}
+
+uint8_t tunnel_sa_take_marks(const struct tunnels *tunnels, const struct tunnel_sa *sa)
+{
+	return dataplane_sa_take_marks(tunnels->config.dp, sa->tunnel->node, sa->inbound, sa->spi);
 }
 
 struct tunnel *tunnel_sa_over(const struct tunnels *tunnels, uint64_t now_ns)
@@ -537,27 +686,22 @@ int tunnel_sa_del(
 	return rc;
 }
 
-int tunnel_sa_make_current(struct tunnels *tunnels, struct tunnel *tunnel)
+int tunnel_sa_switch(struct tunnels *tunnels, struct tunnel *tunnel)
 {
 	return dataplane_sa_out_switch(tunnels->config.dp, tunnel->node);
 }
 
+bool tunnel_sa_is_current(const struct tunnel_sa *sa)
+{
+	const struct sa_out *next = sa->tunnel->node->sa_out_next;
+
+	return sa->inbound || next == NULL || next->spi != sa->spi;
+}
+
 const struct counter_slot *tunnel_sa_slot(const struct tunnel *tunnel, const struct tunnel_sa *sa)
 {
-	const struct sa_out *out;
+	const struct sa_in *in = sa->inbound ? node_sa_in(tunnel->node, sa->spi) : NULL;
+	const struct sa_out *out = sa->inbound ? NULL : node_sa_out(tunnel->node, sa->spi);
 
-	if (sa->inbound) {
-		for (unsigned i = 0; i < NODE_INBOUND_MAX; i++) {
-			const struct sa_in *in = tunnel->node->sa_in[i];
-
-			if (in != NULL && in->spi == sa->spi)
-				return in->slot;
-		}
-		return NULL;
-	}
-	out = atomic_load_explicit(&tunnel->node->sa_out, memory_order_relaxed);
-	if (out != NULL && out->spi == sa->spi)
-		return out->slot;
-	out = tunnel->node->sa_out_next;
-	return out != NULL && out->spi == sa->spi ? out->slot : NULL;
+	return in != NULL ? in->slot : out != NULL ? out->slot : NULL;
 }

@@ -22,18 +22,27 @@
 #define TUNNEL_SAS_MAX (NODE_INBOUND_MAX + 2) /* outbound: current and next */
 #define TUNNEL_RRQS_KEPT 4                    /* newest registrations of a node */
 
+struct tunnel_life { /* of an SA with limits */
+	struct sa_lifetimes limits;
+	uint64_t since_ns;         /* monotonic, modulo 2^64: from here its seconds count */
+	uint64_t soft_ns, hard_ns; /* monotonic; TUNNEL_NEVER */
+};
+#define TUNNEL_NEVER UINT64_MAX
+
 struct tunnel_sa { /* two for each of a million nodes: 72 bytes, 80 of the heap */
-	struct chain_link by_key, by_spi; /* by_spi: inbound */
+	struct chain_link by_key, by_spi;
 	struct tunnel *tunnel;
-	struct tunnel_sa *next; /* of the same tunnel */
-	uint64_t expires_ns;    /* monotonic; 0: never; see tunnel_sa_set_end() */
-	struct ip_addr *source; /* inbound; owned; NULL: any */
+	struct tunnel_sa *next;   /* of the same tunnel */
+	struct tunnel_life *life; /* owned; NULL: no limits */
+	struct ip_addr *source;   /* inbound; owned; NULL: any */
 	uint8_t key_id[COUNTERS_ID_BYTES];
 	uint32_t spi;
 	uint16_t replay_window; /* packets; 0 outbound */
 	uint8_t alg;            /* enum crypto_alg */
 	bool inbound : 1, esn : 1;
-	bool rekey_due : 1; /* the event was raised */
+	bool soft_told : 1; /* its soft end in seconds */
+	bool ended : 1; /* nothing passes; deleted as soon as that can be, if it is no from_file */
+	bool found_by_spi : 1;
 	bool from_file : 1; /* comes back at the next start: its counters must outlive it */
 };
 static_assert(sizeof(struct tunnel_sa) == 72, "see above");
@@ -107,6 +116,10 @@ struct tunnel *tunnel_by_handle(const struct tunnels *tunnels, uint32_t handle);
 struct tunnel *tunnel_by_home_address(const struct tunnels *tunnels, const struct ip_addr *addr);
 struct tunnel *tunnel_by_name(const struct tunnels *tunnels, const char *name);
 struct tunnel *tunnel_by_spi_in(const struct tunnels *tunnels, uint32_t spi);
+/* The next outbound SA with that SPI behind after (NULL: the first), or NULL: the nodes choose
+ * these SPIs, so several may have one. */
+struct tunnel_sa *tunnel_sa_by_spi_out(
+	const struct tunnels *tunnels, uint32_t spi, const struct tunnel_sa *after);
 struct tunnel *tunnel_by_key(
 	const struct tunnels *tunnels, const uint8_t key_id[COUNTERS_ID_BYTES]);
 /* The first tunnel with a handle above after (0: the first), or NULL. */
@@ -120,6 +133,9 @@ int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct pos
 /* The same for the port of the far end alone: neither a handover nor a new lifetime. */
 int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t port)
 	__attribute__((warn_unused_result));
+/* The same path with another MTU; 0: the configured one. The next tunnel_move() undoes it. */
+int tunnel_set_mtu(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t mtu)
+	__attribute__((warn_unused_result));
 /* Monotonic end of the position's lifetime; POSITION_NEVER_ENDS, also if it is closed. */
 uint64_t tunnel_end(const struct tunnels *tunnels, const struct tunnel *tunnel);
 /* The one whose position's lifetime was over first, or NULL: none is over. The same one again until
@@ -131,15 +147,26 @@ void tunnel_harvest(const struct tunnels *tunnels, const struct tunnel *tunnel);
 /* For key_verbs.c alone. -EEXIST: the SPI is taken, -EKEYREJECTED: another SA has the key, -ENOSPC:
  * the node has all that it may have. */
 int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
-	const struct sa_params *params, uint32_t iv_epoch, uint64_t expires_ns)
-	__attribute__((warn_unused_result));
+	const struct sa_params *params, uint32_t iv_epoch) __attribute__((warn_unused_result));
 int tunnel_sa_del(
 	struct tunnels *tunnels, struct tunnel *tunnel, struct tunnel_sa *sa, bool drop_slot);
-int tunnel_sa_make_current(struct tunnels *tunnels, struct tunnel *tunnel);
-void tunnel_sa_set_end(struct tunnels *tunnels, struct tunnel_sa *sa, uint64_t expires_ns);
-/* The one with the SA whose lifetime was over first, or NULL: none is over. The same one again
- * until that SA is deleted or prolonged. */
+/* The next outbound SA becomes current, and the other way round. */
+int tunnel_sa_switch(struct tunnels *tunnels, struct tunnel *tunnel);
+bool tunnel_sa_is_current(const struct tunnel_sa *sa); /* inbound: always */
+/* Limits anew; seconds count from now. -ENOMEM: nothing changed. */
+int tunnel_sa_set_life(struct tunnels *tunnels, struct tunnel_sa *sa,
+	const struct sa_lifetimes *limits) __attribute__((warn_unused_result));
+/* Its seconds count from so long ago. */
+void tunnel_sa_set_age(struct tunnels *tunnels, struct tunnel_sa *sa, uint64_t age_ns);
+void tunnel_sa_set_soft_told(struct tunnels *tunnels, struct tunnel_sa *sa);
+/* Nothing passes it any more. */
+void tunnel_sa_end(struct tunnels *tunnels, struct tunnel_sa *sa);
+/* The one with the SA that has come first to an end in seconds, soft or hard, or has ended and was
+ * to be deleted; NULL: none. The same one again until that SA is told of, deleted or prolonged. */
 struct tunnel *tunnel_sa_over(const struct tunnels *tunnels, uint64_t now_ns);
+/* One whose SAs may have passed a mark (dataplane/esp/life.h), each once; NULL: none. */
+struct tunnel *tunnel_sa_noticed(const struct tunnels *tunnels);
+uint8_t tunnel_sa_take_marks(const struct tunnels *tunnels, const struct tunnel_sa *sa);
 struct tunnel_sa *tunnel_sa_find(struct tunnel *tunnel, bool inbound, uint32_t spi);
 /* Counter slot of a live SA, or NULL. */
 const struct counter_slot *tunnel_sa_slot(const struct tunnel *tunnel, const struct tunnel_sa *sa);

@@ -13,6 +13,7 @@
  * slot is filled before it gets its id, a page is headed before it is counted.
  */
 #include "dataplane/esp/counters_layout.h"
+#include "lib/clock.h"
 #include "lib/wire.h"
 
 #include <errno.h>
@@ -142,8 +143,9 @@ static void slot_fill(struct counter_slot *slot, uint32_t n_words, uint32_t wind
 	const struct counter_slot *from)
 {
 	memset(slot, 0, sizeof *slot + n_words * sizeof slot->bits[0]);
-	slot->n_words = n_words;
-	slot->window = window;
+	slot->n_words = (uint16_t)n_words;
+	slot->window = (uint16_t)window;
+	slot->born_s = from != NULL ? from->born_s : (uint32_t)(clock_real_ns() / NS_PER_S);
 	if (from == NULL)
 		return;
 	atomic_store_explicit(&slot->ceiling,
@@ -242,7 +244,7 @@ static struct counter_slot *slot_resize(
 	if (slot->n_words == counters_kind_words[counters_kind_of_window(window)]) {
 		counters_window_shut(slot);
 		atomic_signal_fence(memory_order_release); /* shut before it counts as wider */
-		slot->window = window;
+		slot->window = (uint16_t)window;
 		return slot;
 	}
 	fresh = slot_new(counters, slot->id, window, slot);

@@ -36,8 +36,9 @@ struct counter_slot {
 	_Atomic(uint64_t) bytes; /* of inner packets */
 	_Atomic(uint64_t)
 		seq;      /* outbound: last number given out; inbound: right edge of the window */
-	uint32_t n_words; /* of bits[], a power of two, 0 for outbound */
-	uint32_t window;  /* packets, 0 for outbound */
+	uint16_t n_words; /* of bits[], a power of two, 0 for outbound */
+	uint16_t window;  /* packets, 0 for outbound */
+	uint32_t born_s;  /* when it was taken first, s since 1970 */
 	_Atomic(uint64_t) bits[]; /* ring of RFC 6479 */
 };
 static_assert(sizeof(struct counter_slot) == 56, "on-disk layout");

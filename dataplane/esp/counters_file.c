@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_VERSION 1
+#define FILE_VERSION 2
 #define BOOT_ID_PATH "/proc/sys/kernel/random/boot_id"
 
 static const char file_magic[8] = "RGCOUNT";
@@ -304,7 +304,8 @@ static const char *mend_for(int error)
 	case -EBUSY:
 		return "another process has it; stop that one first";
 	case -EINVAL:
-		return "not a counter file, or damaged; remove it only together with its keys";
+		return "not a counter file of this version, or damaged; remove it only together "
+		       "with its keys";
 	case -ENOSPC:
 		return "no space left on its file system";
 	default:

@@ -254,7 +254,7 @@ static void mixed_fill(struct mixed *mixed, void *const keys[])
 	for (unsigned i = 0; i < CRYPTO_BURST_MAX; i++) {
 		const struct crypto_alg_info *info = &crypto_alg_infos[i % CRYPTO_ALG_COUNT];
 		struct crypto_op *op = &mixed->ops[i];
-		uint8_t *text = mixed->areas[i] + MIXED_FRONT, *iv = text - info->iv_bytes;
+		uint8_t *esp = mixed->areas[i], *iv = esp + 8, *text = iv + info->iv_bytes;
 
 		*op = (struct crypto_op){.key = keys[i % CRYPTO_ALG_COUNT],
 			.data = text,
@@ -266,8 +266,8 @@ static void mixed_fill(struct mixed *mixed, void *const keys[])
 		op->nonce[CRYPTO_NONCE_BYTES - 1] = (uint8_t)i;
 		memcpy(op->aad, kat_aad, 4);
 		memcpy(op->aad + 4, kat_aad + 12 - (op->aad_len - 4), op->aad_len - 4u);
-		memcpy(iv - 8, kat_aad, 4);
-		memcpy(iv - 4, kat_aad + 8, 4);
+		memcpy(esp, kat_aad, 4);
+		memcpy(esp + 4, kat_aad + 8, 4);
 		memset(iv, 0, info->iv_bytes);
 		if (info->iv_bytes == 16)
 			memcpy(iv + 4, op->nonce, CRYPTO_NONCE_BYTES);

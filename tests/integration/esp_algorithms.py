@@ -16,19 +16,19 @@ HASHES = {  # class, bytes of key and ICV, scapy's name
     "sha384": (hashes.SHA384, 48, 24, "SHA2-384-192"),
     "sha512": (hashes.SHA512, 64, 32, "SHA2-512-256"),
 }
-CIPHERS = {  # bytes of key and salt, scapy's name
-    "aes128gcm16": (16, 4, "AES-GCM"),
-    "aes192gcm16": (24, 4, "AES-GCM"),
-    "aes256gcm16": (32, 4, "AES-GCM"),
-    "chacha20poly1305": (32, 4, "CHACHA20-POLY1305"),
-    "aes128gmac": (16, 4, None),
-    "aes192gmac": (24, 4, None),
-    "aes256gmac": (32, 4, None),
-    "aes128": (16, 0, "AES-CBC"),
-    "aes256": (32, 0, "AES-CBC"),
-    "aes128ctr": (16, 4, "AES-CTR"),
-    "aes256ctr": (32, 4, "AES-CTR"),
-    "null": (0, 0, "NULL"),
+CIPHERS = {  # bytes of key and salt, scapy's name, Linux's name
+    "aes128gcm16": (16, 4, "AES-GCM", "rfc4106(gcm(aes))"),
+    "aes192gcm16": (24, 4, "AES-GCM", "rfc4106(gcm(aes))"),
+    "aes256gcm16": (32, 4, "AES-GCM", "rfc4106(gcm(aes))"),
+    "chacha20poly1305": (32, 4, "CHACHA20-POLY1305", "rfc7539esp(chacha20,poly1305)"),
+    "aes128gmac": (16, 4, None, "rfc4543(gcm(aes))"),
+    "aes192gmac": (24, 4, None, "rfc4543(gcm(aes))"),
+    "aes256gmac": (32, 4, None, "rfc4543(gcm(aes))"),
+    "aes128": (16, 0, "AES-CBC", "cbc(aes)"),
+    "aes256": (32, 0, "AES-CBC", "cbc(aes)"),
+    "aes128ctr": (16, 4, "AES-CTR", "rfc3686(ctr(aes))"),
+    "aes256ctr": (32, 4, "AES-CTR", "rfc3686(ctr(aes))"),
+    "null": (0, 0, "NULL", "ecb(cipher_null)"),
 }
 ALGORITHMS = [c for c in CIPHERS if "gcm" in c or "poly" in c or "gmac" in c]
 ALGORITHMS += [f"{c}-{h}" for c in CIPHERS if c not in ALGORITHMS for h in HASHES]
@@ -39,12 +39,25 @@ def material_bytes(algorithm):
     return sum(CIPHERS[cipher][:2]) + (HASHES[auth][1] if auth else 0)
 
 
+def linux_transform(algorithm, material):
+    """What "ip xfrm state" wants."""
+    cipher, _, auth = algorithm.partition("-")
+    key, salt, _, name = CIPHERS[cipher]
+    key = material[: key + salt]
+    if not auth:
+        return f'aead "{name}" 0x{key.hex()} 128'
+    _, _, icv_bytes, _ = HASHES[auth]
+    auth_key = material[len(key) :]
+    encryption = f'enc "{name}" ' + (f"0x{key.hex()}" if key else '""')
+    return f'auth-trunc "hmac({auth})" 0x{auth_key.hex()} {icv_bytes * 8} {encryption}'
+
+
 class EspPeer:
     """One direction's key material with one algorithm; as pcap.EspKey, for all of them."""
 
     def __init__(self, spi, algorithm, material, esn=True):
         cipher, _, auth = algorithm.partition("-")
-        key, salt, self.scapy_cipher = CIPHERS[cipher]
+        key, salt, self.scapy_cipher, _ = CIPHERS[cipher]
         self.spi, self.algorithm, self.esn, self.cipher = spi, algorithm, esn, cipher
         self.key, self.salt = material[:key], material[key : key + salt]
         self.auth_key = material[key + salt :]

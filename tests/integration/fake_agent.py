@@ -11,6 +11,7 @@ from siu_wire import DEREGISTER, REPLY_ONLY  # noqa: F401
 from world import HOME_AGENT_INSIDE, INSIDE, SIU_PORT
 
 Ack = namedtuple("Ack", "result coa generation in_force")
+Event = namedtuple("Event", "kind home_address observed")
 Seen = namedtuple("Seen", "home_address coa identification observed")
 
 # Generations outlive an agent of the test, as they do a home agent's run.
@@ -34,6 +35,7 @@ class FakeHomeAgent(siu_wire.Speaker):
         self.changed = threading.Condition()
         self.acks = defaultdict(list)
         self.seen = []
+        self.events = []
         self.last_received = None
         self.pump = None
         self.stopping = False
@@ -86,6 +88,10 @@ class FakeHomeAgent(siu_wire.Speaker):
                                 entry["observed"],
                             )
                         )  # fmt: skip
+                    elif datagram["type"] == siu_wire.EVENT:
+                        self.events.append(
+                            Event(entry["kind"], entry["home_address"], entry.get("observed"))
+                        )
                 self.changed.notify_all()
 
     def _wait(self, get, timeout):
@@ -135,6 +141,9 @@ class FakeHomeAgent(siu_wire.Speaker):
     def wait_ack(self, entry, timeout=2.0):
         """The next ACK of an entry, or None."""
         return self._wait(lambda: self.acks[entry["reference"]], timeout)
+
+    def wait_event(self, timeout=2.0):
+        return self._wait(lambda: self.events, timeout)
 
     def wait_seen(self, timeout=2.0):
         return self._wait(lambda: self.seen, timeout)

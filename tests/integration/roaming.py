@@ -5,14 +5,26 @@ import time
 
 import analysis
 from analysis import Move
+from lab import wait_until
 from siu_capture import read_siu
 from world import CORRESPONDENT, OUTSIDE, VISITED
 
 STAY_S = 0.7
 
 
-def roam(world, places, stay_s=STAY_S, ping_ms=5):
-    """Goes through the places; returns what analysis needs: moves, end, paths of the captures."""
+def arrived(world, place):
+    """True when the gateway's path to the node is as it must be after the move."""
+    (row,) = world.roamctl("roamgate", "show", "nodes")["rows"]
+    if place == "home":
+        return row["state"] != "open"
+    return row["state"] == "open" and row["coa"] == VISITED[place][2]
+
+
+def roam(world, places, stay_s=STAY_S, ping_ms=5, arrive_s=0):
+    """Goes through the places; returns what analysis needs: moves, end, paths of the captures.
+
+    arrive_s: a stay begins when the gateway has the new path, which may take so long.
+    """
     lab = world.lab
     captures = [
         lab.capture("net", "gwo1", "outside"),
@@ -28,6 +40,8 @@ def roam(world, places, stay_s=STAY_S, ping_ms=5):
         care_of = "" if place == "home" else VISITED[place][2]
         moves.append(Move(place, care_of, former, lost, new))
         former = care_of
+        if arrive_s:
+            wait_until(lambda place=place: arrived(world, place), arrive_s, f"the path to {place}")
         time.sleep(stay_s)
     end = time.time_ns()
     for ping in pings:

@@ -32,6 +32,12 @@ RANGES = {
     "next_key_id": (0, 65535),
     "spi": (256, 4294967295),
     "replay_window": (64, 4096),
+    "rekey_time": (1, 366 * 86400),
+    "life_time": (1, 366 * 86400),
+    "rekey_packets": (1, 10**18),
+    "life_packets": (1, 10**18),
+    "rekey_bytes": (1, 10**18),
+    "life_bytes": (1, 10**18),
     "max_lifetime": (10, 65534),
     "lifetime": (10, 65534),
     "timestamp_tolerance": (1, 300),
@@ -48,16 +54,19 @@ OPTIONAL = {
     "max_neighbours", "mtu", "strict_inner_source", "allow_nat", "source", "esn", "replay_window",
     "tunnel_interface", "tunnel_mtu", "max_lifetime", "timestamp_tolerance", "rrq_seen_wait_ms",
     "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts", "gateway@roamgate-ha",
+    "tcp_mss_clamp", "df", "dscp_map",
     "fallback_command", "care_of", "directly_attached", "nat_traversal", "nat_keepalive",
     "gateways",
 }  # fmt: skip
 ADDRESSES = {"home_address", "tunnel_source", "via", "home_agent", "gateway", "address", "care_of"}
-CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm", "nat_traversal"}
+CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm", "nat_traversal", "df"}
 NAMES = {"home_agent@roamgate", "gateway@roamgate-ha"}  # of another list, not addresses
 PATHS = {"state_dir", "control_socket", "fallback_command"}
 INTERFACES = {"mirror", "home_interface", "tunnel_interface"}
 CPUS = {"control_cpu", "worker_cpus"}
 KEY_FILES = {"key_file", "secret_file", "next_secret_file"}
+
+OPTIONAL |= {f"{end}_{kind}" for end in ("rekey", "life") for kind in ("time", "packets", "bytes")}
 
 KEY_LINE = re.compile(r"^(\s*)(\w+)\s*=\s*([^{(].*?);\s*(#.*)?$")
 
@@ -98,12 +107,14 @@ def wrong_values(key, value, program, group):
     """Values that must be refused in place of value."""
     if value in ("true", "false"):
         return ["1", '"true"', "[ true ]"]
-    if re.match(r"^(0x)?[0-9a-fA-F]+$", value):
+    if re.match(r"^(0x)?[0-9a-fA-F]+L?$", value):
         limits = RANGES[key]
         if isinstance(limits, dict):
             limits = limits.get(program, limits[""])
         low, high = limits
-        wrong = ['"text"', "true", f"{low - 1}", "1.5", "99999999999L"]
+        wrong = ['"text"', "true", f"{low - 1}", "1.5"]
+        if high is None or high < 99999999999:
+            wrong.append("99999999999L")
         if high is not None:
             wrong.append(f"{high + 1}" + ("L" if high > 0x7FFFFFFE else ""))
         return wrong
@@ -241,6 +252,22 @@ def test_missing_file_and_missing_option(build, program, tmp_path):
     done = run(build, program, "--check", "-c", path)
     assert done.returncode == 1 and path in done.stderr
     assert run(build, program, "--no-such-option").returncode == 1
+
+
+@pytest.mark.parametrize("kind", ["time", "packets", "bytes"])
+@pytest.mark.parametrize("soft, hard, good", [(4, 5, True), (5, 5, False), (6, 5, False)])
+def test_soft_end_comes_before_the_hard_one(build, tmp_path, kind, soft, hard, good):
+    lines = example("roamgate", str(tmp_path))
+    lines = [re.sub(rf"\brekey_{kind} = \w+", f"rekey_{kind} = {soft}", l) for l in lines]
+    lines = [re.sub(rf"\blife_{kind} = \w+", f"life_{kind} = {hard}", l) for l in lines]
+    path = write(tmp_path, lines)
+    done = run(build, "roamgate", "--check", "-c", path)
+    at = {n for n, l in enumerate(lines, 1) if f"rekey_{kind}" in l}
+    assert len(at) == 2  # both directions
+    if good:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert judge(done, path, at, kind) is None
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])

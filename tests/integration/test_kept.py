@@ -161,9 +161,9 @@ def test_many(border):
 def ends_on_time(border, name, spi):
     """An SA among so many goes when its lifetime is over, not when its turn comes."""
     from_s = time.time()
-    border.roamctl_text("roamgate", "sa", "update", name, "in", f"spi={spi}", "lifetime_s=1")
+    border.roamctl_text("roamgate", "sa", "update", name, "in", f"spi={spi}", "life_time=1")
     until_s = time.time()
-    assert border.gateway.wait_line(r"keys: SA expired and is deleted")
+    assert border.gateway.wait_line(r"keys: SA expired")
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(border.socket("roamgate"))
         client.sendall(b'{"verb": "sa-events"}\n')

@@ -163,6 +163,7 @@ class Site:
                 "roamgate-mn": "control/mn/roamgate-mn",
                 "roamctl": "control/ctl/roamctl",
                 "relay": "tests/demo/relay",
+                "natt": "tests/vm/natt",
                 "pinger": "tests/demo/pinger",
             }[name],
         )
@@ -391,9 +392,9 @@ class Border(Site):
 class World(Site):
     """The whole scenario of the drawing above, with any of the three programs running."""
 
-    def __init__(self, build, delay_ms=20, relay=(), inside_relay=()):
+    def __init__(self, build, delay_ms=20, relay=(), inside_relay=(), nodes=None):
         """relay, inside_relay: options of the relays before the node and the home agent."""
-        super().__init__(build)
+        super().__init__(build, nodes)
         self.node = self.nodes[0]
         self.home_agent = self.mobile = self.place = None
         self.relays = {}

@@ -149,7 +149,7 @@ class Guest:
 
     def run_bytes(self, script, check=True, seconds=ANSWER_S):
         """What the script wrote to stdout and stderr; LabError if it failed or took longer."""
-        self.channel.sendall(base64.b64encode(script.encode()) + b"\n")
+        self.channel.sendall(b"%d\n" % len(script.encode()) + script.encode())
         text, code = self._line(time.monotonic() + seconds).split(b" ")
         said = base64.b64decode(text)
         if check and int(code) != 0:

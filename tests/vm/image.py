@@ -21,7 +21,7 @@ PROGRAMS = ("dash", "ip", "ping", "iperf3", "tcpdump", "kmod", "nsenter", "ss", 
 NAMED_ALIKE = {"sh": "dash", "modprobe": "kmod", "lsmod": "kmod"}
 MODULES = (
     "virtio_pci virtio_net virtio_console xfrm_user esp4 esp6 ipip ip6_tunnel sit authenc authencesn "
-    "echainiv seqiv xfrm_interface udp_tunnel tun veth bridge macvlan 8021q af_packet sch_netem "
+    "echainiv seqiv xfrm_interface udp_tunnel tun dummy veth bridge macvlan 8021q af_packet sch_netem "
     "uio_pci_generic nf_tables"
 ).split()
 MODULE_FOLDERS = ("crypto", "arch/x86/crypto", "lib/crypto")  # wholly: they ask for each other by alias

@@ -71,7 +71,9 @@ static struct path *make_path(const struct path_params *params)
 	path->coa = params->coa;
 	path->former_coa = params->former_coa;
 	path->flags = params->flags;
+	path->local = params->local;
 	path->remote = params->remote;
+	path->mtu = params->mtu;
 	path->generation = params->generation;
 	path->grace_until_ns = params->grace_until_ns;
 	path->first_tx_ns = params->first_tx_ns;
@@ -97,6 +99,13 @@ int dataplane_node_add(struct dataplane *dp, const struct dp_node_params *params
 	call->path = params->path;
 	*out = node;
 	return 0;
+}
+
+static struct notices *sa_notices(void)
+{
+	if (dp_double.notices.words == NULL && !notices_init(&dp_double.notices, DOUBLE_NODES_MAX))
+		abort();
+	return &dp_double.notices;
 }
 
 static struct counter_slot *slot_new(const struct sa_params *params, bool inbound)
@@ -165,6 +174,7 @@ void double_free_nodes(void)
 			free_node(dp_double.nodes[i], false);
 		dp_double.nodes[i] = NULL;
 	}
+	notices_fini(&dp_double.notices);
 }
 
 int dataplane_sa_in_add(struct dataplane *dp, struct node *node, const struct sa_params *params)
@@ -180,7 +190,10 @@ int dataplane_sa_in_add(struct dataplane *dp, struct node *node, const struct sa
 		node->sa_in[i] = aligned_alloc(SA_CACHE_LINE, sizeof *node->sa_in[i]);
 		memset(node->sa_in[i], 0, sizeof *node->sa_in[i]);
 		node->sa_in[i]->spi = params->spi;
+		node->sa_in[i]->esn = params->esn;
 		node->sa_in[i]->slot = slot_new(params, true);
+		sa_in_set_life(node->sa_in[i], &params->life);
+		sa_in_set_notices(node->sa_in[i], sa_notices(), node->handle);
 		return 0;
 	}
 	return dp_double.sa_add_fails != 0 ? dp_double.sa_add_fails : -ENOSPC;
@@ -218,7 +231,10 @@ int dataplane_sa_out_add(
 	sa = aligned_alloc(SA_CACHE_LINE, sizeof *sa);
 	memset(sa, 0, sizeof *sa);
 	sa->spi = params->spi;
+	sa->esn = params->esn;
 	sa->slot = slot_new(params, false);
+	sa_out_set_life(sa, &params->life);
+	sa_out_set_notices(sa, sa_notices(), node->handle);
 	if (atomic_load(&node->sa_out) == NULL)
 		atomic_store(&node->sa_out, sa);
 	else
@@ -250,6 +266,41 @@ int dataplane_sa_out_del(struct dataplane *dp, struct node *node, uint32_t spi, 
 	node->sa_out_next = NULL;
 	free_sa_out(sa, drop_slot);
 	return 0;
+}
+
+int dataplane_sa_set_life(struct dataplane *dp, struct node *node, bool inbound, uint32_t spi,
+	const struct sa_lifetimes *life)
+{
+	(void)dp;
+	if (inbound)
+		sa_in_set_life(node_sa_in(node, spi), life);
+	else
+		sa_out_set_life(node_sa_out(node, spi), life);
+	return 0;
+}
+
+void dataplane_sa_end(struct dataplane *dp, struct node *node, bool inbound, uint32_t spi)
+{
+	(void)dp;
+	if (inbound)
+		sa_in_end(node_sa_in(node, spi));
+	else
+		sa_out_end(node_sa_out(node, spi));
+}
+
+uint8_t dataplane_sa_take_marks(struct dataplane *dp, struct node *node, bool inbound, uint32_t spi)
+{
+	(void)dp;
+	return inbound ? sa_in_take_marks(node_sa_in(node, spi))
+		       : sa_out_take_marks(node_sa_out(node, spi));
+}
+
+uint32_t dataplane_sa_noticed(struct dataplane *dp)
+{
+	uint32_t handle;
+
+	(void)dp;
+	return notices_take(sa_notices(), &handle) ? handle : 0;
 }
 
 int dataplane_node_set_path(

@@ -55,6 +55,7 @@ struct dataplane_double {
 	uint64_t stamp_ns;          /* with this time */
 	unsigned tokens;            /* that were taken */
 	struct counters *counters;  /* slots come from it and outlive the node; NULL: the heap */
+	struct notices notices;     /* of SAs' marks; made when first needed */
 	/* nodes by handle */
 	struct node *nodes[DOUBLE_NODES_MAX];
 };

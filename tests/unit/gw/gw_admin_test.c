@@ -170,7 +170,7 @@ static void test_sa_life(void)
 	CU_ASSERT_PTR_NULL(strstr(reply, "\"key"));
 	CU_ASSERT_STRING_EQUAL(
 		call("{\"verb\":\"sa-update\",\"node\":\"node2\",\"direction\":\"in\",\"spi\":4096,"
-		     "\"lifetime_s\":60}"),
+		     "\"life_time\":60}"),
 		"{}");
 	reply = call(
 		"{\"verb\":\"sa-query\",\"node\":\"node2\",\"direction\":\"in\",\"spi\":4096}");

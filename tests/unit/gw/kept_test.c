@@ -57,13 +57,13 @@ static struct sa_params params(bool inbound, uint32_t spi, uint8_t key)
 	return sa;
 }
 
-static void add_sa(const char *node, bool inbound, uint32_t spi, uint8_t key, uint64_t lifetime_s)
+static void add_sa(const char *node, bool inbound, uint32_t spi, uint8_t key, uint64_t life_s)
 {
-	const struct sa_params sa = params(inbound, spi, key);
+	struct sa_params sa = params(inbound, spi, key);
 	const char *why = "";
 
-	CU_ASSERT_EQUAL(
-		key_add(fx.keys, fixture_node(&fx, node), inbound, &sa, lifetime_s, &why), 0);
+	sa.life.seconds.hard = life_s;
+	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, node), inbound, &sa, &why), 0);
 	CU_ASSERT_STRING_EQUAL(why, "");
 }
 
@@ -112,7 +112,7 @@ static void test_restart(void)
 	sa_key_id(&in, key_id);
 	CU_ASSERT(memcmp(sa->key_id, key_id, sizeof key_id) == 0);
 	CU_ASSERT(sa->alg == CRYPTO_AES256GCM16 && sa->esn && sa->replay_window == 128);
-	CU_ASSERT(sa->source == NULL && sa->expires_ns == 0 && !sa->from_file);
+	CU_ASSERT(sa->source == NULL && sa->life == NULL && !sa->from_file);
 	CU_ASSERT_EQUAL(atomic_load(&slot_of("roamer", 1000)->seq), 77); /* the same window */
 	CU_ASSERT_PTR_NOT_NULL(sa_of("roamer", false, 2000));
 	/* What is sent now is of another epoch: no (key, IV) comes twice. */
@@ -134,8 +134,7 @@ static void test_rekeyed(void)
 	add_sa("roamer", false, 2001, 3, 0);
 	restart(false);
 	CU_ASSERT_EQUAL(atomic_load(&fixture_node(&fx, "roamer")->node->sa_out)->spi, 2000);
-	CU_ASSERT_EQUAL(
-		key_update(fx.keys, fixture_node(&fx, "roamer"), false, 2001, NULL, true, &why), 0);
+	CU_ASSERT_EQUAL(key_switch(fx.keys, fixture_node(&fx, "roamer"), 2001, &why), 0);
 	restart(false);
 	CU_ASSERT_EQUAL(atomic_load(&fixture_node(&fx, "roamer")->node->sa_out)->spi, 2001);
 	CU_ASSERT_EQUAL(key_del(fx.keys, fixture_node(&fx, "roamer"), false, 2000, &why), 0);
@@ -184,7 +183,7 @@ static void test_deleted(void)
 static void test_lifetime(void)
 {
 	const uint64_t start_ns = 1000 * NS_PER_S, real_ns = UINT64_C(2000000000) * NS_PER_S;
-	uint64_t longer_s = 500;
+	const struct sa_lifetimes longer = {.seconds = {.hard = 500}};
 	const char *why;
 
 	begin();
@@ -192,18 +191,19 @@ static void test_lifetime(void)
 	add_node("roamer", "10.1.0.20");
 	add_sa("roamer", true, 1000, 1, 100);
 	add_sa("roamer", true, 1001, 2, 100);
-	CU_ASSERT_EQUAL(key_update(fx.keys, fixture_node(&fx, "roamer"), true, 1001, &longer_s,
-				false, &why),
-		0);
+	/* Whatever is written later, the other's end stays where it is. */
+	clock_set_test(start_ns + 10 * NS_PER_S, real_ns + 10 * NS_PER_S);
+	CU_ASSERT_EQUAL(
+		key_update(fx.keys, fixture_node(&fx, "roamer"), true, 1001, &longer, &why), 0);
 	clock_set_test(50 * NS_PER_S, real_ns + 60 * NS_PER_S); /* another boot */
 	restart(false);
 	CU_ASSERT_EQUAL(counts.sas, 2);
-	CU_ASSERT_EQUAL(sa_of("roamer", true, 1000)->expires_ns, 90 * NS_PER_S);
+	CU_ASSERT_EQUAL(sa_of("roamer", true, 1000)->life->hard_ns, 90 * NS_PER_S);
 	clock_set_test(60 * NS_PER_S, real_ns + 101 * NS_PER_S);
 	restart(false);
 	CU_ASSERT(counts.sas == 1 && counts.expired == 1 && counts.left_out == 0);
 	CU_ASSERT_PTR_NULL(sa_of("roamer", true, 1000));
-	CU_ASSERT_EQUAL(sa_of("roamer", true, 1001)->expires_ns, (60 + 399) * NS_PER_S);
+	CU_ASSERT_EQUAL(sa_of("roamer", true, 1001)->life->hard_ns, (60 + 409) * NS_PER_S);
 	CU_ASSERT_EQUAL(records(STATE_SAS), 1);
 	restart(false);
 	CU_ASSERT(counts.sas == 1 && counts.expired == 0);
@@ -297,8 +297,7 @@ static void test_configured_node(void)
 	begin();
 	restart(true);
 	add_sa("node1", false, 2002, 7, 0);
-	CU_ASSERT_EQUAL(
-		key_update(fx.keys, fixture_node(&fx, "node1"), false, 2002, NULL, true, &why), 0);
+	CU_ASSERT_EQUAL(key_switch(fx.keys, fixture_node(&fx, "node1"), 2002, &why), 0);
 	add_node("thief", "10.1.0.40");
 	restart(true);
 	CU_ASSERT(counts.nodes == 1 && counts.sas == 1 && counts.left_out == 0);
@@ -309,7 +308,7 @@ static void test_configured_node(void)
 	of_file = &fx.conf->nodes[0].in;
 	same = *of_file;
 	same.spi = 3000;
-	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "thief"), true, &same, 0, &why), 0);
+	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "thief"), true, &same, &why), 0);
 	restart(true);
 	CU_ASSERT_PTR_NULL(sa_of("thief", true, 3000)); /* one key, one SA */
 	CU_ASSERT_EQUAL(counts.left_out, 1);
@@ -461,7 +460,7 @@ static void test_no_room(void)
 	tunnel = fixture_node(&fx, "roamer");
 	while (state_room(fx.state) > 1)
 		CU_ASSERT_FATAL(state_write(fx.state, &home, &position) != 0);
-	CU_ASSERT_EQUAL(key_add(fx.keys, tunnel, true, &sa, 0, &why), -EAGAIN);
+	CU_ASSERT_EQUAL(key_add(fx.keys, tunnel, true, &sa, &why), -EAGAIN);
 	CU_ASSERT_EQUAL(key_del(fx.keys, tunnel, true, 1000, &why), -EAGAIN);
 	CU_ASSERT_EQUAL(key_del_node(fx.keys, tunnel, true), -EAGAIN);
 	CU_ASSERT_EQUAL(provision_add(&gw, &node, text, sizeof text), -EAGAIN);

@@ -24,11 +24,20 @@ static struct sa_params params(uint32_t spi, uint8_t key)
 	return sa;
 }
 
+/* An end in seconds, none if 0. */
+static struct sa_params params_until(uint32_t spi, uint8_t key, uint64_t life_s)
+{
+	struct sa_params sa = params(spi, key);
+
+	sa.life.seconds.hard = life_s;
+	return sa;
+}
+
 static int add(const char *node, bool inbound, uint32_t spi, uint8_t key)
 {
 	const struct sa_params sa = params(spi, key);
 	const char *why = NULL;
-	int rc = key_add(fx.keys, fixture_node(&fx, node), inbound, &sa, 0, &why);
+	int rc = key_add(fx.keys, fixture_node(&fx, node), inbound, &sa, &why);
 
 	if (rc != 0)
 		CU_ASSERT_PTR_NOT_NULL(why);
@@ -69,9 +78,9 @@ static void test_windows_and_room(void)
 
 	begin();
 	sa.replay_window = 63;
-	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "node1"), true, &sa, 0, &why), -EINVAL);
+	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "node1"), true, &sa, &why), -EINVAL);
 	sa.replay_window = 4097;
-	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "node1"), true, &sa, 0, &why), -EINVAL);
+	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "node1"), true, &sa, &why), -EINVAL);
 	for (unsigned i = 0; i < NODE_INBOUND_MAX; i++)
 		CU_ASSERT_EQUAL(add("node1", true, 1000 + i, (uint8_t)(1 + i)), 0);
 	CU_ASSERT_EQUAL(add("node1", true, 1100, 50), -ENOSPC);
@@ -165,19 +174,19 @@ static void test_alloc_spi(void)
 
 static void test_lifetime(void)
 {
-	const struct sa_params sa = params(1000, 1);
+	const struct sa_params sa = params_until(1000, 1, 10);
+	const struct sa_lifetimes longer = {.seconds = {.hard = 30}};
 	const struct key_event *event;
 	const char *why;
-	uint64_t now_ns = 100 * NS_PER_S, lifetime_s = 30;
+	uint64_t now_ns = 100 * NS_PER_S;
 
 	begin();
 	clock_set_test(now_ns, NS_PER_S);
-	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "node1"), true, &sa, 10, &why), 0);
+	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "node1"), true, &sa, &why), 0);
 	key_verbs_poll(fx.keys, now_ns + 9 * NS_PER_S);
 	CU_ASSERT_PTR_NOT_NULL(key_query(fixture_node(&fx, "node1"), true, 1000));
-	CU_ASSERT_EQUAL(key_update(fx.keys, fixture_node(&fx, "node1"), true, 1000, &lifetime_s,
-				false, &why),
-		0);
+	CU_ASSERT_EQUAL(
+		key_update(fx.keys, fixture_node(&fx, "node1"), true, 1000, &longer, &why), 0);
 	key_verbs_poll(fx.keys, now_ns + 30 * NS_PER_S - 1);
 	CU_ASSERT_PTR_NOT_NULL(key_query(fixture_node(&fx, "node1"), true, 1000));
 	CU_ASSERT_EQUAL(fx.key_events, 0);
@@ -205,9 +214,10 @@ static void test_several_lifetimes(void)
 	node = fixture_node(&fx, "node1");
 	clock_set_test(NS_PER_S, NS_PER_S);
 	for (uint32_t i = 0; i < NODE_INBOUND_MAX; i++) {
-		const struct sa_params sa = params(1000 + i, (uint8_t)(1 + i));
+		const struct sa_params sa = params_until(
+			1000 + i, (uint8_t)(1 + i), lifetimes_s[i]);
 
-		CU_ASSERT_EQUAL(key_add(fx.keys, node, true, &sa, lifetimes_s[i], &why), 0);
+		CU_ASSERT_EQUAL(key_add(fx.keys, node, true, &sa, &why), 0);
 	}
 	key_verbs_poll(fx.keys, 11 * NS_PER_S);
 	CU_ASSERT_EQUAL(fx.key_events, 1);
@@ -221,7 +231,9 @@ static void test_several_lifetimes(void)
 	key_verbs_poll(fx.keys, UINT64_MAX - 1);
 	CU_ASSERT_PTR_NOT_NULL(key_query(node, true, 1003));
 	/* What is gone with its node does not end later. */
-	CU_ASSERT_EQUAL(key_update(fx.keys, node, true, 1003, &lifetimes_s[0], false, &why), 0);
+	CU_ASSERT_EQUAL(key_update(fx.keys, node, true, 1003,
+				&(struct sa_lifetimes){.seconds = {.hard = 30}}, &why),
+		0);
 	CU_ASSERT_EQUAL(key_del_node(fx.keys, node, true), 0);
 	key_verbs_poll(fx.keys, UINT64_MAX - 1);
 	CU_ASSERT_EQUAL(fx.key_events, 2);
@@ -237,13 +249,13 @@ struct many { /* a table of its own; nothing is kept, so the disk sets no pace *
 	struct key_verbs *keys;
 };
 
-static void many_add(const struct many *many, uint32_t i, bool inbound, uint64_t lifetime_s)
+static void many_add(const struct many *many, uint32_t i, bool inbound, uint64_t life_s)
 {
 	char name[16];
 	struct tunnel_params node = {.name = name,
 		.home_address = ip_addr_from_v4(htonl(0x0a010000 + i)),
 		.position = {.closed = true}};
-	struct sa_params sa = params(SA_SPI_MIN + i, inbound);
+	struct sa_params sa = params_until(SA_SPI_MIN + i, inbound, life_s);
 	struct tunnel *tunnel;
 	const char *why;
 
@@ -253,7 +265,7 @@ static void many_add(const struct many *many, uint32_t i, bool inbound, uint64_t
 	tunnel = tunnel_by_name(many->tunnels, name);
 	if (tunnel == NULL && tunnel_add(many->tunnels, &node, &tunnel) != 0)
 		abort();
-	if (key_add(many->keys, tunnel, inbound, &sa, lifetime_s, &why) != 0)
+	if (key_add(many->keys, tunnel, inbound, &sa, &why) != 0)
 		CU_FAIL("not added");
 }
 
@@ -330,7 +342,7 @@ static void test_many_at_once(void)
 	many_end(&many);
 }
 
-static void test_make_current(void)
+static void test_switch(void)
 {
 	struct tunnel *node;
 	const char *why;
@@ -338,40 +350,280 @@ static void test_make_current(void)
 	begin();
 	node = fixture_node(&fx, "node1");
 	CU_ASSERT_EQUAL(add("node1", false, 2000, 1), 0);
-	CU_ASSERT_EQUAL(key_update(fx.keys, node, false, 2000, NULL, true, &why), -EINVAL);
+	CU_ASSERT_EQUAL(key_switch(fx.keys, node, 2001, &why), -ENOENT);
+	CU_ASSERT_EQUAL(key_switch(fx.keys, node, 2000, &why), 0); /* is current */
 	CU_ASSERT_EQUAL(add("node1", false, 2001, 2), 0);
-	CU_ASSERT_EQUAL(key_update(fx.keys, node, false, 2001, NULL, true, &why), 0);
+	CU_ASSERT_EQUAL(atomic_load(&node->node->sa_out)->spi, 2000);
+	CU_ASSERT_EQUAL(key_switch(fx.keys, node, 2001, &why), 0);
+	CU_ASSERT_EQUAL(atomic_load(&node->node->sa_out)->spi, 2001);
+	CU_ASSERT_EQUAL(key_switch(fx.keys, node, 2001, &why), 0); /* said twice */
+	CU_ASSERT_EQUAL(atomic_load(&node->node->sa_out)->spi, 2001);
+	CU_ASSERT_EQUAL(key_switch(fx.keys, node, 2000, &why), 0); /* and back */
+	CU_ASSERT_EQUAL(atomic_load(&node->node->sa_out)->spi, 2000);
+	/* Whoever deletes the current one says that the other takes over. */
+	CU_ASSERT_EQUAL(del("node1", false, 2000), 0);
 	CU_ASSERT_EQUAL(atomic_load(&node->node->sa_out)->spi, 2001);
 	fixture_close(&fx);
 }
 
-static void test_numbers_run_low(void)
+static void test_wrong_lifetimes(void)
 {
-	struct sa_params sa = params(2000, 1);
+	static const struct {
+		const char *name;
+		struct sa_lifetimes life;
+		bool good;
+	} rows[] = {
+		{"none", {.seconds = {0, 0}}, true},
+		{"all", {{1, 2}, {1, 2}, {1, 2}}, true},
+		{"soft alone", {{5, 0}, {5, 0}, {5, 0}}, true},
+		{"the longest", {.seconds = {0, KEY_LIFETIME_MAX_S}}, true},
+		{"too long", {.seconds = {0, KEY_LIFETIME_MAX_S + 1}}, false},
+		{"soft too long", {.seconds = {KEY_LIFETIME_MAX_S + 1, 0}}, false},
+		{"seconds", {.seconds = {2, 2}}, false},
+		{"packets", {.packets = {2, 2}}, false},
+		{"bytes", {.bytes = {3, 2}}, false},
+	};
+	struct sa_params sa = params(1000, 1);
 	const char *why;
+
+	begin();
+	CU_ASSERT_EQUAL(add("node1", true, 999, 2), 0);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const int want = rows[i].good ? 0 : -EINVAL;
+
+		sa.spi = 1000 + (uint32_t)i;
+		sa.key[0] = (uint8_t)(10 + i);
+		sa.life = rows[i].life;
+		why = "";
+		CHECK_ROW(rows[i].name,
+			key_add(fx.keys, fixture_node(&fx, "node2"), true, &sa, &why) == want);
+		CHECK_ROW(rows[i].name, rows[i].good || strstr(why, "_time") != NULL);
+		CHECK_ROW(rows[i].name, key_update(fx.keys, fixture_node(&fx, "node1"), true, 999,
+						&rows[i].life, &why) == want);
+		if (rows[i].good)
+			CHECK_ROW(rows[i].name, del("node2", true, sa.spi) == 0);
+	}
+	fixture_close(&fx);
+}
+
+static void expect_event(const char *name, uint64_t number, enum key_event_kind kind,
+	enum key_event_cause cause, unsigned percent, uint32_t spi)
+{
+	const struct key_event *event = key_event_at(fx.keys, number);
+
+	CHECK_ROW(name, event != NULL && event->number == number);
+	CHECK_ROW(name, event != NULL && event->kind == kind && event->cause == cause &&
+				event->percent == percent && event->spi == spi);
+}
+
+static void test_soft_time(void)
+{
+	struct sa_params sa = params(1000, 1);
+	const struct sa_lifetimes again = {.seconds = {5, 20}};
 	struct tunnel *node;
+	const char *why;
 
 	begin();
 	node = fixture_node(&fx, "node1");
-	sa.esn = false;
-	CU_ASSERT_EQUAL(key_add(fx.keys, node, false, &sa, 0, &why), 0);
-	atomic_store(&atomic_load(&node->node->sa_out)->slot->seq, UINT32_MAX / 100 * 89);
-	for (unsigned i = 0; i < 4; i++) /* the walk over the nodes begins anew */
-		key_verbs_poll(fx.keys, (1 + i) * NS_PER_S);
+	clock_set_test(NS_PER_S, NS_PER_S);
+	sa.life.seconds = (struct sa_limit){6, 10};
+	CU_ASSERT_EQUAL(key_add(fx.keys, node, true, &sa, &why), 0);
+	key_verbs_poll(fx.keys, 7 * NS_PER_S - 1);
 	CU_ASSERT_EQUAL(fx.key_events, 0);
-	atomic_store(&atomic_load(&node->node->sa_out)->slot->seq, UINT32_MAX / 100 * 91);
-	for (unsigned i = 0; i < 4; i++)
-		key_verbs_poll(fx.keys, (5 + i) * NS_PER_S);
+	key_verbs_poll(fx.keys, 7 * NS_PER_S);
+	key_verbs_poll(fx.keys, 8 * NS_PER_S);
 	CU_ASSERT_EQUAL(fx.key_events, 1); /* once */
-	CU_ASSERT_EQUAL(key_event_at(fx.keys, 1)->kind, KEY_EVENT_SOFT);
-	CU_ASSERT_PTR_NOT_NULL(key_query(node, false, 2000));
+	expect_event("soft", 1, KEY_EVENT_SOFT, KEY_CAUSE_TIME, 0, 1000);
+	/* Another lifetime has events of its own, and counts from now. */
+	clock_set_test(8 * NS_PER_S, 8 * NS_PER_S);
+	CU_ASSERT_EQUAL(key_update(fx.keys, node, true, 1000, &again, &why), 0);
+	key_verbs_poll(fx.keys, 13 * NS_PER_S - 1);
+	CU_ASSERT_EQUAL(fx.key_events, 1);
+	key_verbs_poll(fx.keys, 13 * NS_PER_S);
+	expect_event("soft again", 2, KEY_EVENT_SOFT, KEY_CAUSE_TIME, 0, 1000);
+	key_verbs_poll(fx.keys, 28 * NS_PER_S - 1);
+	CU_ASSERT_EQUAL(fx.key_events, 2);
+	key_verbs_poll(fx.keys, 28 * NS_PER_S);
+	expect_event("hard", 3, KEY_EVENT_HARD, KEY_CAUSE_TIME, 0, 1000);
+	CU_ASSERT(key_event_at(fx.keys, 3)->last);
+	CU_ASSERT_PTR_NULL(key_query(node, true, 1000));
+	clock_set_test(0, 0);
+	fixture_close(&fx);
+}
+
+/* What workers note is told at the next turn, however many nodes there are. */
+static void test_marks(void)
+{
+	static const struct {
+		const char *name;
+		bool inbound;
+		struct sa_lifetimes life;
+		uint64_t seq, packets, bytes; /* that workers have counted */
+		struct {
+			enum key_event_kind kind;
+			enum key_event_cause cause;
+			unsigned percent;
+		} want[3];
+	} rows[] = {
+		{"nothing", true, {.packets = {5, 10}}, 4, 4, 400, {{0, 0, 0}}},
+		{"soft packets in", true, {.packets = {5, 10}}, 5, 5, 500,
+			{{KEY_EVENT_SOFT, KEY_CAUSE_PACKETS, 0}}},
+		{"soft packets out", false, {.packets = {5, 10}}, 5, 5, 500,
+			{{KEY_EVENT_SOFT, KEY_CAUSE_PACKETS, 0}}},
+		{"soft bytes", false, {.bytes = {500, 1000}}, 5, 5, 500,
+			{{KEY_EVENT_SOFT, KEY_CAUSE_BYTES, 0}}},
+		{"hard packets", true, {.packets = {5, 10}}, 10, 10, 500,
+			{{KEY_EVENT_SOFT, KEY_CAUSE_PACKETS, 0},
+				{KEY_EVENT_HARD, KEY_CAUSE_PACKETS, 0}}},
+		{"hard bytes", false, {.bytes = {0, 1000}}, 10, 10, 1000,
+			{{KEY_EVENT_HARD, KEY_CAUSE_BYTES, 0}}},
+		{"numbers at 74 %", false, {.seconds = {0}}, UINT32_MAX / 100 * 74, 0, 0,
+			{{0, 0, 0}}},
+		{"numbers at 76 %", false, {.seconds = {0}}, UINT32_MAX / 100 * 76, 0, 0,
+			{{KEY_EVENT_SOFT, KEY_CAUSE_SEQUENCE, 75}}},
+		{"inbound numbers at 91 %", true, {.seconds = {0}}, UINT32_MAX / 100 * 91, 0, 0,
+			{{KEY_EVENT_SOFT, KEY_CAUSE_SEQUENCE, 75},
+				{KEY_EVENT_SOFT, KEY_CAUSE_SEQUENCE, 90}}},
+		{"the last number", false, {.seconds = {0}}, UINT32_MAX, 0, 0,
+			{{KEY_EVENT_SOFT, KEY_CAUSE_SEQUENCE, 75},
+				{KEY_EVENT_SOFT, KEY_CAUSE_SEQUENCE, 90},
+				{KEY_EVENT_HARD, KEY_CAUSE_SEQUENCE, 0}}},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct sa_params sa = params(2000, 1);
+		struct tunnel *node;
+		struct counter_slot *slot;
+		unsigned n = 0;
+		const char *why;
+
+		begin();
+		node = fixture_node(&fx, "node1");
+		sa.esn = false;
+		CHECK_ROW(rows[i].name, key_add(fx.keys, node, rows[i].inbound, &sa, &why) == 0);
+		slot = rows[i].inbound ? node_sa_in(node->node, 2000)->slot
+				       : node_sa_out(node->node, 2000)->slot;
+		key_verbs_poll(fx.keys, NS_PER_S);
+		CHECK_ROW(rows[i].name, fx.key_events == 0);
+		atomic_store(&slot->seq, rows[i].seq);
+		atomic_store(&slot->packets, rows[i].packets);
+		atomic_store(&slot->bytes, rows[i].bytes);
+		CHECK_ROW(rows[i].name,
+			key_update(fx.keys, node, rows[i].inbound, 2000, &rows[i].life, &why) == 0);
+		for (unsigned turn = 1; turn < 4; turn++)
+			key_verbs_poll(fx.keys, turn * NS_PER_S);
+		for (; n < 3 && rows[i].want[n].kind != 0; n++)
+			expect_event(rows[i].name, n + 1, rows[i].want[n].kind,
+				rows[i].want[n].cause, rows[i].want[n].percent, 2000);
+		CHECK_ROW(rows[i].name, fx.key_events == n); /* each once */
+		CHECK_ROW(rows[i].name,
+			(key_query(node, rows[i].inbound, 2000) == NULL) ==
+				(n != 0 && rows[i].want[n - 1].kind == KEY_EVENT_HARD));
+		fixture_close(&fx);
+	}
+}
+
+/* The end of the current outbound SA hands over to the next; only the last one's leaves nothing. */
+static void test_next_takes_over(void)
+{
+	struct sa_params sa = params_until(2000, 1, 10);
+	struct tunnel *node;
+	const char *why;
+
+	begin();
+	node = fixture_node(&fx, "node1");
+	clock_set_test(NS_PER_S, NS_PER_S);
+	CU_ASSERT_EQUAL(key_add(fx.keys, node, false, &sa, &why), 0);
+	sa = params_until(2001, 2, 20);
+	CU_ASSERT_EQUAL(key_add(fx.keys, node, false, &sa, &why), 0);
+	key_verbs_poll(fx.keys, 11 * NS_PER_S);
+	CU_ASSERT_EQUAL(fx.key_events, 1);
+	CU_ASSERT(!key_event_at(fx.keys, 1)->last);
+	CU_ASSERT_EQUAL(atomic_load(&node->node->sa_out)->spi, 2001);
+	key_verbs_poll(fx.keys, 21 * NS_PER_S);
+	CU_ASSERT_EQUAL(fx.key_events, 2);
+	CU_ASSERT(key_event_at(fx.keys, 2)->last);
+	CU_ASSERT_PTR_NULL(atomic_load(&node->node->sa_out));
+	clock_set_test(0, 0);
+	fixture_close(&fx);
+}
+
+/* One from the file stays, ended, since it would be back at the next start: there it is over at
+ * once, in seconds from its first start on. */
+static void test_static_life(void)
+{
+	const uint64_t real_ns = UINT64_C(2000000000) * NS_PER_S;
+	const struct sa_params sa = params_until(2000, 1, 100);
+	struct sa_params fresh = params(2001, 2);
+	struct tunnel *node;
+	const char *why;
+
+	begin();
+	clock_set_test(NS_PER_S, real_ns);
+	fixture_restart(&fx); /* slots of the file */
+	fixture_add_nodes(&fx);
+	node = fixture_node(&fx, "node1");
+	CU_ASSERT_EQUAL(key_add_static(fx.keys, node, false, &sa, &why), 0);
+	clock_set_test(5 * NS_PER_S, real_ns + 60 * NS_PER_S); /* another boot */
+	fixture_restart(&fx);
+	fixture_add_nodes(&fx);
+	node = fixture_node(&fx, "node1");
+	CU_ASSERT_EQUAL(key_add_static(fx.keys, node, false, &sa, &why), 0);
+	CU_ASSERT_EQUAL(key_query(node, false, 2000)->life->hard_ns, 45 * NS_PER_S);
+	CU_ASSERT_EQUAL(key_add(fx.keys, node, false, &fresh, &why), 0);
+	key_verbs_poll(fx.keys, 45 * NS_PER_S);
+	CU_ASSERT_EQUAL(fx.key_events, 1);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(key_query(node, false, 2000));
+	CU_ASSERT(key_query(node, false, 2000)->ended);
+	CU_ASSERT_EQUAL(atomic_load(&node->node->sa_out)->spi, 2001); /* the next takes over */
+	CU_ASSERT_EQUAL(key_switch(fx.keys, node, 2000, &why), -EKEYEXPIRED);
+	CU_ASSERT_EQUAL(key_update(fx.keys, node, false, 2000, &fresh.life, &why), -EKEYEXPIRED);
+	key_verbs_poll(fx.keys, UINT64_MAX - 1);
+	CU_ASSERT_EQUAL(fx.key_events, 1); /* once */
+	clock_set_test(5 * NS_PER_S, real_ns + 101 * NS_PER_S);
+	fixture_restart(&fx);
+	fixture_add_nodes(&fx);
+	node = fixture_node(&fx, "node1");
+	CU_ASSERT_EQUAL(key_add_static(fx.keys, node, false, &sa, &why), 0);
+	CU_ASSERT(key_query(node, false, 2000)->ended);
+	CU_ASSERT((atomic_load(&node_sa_out(node->node, 2000)->life.marks) & SA_MARK_ENDED) != 0);
+	clock_set_test(0, 0);
+	fixture_close(&fx);
+}
+
+/* What has ended does not wait for the disk; it is deleted once there is room. */
+static void test_ended_without_disk(void)
+{
+	const struct sa_params sa = params_until(1000, 1, 10);
+	const struct ip_addr home = addr_of("10.1.0.99");
+	const struct position nowhere = {.closed = true};
+	struct tunnel *node;
+	const char *why;
+
+	begin();
+	node = fixture_node(&fx, "node1");
+	clock_set_test(NS_PER_S, NS_PER_S);
+	CU_ASSERT_EQUAL(key_add(fx.keys, node, true, &sa, &why), 0);
+	while (state_room(fx.state) != 0)
+		CU_ASSERT_FATAL(state_write(fx.state, &home, &nowhere) != 0);
+	for (unsigned s = 11; s < 14; s++)
+		key_verbs_poll(fx.keys, s * NS_PER_S);
+	CU_ASSERT_EQUAL(fx.key_events, 1);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(key_query(node, true, 1000));
+	CU_ASSERT((atomic_load(&node_sa_in(node->node, 1000)->life.marks) & SA_MARK_ENDED) != 0);
+	CU_ASSERT_EQUAL(state_flush(fx.state), 0);
+	key_verbs_poll(fx.keys, 14 * NS_PER_S);
+	CU_ASSERT_PTR_NULL(key_query(node, true, 1000));
+	CU_ASSERT_EQUAL(fx.key_events, 1);
+	clock_set_test(0, 0);
 	fixture_close(&fx);
 }
 
 /* Many ends are one line a second, which counts them all and names one. */
 static void test_lines_of_events(void)
 {
-	const struct sa_params sas[] = {params(1000, 1), params(1001, 2), params(1002, 3)};
+	const struct sa_params sas[] = {
+		params_until(1000, 1, 1), params_until(1001, 2, 1), params_until(1002, 3, 2)};
 	int saved = dup(STDERR_FILENO), ends[2];
 	char said[1024] = "";
 	const char *why;
@@ -381,7 +633,7 @@ static void test_lines_of_events(void)
 	clock_set_test(10 * NS_PER_S, NS_PER_S);
 	for (unsigned i = 0; i < 3; i++)
 		CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, i == 2 ? "node2" : "node1"),
-					true, &sas[i], i == 2 ? 2 : 1, &why),
+					true, &sas[i], &why),
 			0);
 	CU_ASSERT_EQUAL(pipe(ends), 0);
 	dup2(ends[1], STDERR_FILENO);
@@ -393,9 +645,9 @@ static void test_lines_of_events(void)
 	CU_ASSERT(read(ends[0], said, sizeof said - 1) > 0);
 	close(ends[0]);
 	CU_ASSERT_STRING_EQUAL(said,
-		"roamgate: warn keys: SA expired and is deleted node=node1 direction=in spi=0x3e8 "
+		"roamgate: warn keys: SA expired node=node1 direction=in spi=0x3e8 cause=time "
 		"others=1\n"
-		"roamgate: warn keys: SA expired and is deleted node=node2 direction=in spi=0x3ea "
+		"roamgate: warn keys: SA expired node=node2 direction=in spi=0x3ea cause=time "
 		"others=0\n");
 	CU_ASSERT_EQUAL(fx.key_events, 3);
 	clock_set_test(0, 0);
@@ -416,8 +668,13 @@ int main(void)
 		{"several lifetimes", test_several_lifetimes},
 		{"on time among 100,000", test_on_time_among_many},
 		{"many at once", test_many_at_once},
-		{"make current", test_make_current},
-		{"sequence numbers run low", test_numbers_run_low},
+		{"switch", test_switch},
+		{"wrong lifetimes", test_wrong_lifetimes},
+		{"soft end in seconds", test_soft_time},
+		{"marks", test_marks},
+		{"the next takes over", test_next_takes_over},
+		{"lifetime of one from the file", test_static_life},
+		{"ended without a disk", test_ended_without_disk},
 		{"lines of events", test_lines_of_events},
 		{NULL, NULL},
 	};

@@ -57,9 +57,14 @@ static void test_requests(void)
 		{"sa del n1 out spi=4294967295",
 			"{\"verb\":\"sa-del\",\"node\":\"n1\",\"direction\":\"out\","
 			"\"spi\":4294967295}"},
-		{"sa update n1 out spi=1 lifetime_s=60 make_current=false",
+		{"sa update n1 out spi=1 life_time=60 rekey_time=50 life_bytes=0x100 rekey_bytes=2 "
+		 "life_packets=3 rekey_packets=1",
 			"{\"verb\":\"sa-update\",\"node\":\"n1\",\"direction\":\"out\",\"spi\":1,"
-			"\"lifetime_s\":60,\"make_current\":false}"},
+			"\"life_time\":60,\"rekey_time\":50,\"life_bytes\":256,\"rekey_bytes\":2,"
+			"\"life_packets\":3,\"rekey_packets\":1}"},
+		{"sa switch n1 out spi=7",
+			"{\"verb\":\"sa-switch\",\"node\":\"n1\",\"direction\":\"out\",\"spi\":7}"},
+		{"show events", "{\"verb\":\"show-events\"}"},
 		{"node add n1 home_address=10.1.0.10 home_agent=ha1 strict_inner_source=true "
 		 "allow_nat=true",
 			"{\"verb\":\"node-add\",\"node\":\"n1\",\"home_address\":\"10.1.0.10\","

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: words of headers are replaced in place, and checksums follow by RFC 1624. Only
+ * the first segment of a connection (SYN) is looked into for its MSS.
+ */
+#include "dataplane/rules.h"
+
+#include "dataplane/ip4.h"
+
+#define TCP_HDR_BYTES 20
+#define TCP_SYN 0x02
+#define TCP_OPTION_END 0
+#define TCP_OPTION_NOP 1
+#define TCP_OPTION_MSS 2
+#define TCP_MSS_BYTES 4 /* of the option */
+
+/* Replaces a 16-bit word that a checksum covers: RFC 1624, equation 3. */
+static void replace(uint8_t *word, uint16_t fresh, uint8_t *checksum)
+{
+	uint32_t sum = (uint16_t)~wire_load_u16(checksum);
+
+	sum += (uint16_t)~wire_load_u16(word);
+	sum += fresh;
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum += sum >> 16;
+	wire_store_u16(word, fresh);
+	wire_store_u16(checksum, (uint16_t)~sum);
+}
+
+static void outer_one(const struct dp_rules *rules, uint8_t *ip)
+{
+	uint16_t first = wire_load_u16(ip), flags = wire_load_u16(ip + 6);
+
+	if (rules->map_dscp)
+		replace(ip, (uint16_t)((first & 0xff03) | rules->dscp[(first >> 2) & 63] << 2),
+			ip + 10);
+	if (rules->df == RULES_DF_SET)
+		replace(ip + 6, flags | IPV4_FLAG_DF, ip + 10);
+	else if (rules->df == RULES_DF_CLEAR)
+		replace(ip + 6, (uint16_t)(flags & ~IPV4_FLAG_DF), ip + 10);
+}
+
+void rules_outer(const struct dp_rules *rules, struct burst *b)
+{
+	for (unsigned i = 0; i < b->n; i++)
+		if (b->verdicts[i] == VERDICT_OK)
+			outer_one(rules, b->pkts[i].data);
+}
+
+/* The MSS option's value of a segment that has one, or NULL. */
+static uint8_t *mss_of(uint8_t *tcp, uint32_t len)
+{
+	uint32_t end = (tcp[12] >> 4) * 4u, at = TCP_HDR_BYTES;
+
+	if (end > len)
+		return NULL;
+	while (at < end && tcp[at] != TCP_OPTION_END) {
+		if (tcp[at] == TCP_OPTION_NOP) {
+			at++;
+			continue;
+		}
+		if (at + 2 > end || tcp[at + 1] < 2 || at + tcp[at + 1] > end)
+			return NULL;
+		if (tcp[at] == TCP_OPTION_MSS)
+			return tcp[at + 1] == TCP_MSS_BYTES ? tcp + at + 2 : NULL;
+		at += tcp[at + 1];
+	}
+	return NULL;
+}
+
+/* ip: checked. room: bytes of the largest IP packet that fits. */
+static void clamp(uint8_t *ip, uint32_t len, uint32_t room)
+{
+	uint32_t hdr = ip4_hdr_bytes(ip);
+	uint8_t *tcp = ip + hdr, *mss;
+
+	if (ip4_protocol(ip) != IPPROTO_TCP || ip4_fragment_offset(ip) != 0 ||
+		len < hdr + TCP_HDR_BYTES || (tcp[13] & TCP_SYN) == 0 ||
+		room < IPV4_HDR_BYTES + TCP_HDR_BYTES + 1)
+		return;
+	mss = mss_of(tcp, len - hdr);
+	room -= IPV4_HDR_BYTES + TCP_HDR_BYTES;
+	if (mss == NULL || wire_load_u16(mss) <= room)
+		return;
+	if (((mss - tcp) & 1) == 0) {
+		replace(mss, (uint16_t)room, tcp + 16);
+	} else { /* an odd place: the two words that it lies in, one by one */
+		replace(mss - 1, (uint16_t)(mss[-1] << 8 | room >> 8), tcp + 16);
+		replace(mss + 1, (uint16_t)(room << 8 | mss[2]), tcp + 16);
+	}
+}
+
+static void tcp_one(struct esp_pkt *pkt, const struct node *node)
+{
+	/* Acquire as in protect_load(). */
+	const struct path *path = atomic_load_explicit(&node->path, memory_order_acquire);
+	const struct sa_out *sa = atomic_load_explicit(&node->sa_out, memory_order_acquire);
+	uint8_t *ip = pkt->data;
+	uint32_t len = pkt->len, tunnel = 0, room;
+
+	if (sa == NULL || (path->flags & PATH_CLOSED) != 0)
+		return;
+	if (ip4_protocol(ip) == IP4_PROTO_IPIP) {
+		tunnel = ip4_hdr_bytes(ip);
+		if (ip4_check(ip + tunnel, len - tunnel) != VERDICT_OK)
+			return;
+	}
+	room = esp_inner_max((enum crypto_alg)sa->alg, path->outer.len, path->mtu);
+	/* What comes back to the node has the home agent's tunnel around it in any case. */
+	if (room > IPV4_HDR_BYTES)
+		clamp(ip + tunnel, len - tunnel, room - IPV4_HDR_BYTES);
+}
+
+void rules_tcp(struct burst *b)
+{
+	for (unsigned i = 0; i < b->n; i++)
+		if (b->verdicts[i] == VERDICT_OK)
+			tcp_one(&b->pkts[i], b->nodes[i]);
+}
