@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import mip
 import pytest
-from esp_algorithms import ALGORITHMS, CIPHERS, HASHES
+from esp_algorithms import ALGORITHMS, linux_transform
 from guest_lab import GuestLab
 from virtio import start_on_virtio
 from world import CORRESPONDENT, HOME_AGENT, HOME_AGENT_INSIDE, INSIDE, MIP_SPI, OUTSIDE
@@ -24,7 +24,7 @@ PINGS = 3
 BULK = 64 << 10  # bytes; when iperf3 has written so many it ends, and some are still on their way
 BULK_PACKETS = BULK // TUNNEL_MTU // 2
 # not_ip: what Linux says to its neighbours by itself
-NO_LOSS = ("ok", "punted", "not_ip", "keepalive")
+NO_LOSS = ("ok", "punted", "not_ip", "keepalive", "fragmented", "held")
 PATH_MTU = "too_big"  # the home agent's program learns from the gateway what fits
 
 
@@ -36,9 +36,10 @@ class Row:
     esn: bool = True
     window: int = 64
     natt: bool = False  # ESP in UDP, from a registration on
+    name: str = ""
 
     def __str__(self):
-        return self.algorithm + "-esn" * self.esn + "-natt" * self.natt
+        return self.name or self.algorithm + "-esn" * self.esn + "-natt" * self.natt
 
 
 ROWS = [Row(algorithm) for algorithm in ALGORITHMS]
@@ -52,28 +53,7 @@ ROWS += [
     Row("aes128gcm16", natt=True),
     Row("aes256-sha512", esn=False, window=32, natt=True),
 ]
-
-
-def transform(algorithm, material):
-    """The algorithm as "ip xfrm state" wants it."""
-    cipher, _, auth = algorithm.partition("-")
-    key, salt, _ = CIPHERS[cipher]
-    secret, rest = material[: key + salt].hex(), material[key + salt :].hex()
-    name = {
-        "aes128": "cbc(aes)",
-        "aes256": "cbc(aes)",
-        "aes128ctr": "rfc3686(ctr(aes))",
-        "aes256ctr": "rfc3686(ctr(aes))",
-        "null": "ecb(cipher_null)",
-        "chacha20poly1305": "rfc7539esp(chacha20,poly1305)",
-    }.get(cipher, "rfc4543(gcm(aes))" if "gmac" in cipher else "rfc4106(gcm(aes))")
-    if not auth:
-        return f'aead "{name}" 0x{secret} 128'
-    icv_bits = HASHES[auth][2] * 8
-    return (
-        f'auth-trunc "hmac({auth})" 0x{rest} {icv_bits} '
-        f"""enc "{name}" {f'0x{secret}' if secret else '""'}"""
-    )
+SPENT = Row("aes256gcm16", window=1024, name="spent")  # its SAs end in a test
 
 
 class Peer:
@@ -94,9 +74,17 @@ class Peer:
         return (
             f"xfrm state add src {source} dst {destination} proto esp spi {spi:#x} "
             f"reqid {self.node.number} mode tunnel {'flag esn ' * row.esn}"
-            f"replay-window {row.window} {transform(row.algorithm, key)}"
+            f"replay-window {row.window} {linux_transform(row.algorithm, key)}"
             + " encap espinudp 4500 4500 0.0.0.0" * row.natt
         )
+
+    def states(self):
+        """Both, of the node's keys."""
+        own, node = self.care_of, self.node
+        return [
+            self.state(own, OUTSIDE, node.spi_up, node.key_up),
+            self.state(OUTSIDE, own, node.spi_down, node.key_down),
+        ]
 
     def node_setup(self):
         """For "ip" in the node's namespace."""
@@ -106,8 +94,7 @@ class Peer:
         return [
             f"addr add {own}/32 dev eth0",
             f"addr add {home}/32 dev lo",
-            self.state(own, OUTSIDE, node.spi_up, node.key_up),
-            self.state(OUTSIDE, own, node.spi_down, node.key_down),
+            *self.states(),
             f"xfrm policy add dir out src {home} dst 10.2.0.0/16 {out}",
             f"xfrm policy add dir out src {own} dst 10.2.0.0/16 {out}",
             f"xfrm policy add dir out src {own} dst {HOME_AGENT} {out}",
@@ -118,11 +105,13 @@ class Peer:
 
     def home_agent_setup(self):
         """For "ip" in the home agent's. Who registers has its tunnel by the real home agent."""
-        if self.row.natt:
-            return []
+        return [] if self.row.natt else self.tunnel(TUNNEL_MTU, "pmtudisc")
+
+    def tunnel(self, mtu, discovery):
+        ends = f"local {HOME_AGENT} remote {self.care_of}"
         return [
-            f"link add {self.interface} type ipip local {HOME_AGENT} remote {self.care_of}",
-            f"link set {self.interface} mtu {TUNNEL_MTU} up",
+            f"link add {self.interface} type ipip {ends} {discovery}",
+            f"link set {self.interface} mtu {mtu} up",
             f"route add {self.node.home_address} dev {self.interface} src {CORRESPONDENT}",
         ]
 
@@ -211,7 +200,7 @@ class LinuxWorld(World):
 
 @pytest.fixture(scope="module")
 def world(build, kernel, archive):
-    peers = [Peer(row, 1 + number) for number, row in enumerate(ROWS)]
+    peers = [Peer(row, 1 + number) for number, row in enumerate([SPENT, *ROWS])]
     with LinuxWorld(build, kernel, archive, peers) as world:
         world.by_name = {str(peer.row): peer for peer in peers}
         yield world
@@ -261,6 +250,105 @@ def test_sequence_numbers_of_linux_go_beyond_32_bits(world):
         world.lab.do(f"ping -n -q -c {PINGS} -W 5 -I {peer.node.home_address} {CORRESPONDENT}")
     counted.check(up=2 * PINGS, down=2 * PINGS)
     assert "oseq-hi 0x1" in world.lab.do(f"ip -s xfrm state list spi {spi}")
+
+
+def rekey(world, peer, **life):
+    """New SAs beside the old ones at both ends, new before old; returns the commands that end those."""
+    old, new = peer.node, Node(peer.node.number, peer.row.algorithm, peer.row.esn)
+    new.spi_up, new.spi_down = old.spi_up + 0x100, old.spi_down + 0x100
+    peer.node = new
+    for way, spi, key in (("in", new.spi_up, new.key_up), ("out", new.spi_down, new.key_down)):
+        world.roamctl_text(
+            "roamgate", "sa", "add", new.name, way, f"spi={spi}", f"algorithm={new.algorithm}",
+            f"key_file={world.lab.write(f'{spi:x}.key', key.hex())}",
+            f"esn={str(new.esn).lower()}", *(f"{k}={v}" for k, v in life.items()),
+        )  # fmt: skip
+    world.lab.ip("mn", *peer.states())
+    world.roamctl_text("roamgate", "sa", "switch", new.name, "out", f"spi={new.spi_down}")
+    return old
+
+
+def forget(world, peer, old):
+    """Ends the SAs of before at both ends."""
+    for way, spi in (("in", old.spi_up), ("out", old.spi_down)):
+        world.roamctl_text("roamgate", "sa", "del", old.name, way, f"spi={spi}")
+    ends = ((peer.care_of, OUTSIDE, old.spi_up), (OUTSIDE, peer.care_of, old.spi_down))
+    world.lab.ip(
+        "mn", *(f"xfrm state delete src {a} dst {b} proto esp spi {spi:#x}" for a, b, spi in ends)
+    )
+
+
+def test_rekeying_with_linux_under_traffic(world):
+    peer = world.by_name["aes192gcm16-esn"]
+    home, old = peer.node.home_address, peer.node
+    before = world.drops()
+    ping = ["ping", "-n", "-q", "-i", "0.02", "-W", "5"]
+    pings = [
+        world.lab.start("mn", [*ping, "-I", home, CORRESPONDENT]),
+        world.lab.start("ha", [*ping, "-I", CORRESPONDENT, home]),
+    ]
+    time.sleep(1.1)  # Linux takes the newest state, by full seconds
+    assert rekey(world, peer) is old
+    time.sleep(0.5)
+    forget(world, peer, old)
+    counted = Counted(world, peer)
+    time.sleep(0.5)
+    counted.check(up=2, down=2)
+    for program in pings:
+        said = program.kill("INT")
+        sent, answered = re.search(r"(\d+) packets transmitted, (\d+) received", said).groups()
+        assert int(answered) >= int(sent) - 1  # the last one may be on its way
+    assert losses(before) == losses(world.drops())
+
+
+def losses(drops):
+    return {reason: count for reason, count in drops.items() if reason not in NO_LOSS}
+
+
+def test_lifetime_ends_what_linux_goes_on_with(world):
+    peer = world.by_name[str(SPENT)]
+    old = rekey(world, peer, rekey_packets=4, life_packets=6)
+    forget(world, peer, old)
+    said = world.lab.run(
+        "mn", "ping", "-n", "-q", "-c", 12, "-i", "0.02", "-W", 1, "-I", peer.node.home_address,
+        CORRESPONDENT, check=False,
+    )  # fmt: skip
+    assert "12 packets transmitted, 6 received" in said
+    events = world.roamctl("roamgate", "show", "events")["rows"]
+    for spi in (peer.node.spi_up, peer.node.spi_down):
+        assert [e["event"] for e in events if e["spi"] == spi] == ["rekey", "expired"]
+
+
+def test_what_does_not_fit_is_cut_or_told(world):
+    """Without DF it is cut before ESP and Linux puts it together; with DF Linux learns what fits."""
+    peer = world.by_name["aes128-sha256-esn"]
+
+    def ping(mtu, discovery, *options):
+        """With 1440 bytes in a tunnel made anew."""
+        world.lab.ip("ha", f"link delete {peer.interface}", *peer.tunnel(mtu, discovery))
+        return world.lab.run(
+            "ha", "ping", "-n", "-q", "-c", PINGS, "-i", "0.05", "-W", 5, "-s", 1440 - 28, *options,
+            "-I", CORRESPONDENT, peer.node.home_address, check=False,
+        )  # fmt: skip
+
+    def whole():
+        """Datagrams that the node's kernel has put together."""
+        names, values = re.findall(r"^Ip: (.*)$", world.lab.run("mn", "cat", "/proc/net/snmp"), re.M)
+        return int(dict(zip(names.split(), values.split()))["ReasmOKs"])
+
+    before, heard = world.drops(), whole()
+    # The echo comes back in ESP that Linux has cut: the gateway puts that together.
+    assert f" {PINGS} received" in ping(1480, "nopmtudisc", "-M", "dont")
+    after = world.drops()
+    assert losses(after) == losses(before)
+    assert after["fragmented"] - before["fragmented"] == whole() - heard == PINGS
+
+    assert " errors" in ping(1480, "pmtudisc", "-M", "do")
+    assert world.drops()["too_big"] - after["too_big"] >= 1
+    told = world.lab.run("ha", "ip", "route", "get", peer.node.home_address, "from", CORRESPONDENT)
+    told += world.lab.run("ha", "ip", "route", "get", peer.care_of, "from", HOME_AGENT)
+    assert re.search(r" mtu 14[0-9]{2}", told), told
+    assert f" {PINGS} received" in ping(TUNNEL_MTU, "pmtudisc", "-M", "dont")
 
 
 def test_linux_speaks_with_the_gateway(world, peer):
