@@ -63,6 +63,7 @@ static void take_config(struct dataplane *dp, const struct dp_config *config)
 	for (uint32_t i = 0; i < config->n_home_agents; i++)
 		if (config->home_agents[i].addr.family == AF_INET)
 			dp->home_agents[dp->n_home_agents++] = ip4_of(&config->home_agents[i].addr);
+	sa_limits_init_shared(&dp->sa_no_limits, &dp->sa_notices);
 	slab_init(&dp->paths, sizeof(struct path));
 	slab_init(&dp->nodes, sizeof(struct node_entry));
 }

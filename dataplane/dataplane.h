@@ -103,7 +103,8 @@ int dataplane_sa_out_add(struct dataplane *dp, struct node *node, const struct s
 int dataplane_sa_out_switch(struct dataplane *dp, struct node *node);
 int dataplane_sa_out_del(struct dataplane *dp, struct node *node, uint32_t spi, bool drop_slot);
 
-/* Lifetimes in packets and bytes (esp/life.h), time is the caller's. New limits: -ENOENT. */
+/* Lifetimes in packets and bytes (esp/life.h), time is the caller's. New limits: -ENOENT, -ENOMEM.
+ */
 int dataplane_sa_set_life(struct dataplane *dp, struct node *node, bool inbound, uint32_t spi,
 	const struct sa_lifetimes *life);
 /* No packet passes any more; the SA stays until it is deleted. Never fails. */

@@ -312,7 +312,7 @@ int dataplane_sa_in_add(struct dataplane *dp, struct node *node, const struct sa
 	if (ret != 0)
 		return ret;
 	sa->inner_source = node->home_address;
-	sa_in_set_notices(sa, &dp->sa_notices, node->handle);
+	sa_in_set_hearer(sa, &dp->sa_no_limits, node->handle);
 	ret = sad_in_add(&dp->sad, sa);
 	if (ret != 0) {
 		sa_in_free(&dp->sa_memory, dp->engine, sa);
@@ -354,7 +354,7 @@ int dataplane_sa_out_add(
 		iv_epoch, &sa);
 	if (ret != 0)
 		return ret;
-	sa_out_set_notices(sa, &dp->sa_notices, node->handle);
+	sa_out_set_hearer(sa, &dp->sa_no_limits, node->handle);
 	if (current == NULL)
 		/* Release pairs with the acquire in protect_burst(). */
 		atomic_store_explicit(&node->sa_out, sa, memory_order_release);

@@ -10,12 +10,9 @@ int dataplane_sa_set_life(struct dataplane *dp, struct node *node, bool inbound,
 	struct sa_in *in = inbound ? node_sa_in(node, spi) : NULL;
 	struct sa_out *out = inbound ? NULL : node_sa_out(node, spi);
 
-	(void)dp;
 	if (in != NULL)
-		sa_in_set_life(in, life);
-	if (out != NULL)
-		sa_out_set_life(out, life);
-	return in == NULL && out == NULL ? -ENOENT : 0;
+		return sa_in_set_life(&dp->sa_memory, in, life);
+	return out != NULL ? sa_out_set_life(&dp->sa_memory, out, life) : -ENOENT;
 }
 
 void dataplane_sa_end(struct dataplane *dp, struct node *node, bool inbound, uint32_t spi)

@@ -22,7 +22,7 @@
 #define RETIRE_MAX 4096
 #define SWAP_RETIRES 3
 #define SA_SIZES \
-	(2 * CRYPTO_ALG_COUNT) /* struct sa_in and sa_out, each with the key blob behind it */
+	(2 * CRYPTO_ALG_COUNT + 1) /* sa_in and sa_out with the key blob behind; sa_limits */
 
 struct node_entry {                 /* a node and what only control needs beside it */
 	struct node node;           /* first */
@@ -61,6 +61,7 @@ struct dataplane {
 	/* control only */
 	bool running;
 	struct notices sa_notices; /* handles of nodes whose SAs passed a mark; has its own rules */
+	struct sa_limits sa_no_limits; /* of all SAs that have none; never written */
 	struct slab paths, nodes;
 	struct slab sa_slabs[SA_SIZES];
 	struct node_entry *grace_first, *grace_last; /* by deadline */

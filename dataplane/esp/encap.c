@@ -121,10 +121,7 @@ static inline unsigned reserve_seq(struct sa_out *sa, unsigned n, uint64_t *firs
 static inline unsigned fit_bytes(
 	struct sa_out *sa, const struct esp_pkt pkts[], const uint8_t index[], unsigned n)
 {
-	const uint64_t used = atomic_load_explicit(&sa->slot->bytes, memory_order_relaxed);
-
-	return __builtin_expect(
-		       used >= atomic_load_explicit(&sa->bytes_mark, memory_order_relaxed), 0)
+	return __builtin_expect(atomic_load_explicit(&sa->bytes_watched, memory_order_relaxed), 0)
 		       ? life_out_bytes(sa, pkts, index, n)
 		       : n;
 }

@@ -5,9 +5,10 @@
  * Lifetimes of an SA in packets and bytes, and the end of its sequence numbers: what workers need
  * of them beside the marks in the SA's first line (sa.h). Time is the control thread's.
  *
- * A run of packets is compared with one mark for each counter, the next thing of any kind that has
- * to be said or done. Behind a mark is the slow way of life.c: it stops what must be stopped, notes
- * what was reached and raises a notice; the control thread tells of it and sets the next mark.
+ * Outbound a run of packets is compared with one number, the next at which something has to be said
+ * or done; whether bytes matter at all, and inbound whether anything does, is one bool. Behind
+ * these is the slow way of life.c: it stops what must be stopped, notes what was reached and raises
+ * a notice; the control thread tells of it and sets the next mark.
  *
  * Exactness: outbound a packet is a sequence number, which is reserved: never one too many. Else
  *           the last packet is exact with one worker; with several, each of the others may have one
@@ -21,6 +22,7 @@
 #include "dataplane/esp/notices.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* No more numbers beyond this: RFC 4303 section 3.3.3. The ESN limit leaves room for reservations
@@ -61,15 +63,16 @@ enum sa_mark { /* that was reached */
 };
 #define SA_MARKS_HARD (SA_MARK_HARD_PACKETS | SA_MARK_HARD_BYTES | SA_MARK_SEQ_LAST)
 
-struct sa_life {
+/* Most SAs have no limits, and all of these share one object; an SA that has ever had limits has
+ * one of its own, until the SA is freed. */
+struct sa_limits {
 	/* atomic: control writes, workers read behind a mark; UINT64_MAX: none */
 	_Atomic(uint64_t) soft_packets, hard_packets, soft_bytes, hard_bytes;
-	/* atomic: enum sa_mark; workers set, control clears with new limits */
-	_Atomic(uint8_t) marks;
-	/* control only: marks that sa_*_take_marks() has given */
-	uint8_t told;
-	/* const once the SA can be found: who hears of marks, and as which number; may be NULL */
-	uint32_t number;
-	struct notices *notices; /* lent */
+	/* const: who hears of marks; lent; may be NULL */
+	struct notices *notices;
+	bool shared; /* const: nobody's own */
 };
+
+/* No limits, for every SA that is given it: sa_in_set_hearer(), sa_out_set_hearer(). */
+void sa_limits_init_shared(struct sa_limits *limits, struct notices *notices);
 #endif

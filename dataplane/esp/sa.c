@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: an SA is made in the order check, memory, slot, so that the slot, the one thing
- * that outlives the process, is taken last. The engine's key blob is the end of the SA; the whole
- * is wiped before the memory goes back.
+ * How this works: an SA is made in the order check, memory (also of its limits), slot, so that the
+ * slot, the one thing that outlives the process, is taken last. The engine's key blob is the end of
+ * the SA; the whole is wiped before the memory goes back.
  *
  * The fingerprints are HMAC-SHA-256 keyed with the key material: they tell SAs apart and say
  * nothing about the key.
@@ -15,6 +15,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* No limits, and nobody to hear of anything: until sa_*_set_hearer(). Never written. */
+static struct sa_limits unheard = {.soft_packets = UINT64_MAX,
+	.hard_packets = UINT64_MAX,
+	.soft_bytes = UINT64_MAX,
+	.hard_bytes = UINT64_MAX,
+	.shared = true};
 
 static void *heap_alloc(void *arg, size_t bytes, size_t align)
 {
@@ -100,7 +107,7 @@ static uint32_t salt_of(const struct sa_params *params)
 /* Zeroed memory for an SA with its blob, and its slot. */
 static int parts_new(const struct sa_memory *memory, const struct crypto_engine *engine,
 	struct counters *counters, const struct sa_params *params, bool inbound, void **sa,
-	struct counter_slot **slot)
+	struct sa_limits **limits, struct counter_slot **slot)
 {
 	uint8_t id[COUNTERS_ID_BYTES];
 	size_t bytes;
@@ -111,12 +118,24 @@ static int parts_new(const struct sa_memory *memory, const struct crypto_engine 
 	*sa = memory->alloc(memory->arg, bytes, SA_CACHE_LINE);
 	if (*sa == NULL)
 		return -ENOMEM;
+	*limits = sa_limits_new(memory, &params->life, &unheard);
+	if (*limits == NULL) {
+		memory->free(memory->arg, *sa, bytes);
+		return -ENOMEM;
+	}
 	sa_slot_id(params, inbound, id);
 	*slot = counters_take(counters, id, params->replay_window);
 	if (*slot != NULL)
 		return 0;
+	sa_limits_free(memory, *limits);
 	memory->free(memory->arg, *sa, bytes);
 	return -ENOSPC;
+}
+
+static void wipe_and_free(const struct sa_memory *memory, void *sa, size_t bytes)
+{
+	secret_wipe(sa, bytes);
+	memory->free(memory->arg, sa, bytes);
 }
 
 int sa_in_new(const struct sa_memory *memory, const struct crypto_engine *engine,
@@ -124,9 +143,10 @@ int sa_in_new(const struct sa_memory *memory, const struct crypto_engine *engine
 	struct sa_in **out)
 {
 	struct counter_slot *slot;
+	struct sa_limits *limits;
 	struct sa_in *sa;
 	void *fresh;
-	int ret = parts_new(memory, engine, counters, params, true, &fresh, &slot);
+	int ret = parts_new(memory, engine, counters, params, true, &fresh, &limits, &slot);
 
 	if (ret != 0)
 		return ret;
@@ -142,10 +162,11 @@ int sa_in_new(const struct sa_memory *memory, const struct crypto_engine *engine
 	atomic_flag_clear(&sa->lock);
 	sa->destination = params->destination;
 	sa->source = params->source;
-	sa_in_set_life(sa, &params->life);
+	atomic_init(&sa->limits, limits);
+	ret = sa_in_set_life(memory, sa, &params->life); /* limits are there: 0 */
 	engine->key_init(params->alg, params->key, sa + 1);
 	*out = sa;
-	return 0;
+	return ret;
 }
 
 int sa_out_new(const struct sa_memory *memory, const struct crypto_engine *engine,
@@ -153,13 +174,14 @@ int sa_out_new(const struct sa_memory *memory, const struct crypto_engine *engin
 	uint32_t iv_epoch, struct sa_out **out)
 {
 	struct counter_slot *slot;
+	struct sa_limits *limits;
 	struct sa_out *sa;
 	void *fresh;
 	int ret;
 
 	if (iv_epoch > SA_IV_EPOCH_MAX)
 		return -EINVAL;
-	ret = parts_new(memory, engine, counters, params, false, &fresh, &slot);
+	ret = parts_new(memory, engine, counters, params, false, &fresh, &limits, &slot);
 	if (ret != 0)
 		return ret;
 	sa = fresh;
@@ -172,30 +194,29 @@ int sa_out_new(const struct sa_memory *memory, const struct crypto_engine *engin
 	sa->shared = shared;
 	atomic_init(&sa->iv, (uint64_t)iv_epoch << SA_IV_COUNTER_BITS);
 	atomic_init(&sa->iv_epoch, iv_epoch);
-	sa_out_set_life(sa, &params->life);
+	atomic_init(&sa->limits, limits);
+	ret = sa_out_set_life(memory, sa, &params->life); /* limits are there: 0 */
 	engine->key_init(params->alg, params->key, sa + 1);
 	*out = sa;
-	return 0;
-}
-
-static void wipe_and_free(const struct sa_memory *memory, void *sa, size_t bytes)
-{
-	secret_wipe(sa, bytes);
-	memory->free(memory->arg, sa, bytes);
+	return ret;
 }
 
 void sa_in_free(
 	const struct sa_memory *memory, const struct crypto_engine *engine, struct sa_in *sa)
 {
-	if (sa != NULL)
-		wipe_and_free(memory, sa, sa_bytes(engine, (enum crypto_alg)sa->alg, true));
+	if (sa == NULL)
+		return;
+	sa_limits_free(memory, atomic_load_explicit(&sa->limits, memory_order_relaxed));
+	wipe_and_free(memory, sa, sa_bytes(engine, (enum crypto_alg)sa->alg, true));
 }
 
 void sa_out_free(
 	const struct sa_memory *memory, const struct crypto_engine *engine, struct sa_out *sa)
 {
-	if (sa != NULL)
-		wipe_and_free(memory, sa, sa_bytes(engine, (enum crypto_alg)sa->alg, false));
+	if (sa == NULL)
+		return;
+	sa_limits_free(memory, atomic_load_explicit(&sa->limits, memory_order_relaxed));
+	wipe_and_free(memory, sa, sa_bytes(engine, (enum crypto_alg)sa->alg, false));
 }
 
 bool sa_out_iv_used_up(const struct sa_out *sa)

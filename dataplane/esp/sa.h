@@ -70,7 +70,11 @@ struct sa_in {
 	/* atomic: guards slot->seq and slot->bits while a run is committed; not in the first line,
 	 * which other workers read meanwhile */
 	atomic_flag lock;
-	_Alignas(SA_CACHE_LINE) struct sa_life life;
+	_Atomic(uint8_t) marks; /* atomic: enum sa_mark; workers set, control clears */
+	uint8_t told;           /* control only: marks that sa_in_take_marks() has given */
+	uint32_t number;        /* const once the SA can be found: of the notice of a mark */
+	/* atomic: control writes; owned unless shared */
+	_Atomic(struct sa_limits *) limits;
 };
 
 struct sa_out {
@@ -81,7 +85,8 @@ struct sa_out {
 	struct node *node;
 	uint8_t alg;
 	bool esn;
-	bool shared; /* more than one worker may use it: reservations are atomic */
+	bool shared;            /* more than one worker may use it: reservations are atomic */
+	_Atomic(uint8_t) marks; /* as in sa_in */
 	/* atomic. Never copied, never reset: reuse breaks AES-GCM (RFC 4106 section 3.1), AES-CTR,
 	 * ChaCha20 and GMAC; the IV of AES-CBC is made of it.
 	 * iv: epoch << 44 | counter, next to use. A worker reserves some and sends only if the
@@ -89,13 +94,17 @@ struct sa_out {
 	 * control thread has set a new epoch, at least 2 above the old one. */
 	_Atomic(uint32_t) iv_epoch;
 	_Atomic(uint64_t) iv;
-	/* atomic, control writes: a run whose first number is not above the one, and that begins
-	 * with fewer bytes than the other, needs no look at life; see life.h */
-	_Atomic(uint64_t) seq_mark, bytes_mark;
-	_Alignas(SA_CACHE_LINE) struct sa_life life;
+	/* atomic, control writes: a run whose first number is not above this one needs no look at
+	 * the limits, unless bytes_watched says that they are of bytes, or that it is over */
+	_Atomic(uint64_t) seq_mark;
+	_Atomic(struct sa_limits *) limits; /* as in sa_in; number, told too */
+	uint32_t number;
+	uint8_t told;
+	_Atomic(bool) bytes_watched;
 };
-static_assert(offsetof(struct sa_out, life) == SA_CACHE_LINE, "one line for packets");
+static_assert(sizeof(struct sa_out) == SA_CACHE_LINE, "one line for packets");
 static_assert(offsetof(struct sa_in, destination) == SA_CACHE_LINE, "one line for packets");
+static_assert(sizeof(struct sa_in) == 2 * SA_CACHE_LINE, "a million of them");
 static_assert(SA_CACHE_LINE % CRYPTO_KEY_ALIGN == 0, "the blob behind an SA is aligned");
 
 /* The slot, and what of it is kept beside it so that the window's line can be asked for. */
@@ -151,12 +160,19 @@ void sa_out_free(
  */
 
 /* Limits anew; what was reached before is forgotten, what is reached already is noted at once.
- * Thread: control, also while workers use the SA. */
-void sa_in_set_life(struct sa_in *sa, const struct sa_lifetimes *life);
-void sa_out_set_life(struct sa_out *sa, const struct sa_lifetimes *life);
-/* Before the SA can be found: who hears of its marks. */
-void sa_in_set_notices(struct sa_in *sa, struct notices *notices, uint32_t number);
-void sa_out_set_notices(struct sa_out *sa, struct notices *notices, uint32_t number);
+ * Thread: control, also while workers use the SA. Returns 0, -ENOMEM (nothing has changed). */
+int sa_in_set_life(const struct sa_memory *memory, struct sa_in *sa,
+	const struct sa_lifetimes *life) __attribute__((warn_unused_result));
+int sa_out_set_life(const struct sa_memory *memory, struct sa_out *sa,
+	const struct sa_lifetimes *life) __attribute__((warn_unused_result));
+/* What an SA with such a life begins with: shared, or one of its own; NULL: out of memory. */
+struct sa_limits *sa_limits_new(const struct sa_memory *memory, const struct sa_lifetimes *life,
+	struct sa_limits *shared) __attribute__((warn_unused_result));
+void sa_limits_free(const struct sa_memory *memory, struct sa_limits *limits); /* unless shared */
+/* Before the SA can be found: who hears of its marks is named by shared, the limits of an SA that
+ * has none (sa_limits_init_shared(); outlives the SA). */
+void sa_in_set_hearer(struct sa_in *sa, struct sa_limits *shared, uint32_t number);
+void sa_out_set_hearer(struct sa_out *sa, struct sa_limits *shared, uint32_t number);
 /* From now on no packet passes; never fails. Thread: control. */
 void sa_in_end(struct sa_in *sa);
 void sa_out_end(struct sa_out *sa);

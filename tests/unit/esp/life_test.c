@@ -71,6 +71,7 @@ static const struct row both_ways[] = {
 };
 
 static struct notices notices;
+static struct sa_limits shared;
 
 /* A burst of n packets from out, encrypted; they lie in buffers. */
 static void encap(struct rig *rig, struct sa_out *out, uint32_t len, unsigned n,
@@ -101,7 +102,7 @@ static void decap(struct rig *rig, unsigned n, struct esp_pkt pkts[], enum verdi
 	esp_decap_burst(rig->thread, rig->engine, sas, pkts, verdicts, n);
 }
 
-static void run_row(const struct row *row, bool inbound, bool shared)
+static void run_row(const struct row *row, bool inbound, bool many)
 {
 	static uint8_t buffers[ESP_BURST_MAX][ROOM];
 	struct esp_pkt pkts[ESP_BURST_MAX];
@@ -112,18 +113,18 @@ static void run_row(const struct row *row, bool inbound, bool shared)
 	uint32_t number;
 
 	rig_open(&rig, CRYPTO_AES128GCM16, row->esn, 64);
-	rig.in->shared = rig.out->shared = shared;
+	rig.in->shared = rig.out->shared = many;
 	slot = inbound ? rig.in->slot : rig.out->slot;
 	slot->packets = row->packets;
 	slot->bytes = row->bytes;
 	if (!inbound)
 		slot->seq = row->packets;
 	if (inbound) {
-		sa_in_set_life(rig.in, &row->life);
-		sa_in_set_notices(rig.in, &notices, HANDLE);
+		CU_ASSERT_EQUAL(sa_in_set_life(&sa_memory_heap, rig.in, &row->life), 0);
+		sa_in_set_hearer(rig.in, &shared, HANDLE);
 	} else {
-		sa_out_set_life(rig.out, &row->life);
-		sa_out_set_notices(rig.out, &notices, HANDLE);
+		CU_ASSERT_EQUAL(sa_out_set_life(&sa_memory_heap, rig.out, &row->life), 0);
+		sa_out_set_hearer(rig.out, &shared, HANDLE);
 	}
 	for (unsigned burst = 0; burst < row->bursts; burst++) {
 		encap(&rig, rig.out, row->len, row->burst, buffers, pkts, verdicts);
@@ -154,6 +155,7 @@ static void run_row(const struct row *row, bool inbound, bool shared)
 static void test_both_ways(void)
 {
 	CU_ASSERT(notices_init(&notices, HANDLE));
+	sa_limits_init_shared(&shared, &notices);
 	for (size_t i = 0; i < sizeof both_ways / sizeof both_ways[0]; i++) {
 		for (int way = 0; way < 4; way++)
 			run_row(&both_ways[i], way % 2 != 0, way / 2 != 0);
@@ -189,6 +191,7 @@ static void test_numbers(void)
 	};
 
 	CU_ASSERT(notices_init(&notices, HANDLE));
+	sa_limits_init_shared(&shared, &notices);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		run_row(&rows[i], false, false);
 		run_row(&rows[i], false, true);
@@ -230,13 +233,15 @@ static void test_end(void)
 	rig_open(&rig, CRYPTO_AES128GCM16, true, 64);
 	encap(&rig, rig.out, 64, 4, buffers, pkts, verdicts);
 	sa_in_end(rig.in);
-	sa_in_set_life(rig.in, &(struct sa_lifetimes)PACKETS(0, 0));
+	CU_ASSERT_EQUAL(
+		sa_in_set_life(&sa_memory_heap, rig.in, &(struct sa_lifetimes)PACKETS(0, 0)), 0);
 	decap(&rig, 4, pkts, verdicts);
 	for (unsigned k = 0; k < 4; k++)
 		CU_ASSERT_EQUAL(verdicts[k], VERDICT_EXPIRED);
 	CU_ASSERT_EQUAL(rig.in->slot->packets, 0);
 	sa_out_end(rig.out);
-	sa_out_set_life(rig.out, &(struct sa_lifetimes)PACKETS(0, 0));
+	CU_ASSERT_EQUAL(
+		sa_out_set_life(&sa_memory_heap, rig.out, &(struct sa_lifetimes)PACKETS(0, 0)), 0);
 	encap(&rig, rig.out, 64, 4, buffers, pkts, verdicts);
 	for (unsigned k = 0; k < 4; k++)
 		CU_ASSERT_EQUAL(verdicts[k], VERDICT_EXPIRED);
@@ -255,18 +260,21 @@ static void test_new_limits(void)
 	struct rig rig;
 
 	rig_open(&rig, CRYPTO_AES128GCM16, true, 64);
-	sa_out_set_life(rig.out, &(struct sa_lifetimes)PACKETS(2, 4));
+	CU_ASSERT_EQUAL(
+		sa_out_set_life(&sa_memory_heap, rig.out, &(struct sa_lifetimes)PACKETS(2, 4)), 0);
 	encap(&rig, rig.out, 64, 6, buffers, pkts, verdicts);
 	CU_ASSERT_EQUAL(verdicts[3], VERDICT_OK);
 	CU_ASSERT_EQUAL(verdicts[4], VERDICT_EXPIRED);
 	CU_ASSERT_EQUAL(sa_out_take_marks(rig.out), SP | HP);
-	sa_out_set_life(rig.out, &(struct sa_lifetimes)PACKETS(6, 8));
+	CU_ASSERT_EQUAL(
+		sa_out_set_life(&sa_memory_heap, rig.out, &(struct sa_lifetimes)PACKETS(6, 8)), 0);
 	encap(&rig, rig.out, 64, 6, buffers, pkts, verdicts);
 	CU_ASSERT_EQUAL(verdicts[3], VERDICT_OK);
 	CU_ASSERT_EQUAL(verdicts[4], VERDICT_EXPIRED);
 	CU_ASSERT_EQUAL(sa_out_take_marks(rig.out), SP | HP);
 	/* Below what is used already. */
-	sa_out_set_life(rig.out, &(struct sa_lifetimes)BYTES(64, 128));
+	CU_ASSERT_EQUAL(
+		sa_out_set_life(&sa_memory_heap, rig.out, &(struct sa_lifetimes)BYTES(64, 128)), 0);
 	CU_ASSERT_EQUAL(sa_out_take_marks(rig.out), SB | HB);
 	rig_close(&rig);
 }

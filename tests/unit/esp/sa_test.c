@@ -26,7 +26,7 @@ static void failing_free(void *arg, void *memory, size_t bytes)
 {
 	struct failing *state = arg;
 
-	for (size_t i = 0; i < bytes; i++)
+	for (size_t i = 0; i < bytes && bytes != sizeof(struct sa_limits); i++)
 		state->dirty |= ((const uint8_t *)memory)[i] != 0;
 	state->out--;
 	sa_memory_heap.free(NULL, memory, bytes);
@@ -96,16 +96,17 @@ static void test_params(void)
 static void test_nothing_left_behind(void)
 {
 	for (int inbound = 0; inbound < 2; inbound++) {
-		for (unsigned fail_at = 0; fail_at <= 2; fail_at++) {
+		for (unsigned fail_at = 0; fail_at <= 3; fail_at++) {
 			struct failing state = {.fail_at = fail_at};
 			struct sa_memory memory = {failing_alloc, failing_free, &state};
 			struct counters *counters = rig_counters(rig_file(), 1);
 			struct sa_params params = rig_params(CRYPTO_AES256GCM16, true, 64);
 			static const uint8_t other[COUNTERS_ID_BYTES] = {1};
-			int want = fail_at == 1 ? -ENOMEM : 0;
+			int want = fail_at == 0 ? 0 : -ENOMEM; /* 2: for its limits */
 
 			params.replay_window = inbound ? 64 : 0;
-			if (fail_at == 2) { /* no slot left */
+			params.life.packets.hard = 5;
+			if (fail_at == 3) { /* no slot left */
 				CU_ASSERT_PTR_NOT_NULL(counters_take(counters, other, 0));
 				want = -ENOSPC;
 			}

@@ -108,6 +108,15 @@ static struct notices *sa_notices(void)
 	return &dp_double.notices;
 }
 
+/* Of all SAs that have none of their own. */
+static struct sa_limits *no_limits(void)
+{
+	static struct sa_limits limits;
+
+	sa_limits_init_shared(&limits, sa_notices());
+	return &limits;
+}
+
 static struct counter_slot *slot_new(const struct sa_params *params, bool inbound)
 {
 	uint8_t id[COUNTERS_ID_BYTES];
@@ -128,15 +137,19 @@ static void slot_free(struct counter_slot *slot, bool drop)
 
 static void free_sa_in(struct sa_in *sa, bool drop)
 {
-	if (sa != NULL)
+	if (sa != NULL) {
 		slot_free(sa->slot, drop);
+		sa_limits_free(&sa_memory_heap, atomic_load(&sa->limits));
+	}
 	free(sa);
 }
 
 static void free_sa_out(struct sa_out *sa, bool drop)
 {
-	if (sa != NULL)
+	if (sa != NULL) {
 		slot_free(sa->slot, drop);
+		sa_limits_free(&sa_memory_heap, atomic_load(&sa->limits));
+	}
 	free(sa);
 }
 
@@ -192,9 +205,9 @@ int dataplane_sa_in_add(struct dataplane *dp, struct node *node, const struct sa
 		node->sa_in[i]->spi = params->spi;
 		node->sa_in[i]->esn = params->esn;
 		node->sa_in[i]->slot = slot_new(params, true);
-		sa_in_set_life(node->sa_in[i], &params->life);
-		sa_in_set_notices(node->sa_in[i], sa_notices(), node->handle);
-		return 0;
+		atomic_init(&node->sa_in[i]->limits, no_limits());
+		sa_in_set_hearer(node->sa_in[i], no_limits(), node->handle);
+		return sa_in_set_life(&sa_memory_heap, node->sa_in[i], &params->life);
 	}
 	return dp_double.sa_add_fails != 0 ? dp_double.sa_add_fails : -ENOSPC;
 }
@@ -233,8 +246,10 @@ int dataplane_sa_out_add(
 	sa->spi = params->spi;
 	sa->esn = params->esn;
 	sa->slot = slot_new(params, false);
-	sa_out_set_life(sa, &params->life);
-	sa_out_set_notices(sa, sa_notices(), node->handle);
+	atomic_init(&sa->limits, no_limits());
+	sa_out_set_hearer(sa, no_limits(), node->handle);
+	if (sa_out_set_life(&sa_memory_heap, sa, &params->life) != 0)
+		abort();
 	if (atomic_load(&node->sa_out) == NULL)
 		atomic_store(&node->sa_out, sa);
 	else
@@ -272,11 +287,8 @@ int dataplane_sa_set_life(struct dataplane *dp, struct node *node, bool inbound,
 	const struct sa_lifetimes *life)
 {
 	(void)dp;
-	if (inbound)
-		sa_in_set_life(node_sa_in(node, spi), life);
-	else
-		sa_out_set_life(node_sa_out(node, spi), life);
-	return 0;
+	return inbound ? sa_in_set_life(&sa_memory_heap, node_sa_in(node, spi), life)
+		       : sa_out_set_life(&sa_memory_heap, node_sa_out(node, spi), life);
 }
 
 void dataplane_sa_end(struct dataplane *dp, struct node *node, bool inbound, uint32_t spi)

@@ -586,7 +586,7 @@ static void test_static_life(void)
 	node = fixture_node(&fx, "node1");
 	CU_ASSERT_EQUAL(key_add_static(fx.keys, node, false, &sa, &why), 0);
 	CU_ASSERT(key_query(node, false, 2000)->ended);
-	CU_ASSERT((atomic_load(&node_sa_out(node->node, 2000)->life.marks) & SA_MARK_ENDED) != 0);
+	CU_ASSERT((atomic_load(&node_sa_out(node->node, 2000)->marks) & SA_MARK_ENDED) != 0);
 	clock_set_test(0, 0);
 	fixture_close(&fx);
 }
@@ -610,7 +610,7 @@ static void test_ended_without_disk(void)
 		key_verbs_poll(fx.keys, s * NS_PER_S);
 	CU_ASSERT_EQUAL(fx.key_events, 1);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(key_query(node, true, 1000));
-	CU_ASSERT((atomic_load(&node_sa_in(node->node, 1000)->life.marks) & SA_MARK_ENDED) != 0);
+	CU_ASSERT((atomic_load(&node_sa_in(node->node, 1000)->marks) & SA_MARK_ENDED) != 0);
 	CU_ASSERT_EQUAL(state_flush(fx.state), 0);
 	key_verbs_poll(fx.keys, 14 * NS_PER_S);
 	CU_ASSERT_PTR_NULL(key_query(node, true, 1000));
