@@ -7,6 +7,7 @@
  */
 #include "dataplane/aftermath.h"
 
+#include "dataplane/bicast.h"
 #include "dataplane/forward.h"
 #include "dataplane/ip4.h"
 #include "dataplane/protect.h"
@@ -43,8 +44,10 @@ void aftermath_send(struct worker *worker, enum dp_port port)
 
 	if (pieces->n == 0)
 		return;
-	if (port == DP_OUTSIDE)
+	if (port == DP_OUTSIDE) {
 		protect_burst(worker, pieces);
+		bicast(worker, pieces);
+	}
 	forward_route(worker, pieces, port);
 	forward_finish(
 		worker, pieces, port == DP_OUTSIDE ? DP_INSIDE : DP_OUTSIDE, port, &worker->local);

@@ -210,7 +210,8 @@ struct dp_port_stats {
 };
 void dataplane_port_stats(const struct dataplane *dp, enum dp_port port, struct dp_port_stats *out);
 /* Sums over workers. in: packets that came in on the outside, out: on the inside, local: injected
- * by control, and fragments made here. VERDICT_OK: forwarded. Every packet is in exactly one cell.
+ * by control, and fragments and copies made here. VERDICT_OK: forwarded. Every packet is in exactly
+ * one cell.
  */
 struct dp_verdicts {
 	uint64_t in[VERDICT_COUNT], out[VERDICT_COUNT], local[VERDICT_COUNT];

@@ -9,6 +9,7 @@
 #include "dataplane/state.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #define IV_LOOK_EVERY_NS UINT64_C(10000000) /* 10 ms */
 
@@ -22,12 +23,16 @@ static struct node_entry *entry_of(struct node *node)
 /* --- what is freed after its grace period ------------------------------------------------------
  */
 
+static void path_free(struct dataplane *dp, struct path *path)
+{
+	free(path->second);
+	slab_free(&dp->paths, path);
+}
+
 static void free_path(void *owner, void *object, bool flag)
 {
-	struct dataplane *dp = owner;
-
 	(void)flag;
-	slab_free(&dp->paths, object);
+	path_free(owner, object);
 }
 
 static void free_sa_in(void *owner, void *object, bool drop_slot)
@@ -63,7 +68,7 @@ static void free_node(void *owner, void *object, bool drop_slots)
 		free_sa_out(dp, current, drop_slots);
 	if (node->sa_out_next != NULL)
 		free_sa_out(dp, node->sa_out_next, drop_slots);
-	slab_free(&dp->paths, atomic_load_explicit(&node->path, memory_order_relaxed));
+	path_free(dp, atomic_load_explicit(&node->path, memory_order_relaxed));
 	slab_free(&dp->nodes, node);
 }
 
@@ -162,6 +167,30 @@ static void replace_claims(struct dataplane *dp, struct node_entry *entry, const
 		grace_link(dp, entry, path->grace_until_ns);
 }
 
+/* Best effort: a move must not fail for want of this. */
+static void add_second(struct dataplane *dp, struct path *path, const struct path_params *params)
+{
+	struct ip_endpoint local = {.addr = params->local.addr};
+
+	if (!ip_addr_is_set(&params->second.addr) || (path->flags & PATH_CLOSED) != 0)
+		return;
+	if (params->second.port != 0)
+		local.port = PATH_NAT_PORT;
+	path->second = malloc(sizeof *path->second);
+	if (path->second == NULL)
+		return;
+	if (!path_outer_init(path->second, &local, &params->second)) {
+		free(path->second);
+		path->second = NULL;
+		return;
+	}
+	path->flags |= PATH_BICAST;
+	/* Before the path is published: who finds it finds this, too. */
+	if (path->grace_until_ns > atomic_load_explicit(&dp->bicast_until_ns, memory_order_relaxed))
+		atomic_store_explicit(
+			&dp->bicast_until_ns, path->grace_until_ns, memory_order_relaxed);
+}
+
 static int path_make(struct dataplane *dp, const struct path_params *params, struct path **out)
 {
 	struct path *path = slab_alloc(&dp->paths);
@@ -172,6 +201,7 @@ static int path_make(struct dataplane *dp, const struct path_params *params, str
 		slab_free(&dp->paths, path);
 		return -EINVAL;
 	}
+	add_second(dp, path, params);
 	*out = path;
 	return 0;
 }
@@ -190,7 +220,7 @@ int dataplane_node_set_path(
 		return ret;
 	ret = reserve_coas(dp, fresh, coas);
 	if (ret != 0) {
-		slab_free(&dp->paths, fresh);
+		path_free(dp, fresh);
 		return ret;
 	}
 
@@ -242,7 +272,7 @@ no_home:
 		if (coas[i] != NULL)
 			coa_index_unreserve(&dp->coas, coas[i]);
 no_coas:
-	slab_free(&dp->paths, path);
+	path_free(dp, path);
 	return ret;
 }
 

@@ -18,6 +18,7 @@
 enum node_flag {
 	NODE_STRICT_INNER_SOURCE = 1u << 0, /* default on */
 	NODE_ALLOW_NAT = 1u << 1,
+	NODE_BICAST = 1u << 2,
 };
 
 struct node { /* its first line is what packets need */

@@ -8,6 +8,7 @@
  * Sources: RFC 4301 section 5.1, RFC 4303 section 3.3, RFC 2003.
  */
 #include "dataplane/aftermath.h"
+#include "dataplane/bicast.h"
 #include "dataplane/classify.h"
 #include "dataplane/forward.h"
 #include "dataplane/ip4.h"
@@ -129,6 +130,7 @@ void path_out(struct worker *worker, const struct received *now, const struct re
 	if (__builtin_expect(dp->rules.clamp_tcp_mss, 0))
 		rules_tcp(b);
 	protect_burst(worker, b);
+	bicast(worker, b);
 	forward_route(worker, b, DP_OUTSIDE);
 	forward_finish(worker, b, DP_INSIDE, DP_OUTSIDE, &worker->out);
 	aftermath_send(worker, DP_OUTSIDE);

@@ -58,6 +58,9 @@ struct dataplane {
 	_Atomic(struct node *) *by_handle;
 	/* atomic: main stores, workers load */
 	_Atomic(bool) stop;
+	/* atomic: control raises it before it publishes a path with PATH_BICAST, workers load;
+	 * after this there is none whose grace time goes on */
+	_Atomic(uint64_t) bicast_until_ns;
 	/* control only */
 	bool running;
 	struct notices sa_notices; /* handles of nodes whose SAs passed a mark; has its own rules */

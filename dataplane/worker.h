@@ -36,11 +36,13 @@ struct worker {
 	struct received received[DP_PORTS][2];
 	uint8_t ahead[DP_PORTS]; /* which half holds what comes next */
 	/* worker-private scratch */
-	struct burst burst;   /* paths in and out */
-	struct burst inside;  /* injected, towards the inside */
-	struct burst outside; /* injected, towards the outside in plain: Linux's own frames */
-	struct burst to_node; /* injected, through a node's SA */
-	struct burst pieces;  /* fragments made of packets that did not fit: aftermath.c */
+	struct burst burst;    /* paths in and out */
+	struct burst inside;   /* injected, towards the inside */
+	struct burst outside;  /* injected, towards the outside in plain: Linux's own frames */
+	struct burst to_node;  /* injected, through a node's SA */
+	struct burst pieces;   /* fragments made of packets that did not fit: aftermath.c */
+	struct burst copies;   /* the second of each packet: bicast.c */
+	uint64_t copies_at_ns; /* limit of copies: time up to which tokens are spent */
 	struct path once[PKT_BURST_MAX]; /* paths of INJECT_ONCE, valid for one burst */
 	/* atomic, written by the worker only */
 	struct verdict_cells in, out, local;

@@ -42,7 +42,7 @@ static void print_help(void)
 	      "  sa switch NODE out spi=N         the next outbound SA takes over\n"
 	      "  sa del NODE in|out spi=N\n"
 	      "  node add NAME home_address=ADDRESS home_agent=NAME [care_of=ADDRESS]\n"
-	      "         [strict_inner_source=false] [allow_nat=true]\n"
+	      "         [strict_inner_source=false] [allow_nat=true] [bicast=true]\n"
 	      "  node del NAME\n"
 	      "  reload                           read the configuration again: nodes of the "
 	      "gateway,\n"

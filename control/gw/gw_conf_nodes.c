@@ -234,6 +234,8 @@ static void read_node(
 		node->flags |= NODE_STRICT_INNER_SOURCE;
 	if (conf_get_bool(group, "allow_nat", false))
 		node->flags |= NODE_ALLOW_NAT;
+	if (conf_get_bool(group, "bicast", false))
+		node->flags |= NODE_BICAST;
 	node->has_sas = has_in || has_out;
 	if (node->has_sas) {
 		struct conf_group in = conf_get_group(group, "inbound", true);

@@ -179,9 +179,13 @@ static struct position position_after(const struct mover *mover, const struct tu
 
 	if (!was->closed && ip_addr_equal(&was->coa, &fresh.coa)) {
 		fresh.former_coa = was->former_coa; /* a refresh does not prolong the grace time */
+		fresh.former_remote = was->former_remote;
 		fresh.grace_until_ns = was->grace_until_ns;
 		return fresh;
 	}
+	if ((tunnel->flags & NODE_BICAST) != 0 && !was->closed &&
+		!ip_endpoint_equal(&was->remote, &fresh.remote))
+		fresh.former_remote = was->remote;
 	/* What is in flight was tunnelled to what was in force here; without that, to what the home
 	 * agent thinks. */
 	fresh.former_coa = was->closed ? update->former_coa : was->coa;
@@ -246,6 +250,7 @@ int move_shut(struct mover *mover, struct tunnel *tunnel, const char *reason)
 		return -EAGAIN;
 	closed.closed = true;
 	closed.former_coa = (struct ip_addr){0};
+	closed.former_remote = (struct ip_endpoint){0};
 	rc = tunnel_move(mover->tunnels, tunnel, &closed);
 	if (rc != 0)
 		return rc;

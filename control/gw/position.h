@@ -18,8 +18,11 @@ struct position {
 	struct ip_addr coa;        /* selector; unset: none */
 	struct ip_addr former_coa; /* selector until grace_until_ns; unset: none */
 	struct ip_endpoint remote; /* tunnel's far end; port 0: plain ESP */
-	bool closed;               /* deregistered, expired or never registered */
-	uint64_t grace_until_ns;   /* CLOCK_MONOTONIC; not kept over a restart */
-	uint64_t ends_real_ns;     /* end of the registration's lifetime, real time */
+	/* The one before, which gets copies until grace_until_ns; unset: none. Not kept over a
+	 * restart. */
+	struct ip_endpoint former_remote;
+	bool closed;             /* deregistered, expired or never registered */
+	uint64_t grace_until_ns; /* CLOCK_MONOTONIC; not kept over a restart */
+	uint64_t ends_real_ns;   /* end of the registration's lifetime, real time */
 };
 #endif

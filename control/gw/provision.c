@@ -34,6 +34,7 @@ static struct position start_position(const struct gw *gw, const struct gw_node_
 
 	if (state_load(gw->state, &node->home_address, &position) == 0) {
 		position.former_coa = (struct ip_addr){0};
+		position.former_remote = (struct ip_endpoint){0};
 		position.grace_until_ns = 0;
 		nat_fit_position(&position, node->flags);
 		if (position.ends_real_ns <= clock_real_ns() ||

@@ -135,6 +135,7 @@ static struct path_params path_of(const struct tunnels *tunnels, const struct po
 	struct path_params params = {
 		.local = {.addr = tunnels->config.local},
 		.remote = position->remote,
+		.second = position->former_remote,
 		.coa = position->coa,
 		.former_coa = position->former_coa,
 		.grace_until_ns = position->grace_until_ns,
@@ -149,7 +150,7 @@ static struct path_params path_of(const struct tunnels *tunnels, const struct po
 	if (position->closed || !ip_addr_is_set(&position->coa)) {
 		/* No address that could be sent to may be left in a closed path. */
 		params.flags = PATH_CLOSED;
-		params.remote = (struct ip_endpoint){0};
+		params.remote = params.second = (struct ip_endpoint){0};
 		params.coa = params.former_coa = (struct ip_addr){0};
 	}
 	return params;

@@ -384,6 +384,19 @@ void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *e
 		udp_sums_write(paths, pkts, verdicts, index, n_good);
 }
 
+/* TOS and DF are taken from the outer header that is there, to which they were copied. */
+void esp_copy_to(uint8_t *to, const struct esp_pkt *pkt, const struct path_outer *from,
+	const struct path_outer *outer)
+{
+	const uint32_t esp_len = pkt->len - from->len;
+	const struct esp_pkt copy = {.data = to, .len = outer->len + esp_len};
+
+	memcpy(to + outer->len, pkt->data + from->len, esp_len);
+	outer_write_any(to, outer, pkt->data, copy.len);
+	if (outer->needs & PATH_NEED_UDP_SUM)
+		udp_sum_write(&copy);
+}
+
 uint32_t esp_overhead(enum crypto_alg alg, uint32_t outer_len)
 {
 	const struct esp_format format = esp_format_of(alg);

@@ -52,6 +52,11 @@ void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *e
 	struct sa_out *const sas[], const struct path *const paths[], struct esp_pkt pkts[],
 	enum verdict verdicts[], unsigned n);
 
+/* The ESP packet of pkt, which has the outer header from, once more behind another one: same
+ * number, IV and bytes. to: room for outer->len + pkt->len - from->len bytes. */
+void esp_copy_to(uint8_t *to, const struct esp_pkt *pkt, const struct path_outer *from,
+	const struct path_outer *outer);
+
 /*
  * pkts[i] starts at the outer IP header, already checked by the caller (not a fragment, len ends
  * where the ESP packet does), has outer_bytes, and belongs to sas[i]. On VERDICT_OK it is the inner

@@ -64,13 +64,28 @@ static void outer_add_udp(struct path_outer *outer, uint16_t local_port, uint16_
 	outer->encap = PATH_ENCAP_UDP;
 }
 
-static bool ends_usable(const struct path_params *params)
+static bool ends_usable(const struct ip_endpoint *local, const struct ip_endpoint *remote)
 {
-	const struct ip_endpoint *local = &params->local, *remote = &params->remote;
-
 	return local->addr.family == remote->addr.family &&
 	       (local->port == 0) == (remote->port == 0) && ip_addr_is_unicast(&local->addr) &&
 	       ip_addr_is_unicast(&remote->addr);
+}
+
+bool path_outer_init(
+	struct path_outer *outer, const struct ip_endpoint *local, const struct ip_endpoint *remote)
+{
+	*outer = (struct path_outer){.len = 0};
+	if (!ends_usable(local, remote))
+		return false;
+	if (remote->addr.family == AF_INET6)
+		outer_init_ipv6(outer, &local->addr, &remote->addr);
+	else
+		outer_init_ipv4(outer, &local->addr, &remote->addr);
+	if (remote->port != 0)
+		outer_add_udp(outer, local->port, remote->port);
+	/* Of IPv4 alone; nobody asks for it with IPv6. */
+	outer->sum = inet_sum(outer->bytes, OUTER_IPV4_BYTES, 0);
+	return true;
 }
 
 bool path_init(struct path *path, const struct path_params *params)
@@ -90,17 +105,5 @@ bool path_init(struct path *path, const struct path_params *params)
 		.remote = params->remote,
 	};
 	/* A closed path sends nothing and so needs no ends: the node may never have registered. */
-	if (closed)
-		return true;
-	if (!ends_usable(params))
-		return false;
-	if (params->remote.addr.family == AF_INET6)
-		outer_init_ipv6(&path->outer, &params->local.addr, &params->remote.addr);
-	else
-		outer_init_ipv4(&path->outer, &params->local.addr, &params->remote.addr);
-	if (params->remote.port != 0)
-		outer_add_udp(&path->outer, params->local.port, params->remote.port);
-	/* Of IPv4 alone; nobody asks for it with IPv6. */
-	path->outer.sum = inet_sum(path->outer.bytes, OUTER_IPV4_BYTES, 0);
-	return true;
+	return closed || path_outer_init(&path->outer, &params->local, &params->remote);
 }

@@ -28,7 +28,7 @@ enum path_need { PATH_NEED_IPV6 = 1u << 0, PATH_NEED_UDP_SUM = 1u << 1 /* UDP ov
 enum path_flag {
 	PATH_CLOSED = 1u << 0,      /* deregistered or expired: nothing may be sent */
 	PATH_PROVISIONAL = 1u << 1, /* reserved: switched before the SIU, under a byte credit */
-	PATH_BICAST = 1u << 2, /* reserved: same ciphertext to the second end until the deadline */
+	PATH_BICAST = 1u << 2, /* the same ciphertext to the second end, too, in the grace time */
 	/* The far end is another address than the care-of address, which is what the node has
 	 * behind its NAT. It selects what is tunnelled to it, and says nothing about who it is:
 	 * many nodes have the same, and so may a host of ours. */
@@ -60,11 +60,16 @@ struct path {
 	_Atomic(uint64_t) rrp_tx_ns;
 	/* const again */
 	_Alignas(64) uint64_t generation; /* the home agent's; for show and time stamps */
-	struct path_outer *second;        /* reserved: the other end for bicast, NULL: none */
+	struct path_outer *second;        /* PATH_BICAST: to the former end; else NULL */
 	struct ip_endpoint local, remote; /* tunnel ends of outer */
 	uint32_t credit;                  /* reserved: index of a byte credit */
 };
 static_assert(sizeof(struct path) == 192, "three lines, two of them for packets");
+
+/* Fills a header in place. False: families differ, an address that cannot be a tunnel's end, or one
+ * port without the other. */
+bool path_outer_init(struct path_outer *outer, const struct ip_endpoint *local,
+	const struct ip_endpoint *remote);
 
 struct path_params {
 	struct ip_endpoint local, remote; /* ports 0: plain ESP; both set: in UDP */
@@ -73,6 +78,8 @@ struct path_params {
 	uint64_t grace_until_ns;
 	uint64_t generation;
 	uint64_t first_tx_ns, rrp_tx_ns; /* of the path that this one goes on with; 0: a new one */
+	struct ip_endpoint second; /* a further remote end in the grace time; unset: none. Who owns
+				    * the path makes the header for it: path_init() does not. */
 	uint16_t mtu;
 	uint8_t flags;
 };

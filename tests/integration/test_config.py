@@ -51,7 +51,7 @@ OPTIONAL = {
     "control_socket", "log_level", "after_power_loss", "keep_keys", "grace_ms", "move_rate",
     "move_burst", "registration_rate", "forbidden_coas", "control_cpu", "worker_cpus",
     "no_huge", "memory_mb", "mbufs", "file_prefix", "crypto_engine", "max_nodes", "max_routes",
-    "max_neighbours", "mtu", "strict_inner_source", "allow_nat", "source", "esn", "replay_window",
+    "max_neighbours", "mtu", "strict_inner_source", "allow_nat", "bicast", "source", "esn", "replay_window",
     "tunnel_interface", "tunnel_mtu", "max_lifetime", "timestamp_tolerance", "rrq_seen_wait_ms",
     "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts", "gateway@roamgate-ha",
     "tcp_mss_clamp", "df", "dscp_map",

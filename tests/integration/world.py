@@ -393,7 +393,8 @@ class World(Site):
     """The whole scenario of the drawing above, with any of the three programs running."""
 
     def __init__(self, build, delay_ms=20, relay=(), inside_relay=(), nodes=None):
-        """relay, inside_relay: options of the relays before the node and the home agent."""
+        """relay, inside_relay: options of the relays before the node (or by visited network) and
+        the home agent."""
         super().__init__(build, nodes)
         self.node = self.nodes[0]
         self.home_agent = self.mobile = self.place = None
@@ -432,12 +433,13 @@ class World(Site):
         lab.link("ha", "home0", "mn", "home0")
         for name, namespace in (("A", "ra"), ("B", "rb")):
             interface = VISITED[name][0]
+            options = relay.get(name, ()) if isinstance(relay, dict) else relay
             lab.link("net", interface, namespace, "wan0")
             lab.link(namespace, "lan0", "mn", interface)
             lab.ip("mn", f"link set dev {interface} down")
             self.relays[name] = lab.start(
                 namespace,
-                [self.program("relay"), "--delay", delay_ms, *relay, "wan0", "lan0"],
+                [self.program("relay"), "--delay", delay_ms, *options, "wan0", "lan0"],
                 f"relay {name}",
             )
             self.relays[name].wait_line("relay: ready")

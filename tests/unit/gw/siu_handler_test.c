@@ -903,6 +903,50 @@ static struct tunnel *allow_nat(void)
 	return tunnel;
 }
 
+/* The second end of the path that the last move led to, or "none". */
+static const char *second_end(char text[IP_TEXT_MAX])
+{
+	const struct double_call *call = double_call(DOUBLE_SET_PATH, 0);
+
+	return call == NULL || !ip_addr_is_set(&call->path.second.addr)
+		       ? "none"
+		       : ip_addr_format(&call->path.second.addr, text);
+}
+
+static void test_bicast(void)
+{
+	struct siu_update closing = update_to(5, COA_A, COA_A);
+	struct tunnel *tunnel;
+	char text[IP_TEXT_MAX];
+
+	begin();
+	tunnel = fixture_node(&fx, "node1");
+	CU_ASSERT(move_to(1, NULL, COA_A) == SIU_RESULT_OK);
+	forget_calls();
+	CU_ASSERT(move_to(2, COA_A, COA_B) == SIU_RESULT_OK);
+	CU_ASSERT_STRING_EQUAL(second_end(text), "none"); /* not in its profile */
+	tunnel->flags |= NODE_BICAST;
+	forget_calls();
+	CU_ASSERT(move_to(3, COA_B, COA_A) == SIU_RESULT_OK);
+	CU_ASSERT_STRING_EQUAL(second_end(text), COA_B);
+	run_ms(1500); /* the limit of moves */
+	/* A refresh in the grace time goes on with it. */
+	forget_calls();
+	CU_ASSERT(move_to(4, COA_A, COA_A) == SIU_RESULT_OK);
+	CU_ASSERT_STRING_EQUAL(second_end(text), COA_B);
+	/* Closed: nothing goes anywhere, and what was before is not a former end of what comes. */
+	forget_calls();
+	closing.flags = SIU_DEREGISTER;
+	closing.lifetime_s = 0;
+	closing.new_coa = (struct ip_addr){0};
+	CU_ASSERT(send_update(&closing) == SIU_RESULT_OK);
+	CU_ASSERT_STRING_EQUAL(second_end(text), "none");
+	forget_calls();
+	CU_ASSERT(siu_result_is_good((enum siu_result)move_to(6, COA_A, COA_B)));
+	CU_ASSERT_STRING_EQUAL(second_end(text), "none");
+	end();
+}
+
 static void test_nat_end(void)
 {
 	static const struct {
@@ -1128,6 +1172,7 @@ int main(void)
 		{"directly attached", test_directly_attached},
 		{"other keys", test_set_keys},
 		{"times of a handover", test_handover_times},
+		{"a second end in the grace time", test_bicast},
 		{"end of the tunnel behind a NAT", test_nat_end},
 		{"end of the tunnel is kept", test_nat_end_is_kept},
 		{"port follows", test_port_follows},

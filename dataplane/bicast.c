@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How this works: copies make a burst of their own, by one buffer and one copy each, which leaves
+ * ahead of the burst at work. A place without a buffer only carries its verdict to the counter.
+ */
+#include "dataplane/bicast.h"
+
+#include "dataplane/forward.h"
+#include "dataplane/ip4.h"
+#include "dataplane/now.h"
+
+#define COPY_NS (NS_PER_S / BICAST_COPIES_PER_S)
+
+/* Token bucket in time: each copy moves the mark on, which may run ahead of now by a burst. */
+static bool rate_allows(struct worker *worker, uint64_t now_ns)
+{
+	const uint64_t mark = worker->copies_at_ns < now_ns ? now_ns : worker->copies_at_ns;
+
+	if (mark + COPY_NS > now_ns + BICAST_AT_ONCE * COPY_NS)
+		return false;
+	worker->copies_at_ns = mark + COPY_NS;
+	return true;
+}
+
+static enum verdict copy(struct worker *worker, const struct burst *b, unsigned i, unsigned k)
+{
+	const struct path *path = b->paths[i];
+	const struct esp_pkt *pkt = &b->pkts[i];
+	const uint32_t len = pkt->len - path->outer.len + path->second->len;
+	struct burst *copies = &worker->copies;
+	struct rte_mbuf *mbuf;
+	uint8_t *at;
+
+	if (len > path->mtu) /* a UDP header more than the first one has */
+		return VERDICT_TOO_BIG;
+	if (!rate_allows(worker, b->now_ns))
+		return VERDICT_RATE_LIMITED;
+	mbuf = rte_pktmbuf_alloc(worker->dp->ports[DP_INSIDE].pool);
+	if (mbuf == NULL)
+		return VERDICT_NO_ROOM;
+	copies->mbufs[k] = mbuf;
+	at = (uint8_t *)rte_pktmbuf_append(mbuf, (uint16_t)len);
+	if (at == NULL)
+		return VERDICT_NO_ROOM;
+	esp_copy_to(at, pkt, &path->outer, path->second);
+	pkt_view(&copies->pkts[k], mbuf, 0);
+	copies->next_hops[k] = ip4_dst(at);
+	return VERDICT_OK;
+}
+
+void bicast_burst(struct worker *worker, const struct burst *b)
+{
+	struct burst *copies = &worker->copies;
+
+	copies->n = 0;
+	copies->now_ns = b->now_ns;
+	for (unsigned i = 0; i < b->n; i++) {
+		const struct path *path = b->paths[i];
+		unsigned k = copies->n;
+
+		if (b->verdicts[i] != VERDICT_OK || (path->flags & PATH_BICAST) == 0 ||
+			b->now_ns >= path->grace_until_ns)
+			continue;
+		copies->nodes[k] = NULL;
+		copies->mbufs[k] = NULL;
+		copies->verdicts[k] = copy(worker, b, i, k);
+		copies->n++;
+	}
+	if (copies->n == 0)
+		return;
+	forward_route(worker, copies, DP_OUTSIDE);
+	forward_finish(worker, copies, DP_INSIDE, DP_OUTSIDE, &worker->local);
+}
