@@ -194,6 +194,9 @@ int ipv4_fragment(const uint8_t *datagram, size_t len, size_t mtu, ipv4_piece_fn
 	if (ip.dont_fragment || mtu < MTU_BYTES_MIN)
 		return -EMSGSIZE;
 	frag = wire_load_u16(datagram + 6);
+	/* Offsets of its pieces would begin again at 0. */
+	if ((frag & IPV4_FRAG_MASK) * 8u + ip.total_len > UINT16_MAX)
+		return -EMSGSIZE;
 	hdr_bytes = ip.hdr_bytes;
 	later_bytes = later_hdr(later, datagram, ip.hdr_bytes);
 	at = ip.hdr_bytes;

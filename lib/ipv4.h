@@ -57,8 +57,8 @@ size_t ipv4_udp_build(uint8_t *out, size_t room, const struct ip_endpoint *src,
 bool ipv4_carry_ecn(uint8_t outer_tos, uint8_t *inner);
 
 /* Cuts datagram (a whole IPv4 datagram, DF clear) into pieces of at most mtu bytes; each is handed
- * to fn in order. Returns the number of pieces, or -EMSGSIZE (DF is set or mtu < 68) without a
- * call. */
+ * to fn in order. Returns the number of pieces, or without a call -EMSGSIZE: DF is set, mtu < 68,
+ * or it is itself a piece of more than 64 KiB. */
 typedef void ipv4_piece_fn(void *arg, const uint8_t *datagram, size_t len);
 int ipv4_fragment(const uint8_t *datagram, size_t len, size_t mtu, ipv4_piece_fn *fn, void *arg);
 /* ICMP error about datagram (RFC 1812 4.3.2.3: header + 8 bytes or more) into out; 0: must not be

@@ -253,6 +253,8 @@ static void test_fragments(void)
 		{"a first fragment", 1500, 600, IPV4_FLAG_MF, 3},
 		{"a later fragment", 1500, 600, IPV4_FLAG_MF | 100, 3},
 		{"the last fragment", 1500, 600, 100, 3},
+		{"the last fragment of 64 KiB", 1500, 600, 8004, 3},
+		{"a fragment that ends behind 64 KiB", 1500, 600, 8005, -EMSGSIZE},
 	};
 	static struct pieces all;
 	static uint8_t datagram[65535];
