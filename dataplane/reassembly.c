@@ -61,13 +61,14 @@ static bool passes(struct reassembly *reassembly, be32_t source, uint64_t now_ns
 	return true;
 }
 
-/* The library leaves the checksum to a device. */
+/* The library leaves the checksum to a device. Where the bytes lie is not its flag to clear: a
+ * driver may have lent buffers of its own. */
 static enum verdict make_whole(struct burst *b, unsigned i, struct rte_mbuf *whole)
 {
 	struct rte_ipv4_hdr *header;
 
 	b->mbufs[i] = whole;
-	whole->ol_flags = 0;
+	whole->ol_flags &= ~RTE_MBUF_F_TX_IP_CKSUM;
 	if (rte_pktmbuf_linearize(whole) != 0)
 		return VERDICT_FRAGMENT;
 	header = rte_pktmbuf_mtod_offset(whole, struct rte_ipv4_hdr *, b->pkts[i].l2_bytes);
