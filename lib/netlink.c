@@ -56,17 +56,29 @@ struct netlink {
 
 /* ---- parsing ---- */
 
-static struct ip_addr addr_of(const struct nlattr *attr, uint8_t family)
+static uint8_t bits_of(unsigned family)
+{
+	return family == AF_INET ? 32 : 128;
+}
+
+/* Unset: no such family, or too short. */
+static struct ip_addr addr_from(const void *bytes, size_t len, unsigned family)
 {
 	struct ip_addr addr = {0};
-	size_t want = family == AF_INET ? 4 : 16;
+	size_t want = bits_of(family) / 8;
 
-	if (attr == NULL || (family != AF_INET && family != AF_INET6) ||
-		mnl_attr_get_payload_len(attr) < want)
+	if ((family != AF_INET && family != AF_INET6) || len < want)
 		return addr;
-	addr.family = family;
-	memcpy(addr.bytes, mnl_attr_get_payload(attr), want);
+	addr.family = (uint8_t)family;
+	memcpy(addr.bytes, bytes, want);
 	return addr;
+}
+
+static struct ip_addr addr_of(const struct nlattr *attr, uint8_t family)
+{
+	if (attr == NULL)
+		return (struct ip_addr){0};
+	return addr_from(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr), family);
 }
 
 struct attrs {
@@ -117,7 +129,8 @@ static void parse_addr(struct netlink *nl, const struct nlmsghdr *msg)
 		.tentative = (u32_of(attrs.at[IFA_FLAGS], fixed->ifa_flags) & IFA_F_TENTATIVE) != 0,
 	};
 
-	if (nl->events.addr != NULL && ip_addr_is_set(&event.addr))
+	if (nl->events.addr != NULL && ip_addr_is_set(&event.addr) &&
+		event.prefix_len <= bits_of(fixed->ifa_family))
 		nl->events.addr(nl->arg, &event);
 	if (!event.added)
 		routes_may_be_stale(nl);
@@ -132,12 +145,15 @@ static void parse_link(struct netlink *nl, const struct nlmsghdr *msg)
 		.mtu = u32_of(attrs.at[IFLA_MTU], 0),
 		.present = msg->nlmsg_type == RTM_NEWLINK,
 	};
-	const struct nlattr *mac = attrs.at[IFLA_ADDRESS];
+	const struct nlattr *mac = attrs.at[IFLA_ADDRESS], *name = attrs.at[IFLA_IFNAME];
+	size_t name_len = name == NULL ? 0 : mnl_attr_get_payload_len(name);
+	size_t room = sizeof event.name - 1;
 
 	event.up = event.present && (fixed->ifi_flags & IFF_UP) != 0 &&
 		   (fixed->ifi_flags & IFF_RUNNING) != 0;
-	if (attrs.at[IFLA_IFNAME] != NULL)
-		strncpy(event.name, mnl_attr_get_str(attrs.at[IFLA_IFNAME]), sizeof event.name - 1);
+	if (name != NULL) /* ends with 0, within it */
+		memcpy(event.name, mnl_attr_get_payload(name),
+			strnlen(mnl_attr_get_payload(name), name_len < room ? name_len : room));
 	if (mac != NULL && mnl_attr_get_payload_len(mac) == sizeof event.mac)
 		memcpy(event.mac, mnl_attr_get_payload(mac), sizeof event.mac);
 	if (nl->events.link != NULL)
@@ -158,8 +174,7 @@ static void parse_next_hop(const struct attrs *attrs, uint8_t family, struct nl_
 		const struct rtvia *other = mnl_attr_get_payload(via);
 		size_t len = mnl_attr_get_payload_len(via) - sizeof *other;
 
-		event->via = (struct ip_addr){.family = (uint8_t)other->rtvia_family};
-		memcpy(event->via.bytes, other->rtvia_addr, len < 16 ? len : 16);
+		event->via = addr_from(other->rtvia_addr, len, other->rtvia_family);
 	}
 	if (multipath != NULL && mnl_attr_get_payload_len(multipath) >= sizeof(struct rtnexthop)) {
 		const struct rtnexthop *hop = mnl_attr_get_payload(multipath);
@@ -189,7 +204,8 @@ static void parse_route(struct netlink *nl, const struct nlmsghdr *msg)
 
 	if (nl->events.route == NULL || (fixed->rtm_flags & RTM_F_CLONED) != 0 ||
 		(fixed->rtm_type != RTN_UNICAST && !event.blackhole) ||
-		(fixed->rtm_family != AF_INET && fixed->rtm_family != AF_INET6))
+		(fixed->rtm_family != AF_INET && fixed->rtm_family != AF_INET6) ||
+		fixed->rtm_dst_len > bits_of(fixed->rtm_family))
 		return;
 	event.dst.addr = addr_of(attrs.at[RTA_DST], fixed->rtm_family);
 	event.dst.addr.family = fixed->rtm_family; /* a default route has no RTA_DST */

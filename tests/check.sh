@@ -59,7 +59,7 @@ compile() {
 }
 
 fuzz() {
-	local target corpus ret=0 good=0 bad=0
+	local target corpus dictionary ret=0 good=0 bad=0
 	for target in build-fuzz/tests/fuzz/*_fuzz; do
 		[ -x "$target" ] || {
 			echo "no fuzz target was built"
@@ -68,9 +68,11 @@ fuzz() {
 		corpus=tests/fuzz/corpus/$(basename "$target" _fuzz)
 		mkdir -p "$results/corpus"
 		[ -d "$corpus" ] || corpus=
+		dictionary=tests/fuzz/$(basename "$target" _fuzz).dict
+		[ -f "$dictionary" ] && dictionary=-dict=$dictionary || dictionary=
 		# shellcheck disable=SC2086
 		if "$target" -max_total_time=$fuzz_seconds -print_final_stats=0 -verbosity=0 \
-			-artifact_prefix="$PWD/build-fuzz/" "$results/corpus" $corpus \
+			-artifact_prefix="$PWD/build-fuzz/" "$results/corpus" $corpus $dictionary \
 			>"$results/fuzz.log" 2>&1; then
 			good=$((good + 1))
 			echo "$(basename "$target"): ok, $fuzz_seconds s"

@@ -120,7 +120,9 @@ int store_put(struct store *store, const char *db, const void *key, size_t key_l
 	for (unsigned i = 0; record == NULL && i < RECORDS; i++)
 		if (disk->records[i].key_len == 0)
 			record = &disk->records[i];
-	if (record == NULL || key_len > sizeof record->key || len > sizeof record->data)
+	if (record == NULL)
+		return -ENOSPC;
+	if (key_len > sizeof record->key || len > sizeof record->data)
 		abort();
 	memset(record, 0, sizeof *record);
 	strncpy(record->db, db, sizeof record->db - 1);
