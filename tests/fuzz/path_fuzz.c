@@ -245,6 +245,32 @@ static bool damage_outer(
 	return true;
 }
 
+struct pieces {
+	struct wire *script;
+	const struct world_shape *shape;
+	const struct world_sealed *sealed; /* NULL: a piece of it was said */
+};
+
+static void say_piece(void *arg, const uint8_t *ip, size_t len)
+{
+	struct pieces *pieces = arg;
+
+	len = make_frame(pieces->script, DP_OUTSIDE, ip, len);
+	push(DP_OUTSIDE, len, pieces->shape, pieces->sealed);
+	pieces->sealed = NULL;
+}
+
+/* As a whole, or in fragments. */
+static void say_outer(struct wire *script, const uint8_t *ip, size_t len,
+	const struct world_shape *shape, const struct world_sealed *sealed)
+{
+	unsigned mtu = wire_u8(script);
+	struct pieces pieces = {script, shape, sealed};
+
+	if (mtu < 128 || ipv4_fragment(ip, len, 68 + (mtu - 128) * 8, say_piece, &pieces) <= 0)
+		say_piece(&pieces, ip, len);
+}
+
 static void say_sealed(struct wire *script)
 {
 	unsigned node = 1 + wire_u8(script) % WORLD_NODES, how = wire_u8(script);
@@ -270,8 +296,7 @@ static void say_sealed(struct wire *script)
 	whole = (how & SEAL_OUTER) == 0 || damage_outer(script, ip, &len, esp_len, &sealed.from);
 	if (!whole || (how & SEAL_WRONG_KEY) != 0)
 		sealed.node = 0;
-	len = make_frame(script, DP_OUTSIDE, ip, len);
-	push(DP_OUTSIDE, len, &shape, &sealed);
+	say_outer(script, ip, len, &shape, &sealed);
 }
 
 static void inject(struct wire *script)
