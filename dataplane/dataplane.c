@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define INJECT_MBUFS 2047    /* twice the ring to the worker, less one: what a mempool holds best */
 #define REGISTRATION_BURST 3 /* copies of the first request on a new link, at least */
@@ -140,6 +141,7 @@ int dataplane_open(const struct dp_config *config, const char *const names[DP_PO
 		return -ENOMEM;
 	}
 	dp->n_workers = workers;
+	dp->confine = config->confine;
 	take_config(dp, config);
 	ret = open_engine(dp, config, why, why_size);
 	for (unsigned i = 0; i < DP_PORTS && ret == 0; i++)
@@ -219,18 +221,38 @@ void dataplane_free(struct dataplane *dp)
 	eal_stop();
 }
 
+/* Workers are ready within microseconds, and say so in any case. */
+static int wait_started(const struct dataplane *dp)
+{
+	const struct timespec a_while = {.tv_nsec = 20000};
+	int ret = 0;
+
+	for (uint32_t i = 0; i < dp->n_workers; i++) {
+		int started;
+
+		while ((started = atomic_load_explicit(
+				&dp->workers[i]->started, memory_order_acquire)) == 0)
+			nanosleep(&a_while, NULL);
+		if (started < 0)
+			ret = started;
+	}
+	return ret;
+}
+
 int dataplane_start(struct dataplane *dp, char *why, size_t why_size)
 {
 	unsigned lcore;
 	uint32_t i = 0;
+	int ret;
 
 	atomic_store_explicit(&dp->stop, false, memory_order_relaxed);
+	for (uint32_t k = 0; k < dp->n_workers; k++)
+		atomic_store_explicit(&dp->workers[k]->started, 0, memory_order_relaxed);
 	RTE_LCORE_FOREACH_WORKER(lcore)
 	{
-		int ret = i < dp->n_workers
-				  ? rte_eal_remote_launch(worker_main, dp->workers[i++], lcore)
-				  : 0;
-
+		ret = i < dp->n_workers
+			      ? rte_eal_remote_launch(worker_main, dp->workers[i++], lcore)
+			      : 0;
 		if (ret != 0) {
 			snprintf(why, why_size, "worker on lcore %u does not start: %s", lcore,
 				strerror(-ret));
@@ -239,7 +261,13 @@ int dataplane_start(struct dataplane *dp, char *why, size_t why_size)
 		}
 	}
 	dp->running = true;
-	return 0;
+	ret = wait_started(dp);
+	if (ret != 0) {
+		snprintf(why, why_size, "a worker cannot give up its privileges: %s",
+			strerror(-ret));
+		dataplane_stop(dp);
+	}
+	return ret;
 }
 
 void dataplane_stop(struct dataplane *dp)

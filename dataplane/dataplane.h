@@ -59,6 +59,7 @@ struct dp_config {
 	uint32_t registration_rate; /* RRQs a second and node that pass */
 	struct dp_rules rules;
 	struct counters *counters; /* lent */
+	int (*confine)(void); /* each worker before its first turn: 0 or -errno; NULL: nothing */
 };
 
 struct dataplane;

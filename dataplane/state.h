@@ -70,6 +70,7 @@ struct dataplane {
 	struct node_entry *grace_first, *grace_last; /* by deadline */
 	uint64_t iv_exhausted_seen; /* sum of that verdict when epochs were last renewed */
 	uint64_t iv_look_at_ns;     /* when to look at it again */
+	int (*confine)(void);       /* const, cold: as dp_config's */
 };
 
 /* Everything behind EAL: for tests and benchmarks that bring EAL and ports themselves. names: of

@@ -148,7 +148,12 @@ int worker_main(void *arg)
 {
 	struct worker *worker = arg;
 	const struct dataplane *dp = worker->dp;
+	const int ret = dp->confine == NULL ? 0 : dp->confine();
 
+	/* Release pairs with the acquire in wait_started(). */
+	atomic_store_explicit(&worker->started, ret != 0 ? ret : 1, memory_order_release);
+	if (ret != 0)
+		return ret;
 	rcu_online(&dp->rcu, worker->id);
 	while (!atomic_load_explicit(&dp->stop, memory_order_relaxed))
 		if (worker_run_once(worker) == 0)

@@ -45,6 +45,7 @@ struct worker {
 	uint64_t copies_at_ns; /* limit of copies: time up to which tokens are spent */
 	struct path once[PKT_BURST_MAX]; /* paths of INJECT_ONCE, valid for one burst */
 	/* atomic, written by the worker only */
+	_Atomic(int) started; /* 0: not yet; 1: it runs; -errno: it could not */
 	struct verdict_cells in, out, local;
 	_Atomic(uint64_t) loops, busy_loops;
 	_Atomic(uint64_t) loop_buckets[LOOP_BUCKETS];

@@ -10,10 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -46,14 +43,4 @@ void ready_announce(const char *program, const char *detail)
 	fprintf(stderr, "%s: ready%s%s\n", program, blank, detail != NULL ? detail : "");
 	if (manager != NULL)
 		notify_manager(manager);
-}
-
-void process_harden(void)
-{
-	const struct rlimit none = {0, 0};
-
-	/* The limit alone does not stop a core dump into a pipe; the flag does (core(5)). */
-	setrlimit(RLIMIT_CORE, &none);
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	umask(077);
 }

@@ -9,6 +9,7 @@
 #include "control/ctl/request.h"
 #include "control/ctl/table.h"
 #include "lib/admin.h"
+#include "lib/privilege.h"
 #include "lib/ready.h"
 
 #include <getopt.h>
@@ -188,7 +189,7 @@ int main(int argc, char **argv)
 	struct options options;
 	int code;
 
-	process_harden();
+	privilege_begin();
 	admin_wipe_json();
 	if (!parse_options(argc, argv, &options, &code))
 		return code;

@@ -24,10 +24,12 @@
 #include "lib/admin.h"
 #include "lib/log.h"
 #include "lib/loop.h"
+#include "lib/privilege.h"
 #include "lib/ready.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +107,7 @@ static int start_dataplane(struct program *program)
 		.registration_rate = conf->registration_rate,
 		.rules = conf->rules,
 		.counters = state_counters(program->gw.state),
+		.confine = privilege_worker,
 	};
 
 	for (int i = 0; i < DP_PORTS; i++) {
@@ -211,6 +214,8 @@ static int start_loop(struct program *program)
 
 static int start(struct program *program)
 {
+	/* Neighbours and routes by netlink. */
+	static const struct privilege_needs needs = {.capabilities = 1ull << CAP_NET_ADMIN};
 	struct gw *gw = &program->gw;
 	const struct gw_conf *conf = program->conf;
 	char *why = program->why;
@@ -239,6 +244,11 @@ static int start(struct program *program)
 		snprintf(why, room, "cannot make the counters file durable: %s", strerror(-rc));
 	if (rc == 0 && (rc = state_start(gw->state)) != 0)
 		snprintf(why, room, "cannot start a thread: %s", strerror(-rc));
+	/* Everything is open. Workers give up still more; their filter must lie over the process's.
+	 */
+	privilege_hide_memory();
+	if (rc == 0)
+		rc = privilege_confine(&needs, why, room);
 	if (rc == 0)
 		rc = dataplane_start(gw->dp, why, room);
 	if (rc != 0)
@@ -342,7 +352,7 @@ int main(int argc, char **argv)
 	}
 	if (path == NULL || optind != argc)
 		return usage(stderr, EXIT_CONFIGURATION);
-	process_harden();
+	privilege_begin();
 	log_init(PROGRAM, LOG_INFO);
 	conf = gw_conf_load(path);
 	if (conf == NULL)

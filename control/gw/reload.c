@@ -6,6 +6,7 @@
 #include "control/gw/reload.h"
 
 #include "control/gw/siu_handler.h"
+#include "lib/privilege.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,5 +26,6 @@ int gw_reload(struct gw *gw, struct reload_counts *counts, char *why, size_t why
 	if (rc == 0)
 		counts->siu_keys = siu_handler_set_keys(gw->siu, fresh);
 	gw_conf_free(fresh);
+	privilege_hide_memory(); /* what was allocated since the last time */
 	return rc;
 }

@@ -8,11 +8,13 @@
 #include "control/ha/verbs.h"
 #include "lib/boot_epoch.h"
 #include "lib/log.h"
+#include "lib/privilege.h"
 #include "lib/ready.h"
 #include "lib/store.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +119,10 @@ static int start_network(struct program *program)
 
 static int start(struct program *program)
 {
+	/* Routes, proxy ARP and settings of interfaces; packet sockets on a home link that came
+	 * back. */
+	static const struct privilege_needs needs = {
+		.capabilities = 1ull << CAP_NET_ADMIN | 1ull << CAP_NET_RAW};
 	struct ha_parts *parts = &program->parts;
 	int err;
 
@@ -139,8 +145,12 @@ static int start(struct program *program)
 		return err;
 	snprintf(program->why, sizeof program->why, "control_socket %s cannot be made",
 		program->conf.control_socket);
-	return admin_open(
+	err = admin_open(
 		parts->loop, program->conf.control_socket, HA_VERBS, parts, &program->admin);
+	if (err == 0)
+		err = privilege_confine(&needs, program->why, sizeof program->why);
+	privilege_hide_memory();
+	return err;
 }
 
 static void stop(struct program *program)
@@ -219,7 +229,7 @@ int main(int argc, char **argv)
 	}
 	if (path == NULL || optind != argc)
 		return usage(stderr);
-	process_harden();
+	privilege_begin();
 	if (!ha_conf_load(path, &program.conf))
 		return EXIT_CONFIGURATION;
 	log_init(PROGRAM, program.conf.log_level);

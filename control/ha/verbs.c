@@ -6,6 +6,7 @@
 #include "control/ha/verbs.h"
 
 #include "lib/clock.h"
+#include "lib/privilege.h"
 
 static json_t *addr_or_null(const struct ip_addr *addr)
 {
@@ -142,6 +143,7 @@ bool ha_reload(const struct ha_parts *parts, size_t *changed)
 		return false;
 	*changed = ha_notify_set_keys(parts->notify, &fresh);
 	ha_conf_free(&fresh);
+	privilege_hide_memory(); /* what was allocated since the last time */
 	return true;
 }
 

@@ -7,10 +7,12 @@
  */
 #include "control/mn/mobile.h"
 #include "control/mn/show.h"
+#include "lib/privilege.h"
 #include "lib/ready.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +38,12 @@ static void on_stop(void *arg, int signo)
 
 static int run(struct mn_conf *conf)
 {
+	/* Routes; the sockets that each home link gets anew, one of them of port 434; the fallback.
+	 */
+	const struct privilege_needs needs = {.capabilities = 1ull << CAP_NET_ADMIN |
+							      1ull << CAP_NET_RAW |
+							      1ull << CAP_NET_BIND_SERVICE,
+		.may_exec = conf->fallback_command[0] != '\0'};
 	static struct mobile mobile; /* tables of some kB */
 	char why[WHY_BYTES] = "out of memory";
 	char path[MN_PATH_MAX + 16];
@@ -62,6 +70,9 @@ static int run(struct mn_conf *conf)
 		snprintf(why, sizeof why, "control_socket %.128s: %s", conf->control_socket,
 			strerror(-err));
 	}
+	if (err == 0)
+		err = privilege_confine(&needs, why, sizeof why);
+	privilege_hide_memory();
 	if (err == 0 && loop_signal_add(loop, SIGINT, on_stop, loop) == 0 &&
 		loop_signal_add(loop, SIGTERM, on_stop, loop) == 0) {
 		ready_announce(PROGRAM, mobile_place_name(&mobile));
@@ -106,7 +117,7 @@ int main(int argc, char **argv)
 	}
 	if (path == NULL || optind != argc)
 		return usage(stderr);
-	process_harden();
+	privilege_begin();
 	if (!mn_conf_load(path, &conf))
 		return EXIT_CONFIGURATION;
 	log_init(PROGRAM, conf.log_level);

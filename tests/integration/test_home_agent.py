@@ -350,12 +350,13 @@ def test_first_move_does_not_wait_for_the_ack(house):
     assert house.destination() is None
     house.ask_by_gateway(COA_A, house.rrq(COA_A))
     _, entry = gateway.wait_move(COA_A)
-    assert house.destination() == COA_A and house.binding()["pending"]
+    wait_until(lambda: house.destination() == COA_A, 1, "the tunnel to follow the UPDATE")
+    assert house.binding()["pending"]
     assert house.arp() == house.mac_home_agent
     # pending a second time: the newest address, since none is in force
     house.ask_by_gateway(COA_B, house.rrq(COA_B))
     _, second = gateway.wait_move(COA_B)
-    assert house.destination() == COA_B
+    wait_until(lambda: house.destination() == COA_B, 1, "the tunnel to follow the UPDATE")
     gateway.answer(entry, 129)  # of a superseded UPDATE
     assert house.destination() == COA_B
     gateway.answer(second, 129)
