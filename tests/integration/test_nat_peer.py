@@ -8,6 +8,7 @@ import select
 import socket
 import time
 
+import lab as laboratory
 import mip
 import pcap
 import pytest
@@ -315,7 +316,9 @@ def test_new_port(border, peer):
     for port in (61500, 61501, 61000):
         time.sleep(SEND_BACK_MS / 1000)
         assert peer.up(port=port)
-        assert peer.ends_at() == (NAT, port)
+        laboratory.wait_until(
+            lambda port=port: peer.ends_at() == (NAT, port), 1, "the new port"
+        )
         event = border.agent.wait_event()
         assert event == (ENDPOINT_CHANGED, peer.node.home_address, (NAT, port))
     assert border.roamctl("roamgate", "show", "siu")["port_moves"] >= 3

@@ -300,7 +300,7 @@ def test_pad_length_beyond_the_packet(border, peer):
 def test_next_header(border, peer, next_header, verdict):
     peer.sequence += 1
     payload = peer.node.up.seal(
-        bytes(peer.data()), peer.sequence, b"header00", next_header=next_header
+        bytes(peer.data(b"longer than any header" * 2)), peer.sequence, b"header00", next_header=next_header
     )
     with Counted(border, **{verdict: 1}):
         refused(border, pcap.ip(peer.care_of, OUTSIDE, pcap.ESP, payload))
@@ -396,8 +396,9 @@ def test_outer_ttl_used_up(border, peer):
 
 
 def test_too_big_for_the_path(border, peer):
+    inner = IP(src=CORRESPONDENT, dst=peer.node.home_address, flags="DF") / UDP() / bytes(1440)
     with Counted(border, too_big=1):
-        nothing_outside(border, tunnelled(peer.node, peer.care_of, b"x" * 1440)[0])
+        nothing_outside(border, bytes(IP(src=HOME_AGENT, dst=peer.care_of, proto=4) / inner))
 
 
 def test_gateway_answers_ping(border, peer):
