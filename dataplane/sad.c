@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: SAs of one SPI and destination stand in one chain, those with a given source
- * before the one with the wildcard, so that the first that fits is the longest match. Runs of
- * packets of one SA, the normal case, are compared once.
+ * How this works: SAs of one SPI and destination stand in one chain, those with given sources
+ * before the one with the wildcard: at the wildcard, all that could match longer were looked at.
+ * Runs of packets of one SA, the normal case, are compared once.
  */
 #include "dataplane/sad.h"
 
@@ -40,8 +40,10 @@ static inline uint64_t in_number(uint32_t spi, uint64_t destination)
 	return (uint64_t)spi << 32 ^ destination;
 }
 
+static const struct sa_source any_source = {.n = 0};
+
 static bool is_in_taken(const struct sad *sad, uint32_t spi, const struct ip_addr *destination,
-	const struct ip_addr *source)
+	const struct sa_source *source)
 {
 	struct rcu_link *link = lookup_next(
 		lookup_head(&sad->in, in_number(spi, lookup_number(destination))));
@@ -50,7 +52,7 @@ static bool is_in_taken(const struct sad *sad, uint32_t spi, const struct ip_add
 		const struct sa_in *sa = LOOKUP_OBJECT(link, struct sa_in, link);
 
 		if (sa->spi == spi && ip_addr_equal(&sa->destination, destination) &&
-			ip_addr_equal(&sa->source, source))
+			sa_source_clash(sa->wildcard_source ? &any_source : sa->source, source))
 			return true;
 	}
 	return false;
@@ -65,7 +67,8 @@ int sad_in_add(struct sad *sad, struct sa_in *sa)
 {
 	const uint64_t number = in_number(sa->spi, lookup_number(&sa->destination));
 
-	if (is_in_taken(sad, sa->spi, &sa->destination, &sa->source))
+	if (is_in_taken(
+		    sad, sa->spi, &sa->destination, sa->wildcard_source ? &any_source : sa->source))
 		return -EEXIST;
 	sa->dst_be = ip_addr_to_v4(&sa->destination);
 	if (sa->wildcard_source)
@@ -80,16 +83,35 @@ void sad_in_del(struct sad *sad, struct sa_in *sa)
 	lookup_del(&sad->in, in_number(sa->spi, lookup_number(&sa->destination)), &sa->link);
 }
 
+/* Bits of the source that sa asks for and query has, -1: another source. */
+static __attribute__((noinline)) int match_source(
+	const struct sa_in *sa, const struct sad_query *query)
+{
+	const struct ip_addr src = ip_addr_from_v4(query->src);
+
+	return sa_source_match(sa->source, &src);
+}
+
 static inline struct sa_in *find_in(struct rcu_link *link, const struct sad_query *query)
 {
+	struct sa_in *best = NULL;
+	int longest = -1;
+
 	for (; link != NULL; link = lookup_next(&link->next)) {
 		struct sa_in *sa = LOOKUP_OBJECT(link, struct sa_in, link);
+		int bits;
 
-		if (sa->spi == query->spi && sa->dst_be == query->dst &&
-			(sa->wildcard_source || ip_addr_to_v4(&sa->source) == query->src))
-			return sa;
+		if (sa->spi != query->spi || sa->dst_be != query->dst)
+			continue;
+		if (sa->wildcard_source)
+			return best != NULL ? best : sa;
+		bits = match_source(sa, query);
+		if (bits > longest) {
+			longest = bits;
+			best = sa;
+		}
 	}
-	return NULL;
+	return best;
 }
 
 static inline bool is_same(const struct sad_query *a, const struct sad_query *b)

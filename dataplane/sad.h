@@ -2,8 +2,8 @@
 #ifndef DATAPLANE_SAD_H
 #define DATAPLANE_SAD_H
 /*
- * Which SA, which node? Lock-free lookups: inbound by SPI and destination, with a wildcard or a
- * given source; outbound by home address.
+ * Which SA, which node? Lock-free lookups: inbound by SPI and destination, with a wildcard or
+ * given sources; outbound by home address.
  *
  * Owner:    struct dataplane.
  *
@@ -33,7 +33,7 @@ struct sad_query {    /* of an ESP packet */
 int sad_new(struct sad *sad, uint32_t max_nodes) __attribute__((warn_unused_result));
 void sad_free(struct sad *sad);
 
-/* Is there an SA for this SPI, destination and source? */
+/* Is there an SA for this SPI and destination, and any or one of the same prefixes as source? */
 bool sad_in_taken(const struct sad *sad, const struct sa_params *params);
 /* -EEXIST: sad_in_taken(). */
 int sad_in_add(struct sad *sad, struct sa_in *sa) __attribute__((warn_unused_result));

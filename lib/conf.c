@@ -320,6 +320,13 @@ bool conf_has(struct conf_group *group, const char *key)
 	return find(group, key) != NULL;
 }
 
+bool conf_is_array(struct conf_group *group, const char *key)
+{
+	const config_setting_t *member = find(group, key);
+
+	return member != NULL && config_setting_is_array(member);
+}
+
 /* --- scalars --- */
 
 const char *conf_text(struct conf_group *group, const char *key, bool required)

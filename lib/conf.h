@@ -52,6 +52,7 @@ struct conf_group conf_list_at(struct conf_group *parent, const char *name, size
 void conf_group_end(struct conf_group *group);
 
 bool conf_has(struct conf_group *group, const char *key);
+bool conf_is_array(struct conf_group *group, const char *key); /* [ ... ]; false if absent */
 /* Required strings: def == NULL. */
 const char *conf_get_string(struct conf_group *group, const char *key, const char *def);
 /* Range is inclusive; unit ("ms", "bytes", "") goes into messages. required: def is not used. */

@@ -38,7 +38,7 @@ static void print_help(void)
 	      "  show bindings                    of the home agent\n"
 	      "  show status                      of the mobile node\n"
 	      "  sa add NODE in|out spi=N algorithm=NAME key_file=PATH\n"
-	      "         [esn=true|false] [replay_window=N] [source=ADDRESS] [LIFETIMES]\n"
+	      "         [esn=true|false] [replay_window=N] [source=PREFIX,..] [LIFETIMES]\n"
 	      "  sa update NODE in|out spi=N [LIFETIMES]     all of them anew\n"
 	      "  sa switch NODE out spi=N         the next outbound SA takes over\n"
 	      "  sa del NODE in|out spi=N\n"

@@ -82,7 +82,7 @@ json_t *gw_admin_sa_row(const struct tunnel *tunnel, const struct tunnel_sa *sa)
 {
 	const struct counter_slot *slot = tunnel_sa_slot(tunnel, sa);
 	json_t *row = json_object();
-	char spi[16];
+	char spi[16], source[SA_SOURCE_TEXT_MAX];
 
 	snprintf(spi, sizeof spi, "0x%x", sa->spi);
 	json_object_set_new(row, "node", json_string(tunnel->name));
@@ -96,10 +96,8 @@ json_t *gw_admin_sa_row(const struct tunnel *tunnel, const struct tunnel_sa *sa)
 						       : "next"));
 	if (sa->inbound) {
 		put_count(row, "replay_window", sa->replay_window);
-		if (sa->source != NULL)
-			put_addr(row, "source", sa->source);
-		else
-			json_object_set_new(row, "source", json_string("any"));
+		json_object_set_new(
+			row, "source", json_string(sa_source_format(tunnel_sa_source(sa), source)));
 	}
 	if (slot != NULL) {
 		put_count(row, "packets", load(&slot->packets));

@@ -290,9 +290,9 @@ static void read_params(
 	params->destination = gw->conf->ports[DP_OUTSIDE].addrs[0];
 	params->replay_window = (uint32_t)read_count(
 		reader, "replay_window", REPLAY_WINDOW_MIN, REPLAY_WINDOW_MAX, 1024, false);
-	if (reader->error == NULL && strcmp(source, "any") != 0 &&
-		!ip_addr_parse(source, &params->source))
-		reader->error = admin_error("source: \"any\" or an address is needed");
+	why = sa_source_parse(source, &params->source);
+	if (reader->error == NULL && why != NULL)
+		reader->error = admin_error("source: \"%.64s\" %s", source, why);
 }
 
 #define LIFETIME_KEYS \

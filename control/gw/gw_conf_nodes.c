@@ -145,6 +145,41 @@ static struct sa_lifetimes read_lifetimes(struct conf_group *group)
 	};
 }
 
+static void read_source(struct conf_group *group, struct sa_source *source)
+{
+	const char *texts[SA_SOURCE_MAX], *why = NULL;
+	const bool list = conf_is_array(group, "source");
+	const size_t n = list ? conf_get_strings(group, "source", texts, SA_SOURCE_MAX, true) : 1;
+
+	if (!list)
+		texts[0] = conf_get_string(group, "source", "any");
+	for (size_t i = 0; i < n && why == NULL; i++) {
+		why = list ? sa_source_add(source, texts[i]) : sa_source_parse(texts[i], source);
+		if (why != NULL)
+			conf_error(group, "source", "\"%.64s\" %s", texts[i], why);
+	}
+}
+
+/* SAs may share an SPI if their sources tell them apart. */
+static void claim_spi(struct keymap *map, const struct sa_params *sa, uint32_t i,
+	struct conf_group *group, const struct gw_conf *conf)
+{
+	struct {
+		uint32_t spi;
+		struct ip_prefix source;
+	} key;
+
+	static_assert(sizeof key <= KEYMAP_KEY_MAX, "fits");
+	memset(&key, 0, sizeof key); /* its padding too */
+	key.spi = sa->spi;
+	if (sa->source.n == 0)
+		claim(map, &key, sizeof key, i, group, "spi", conf);
+	for (unsigned k = 0; k < sa->source.n; k++) {
+		key.source = sa->source.list[k];
+		claim(map, &key, sizeof key, i, group, "spi", conf);
+	}
+}
+
 static void read_sa(struct conf_group *group, struct sa_params *sa, bool inbound, uint32_t i,
 	const struct uniques *uniques, const struct gw_conf *conf)
 {
@@ -170,12 +205,10 @@ static void read_sa(struct conf_group *group, struct sa_params *sa, bool inbound
 		return;
 	sa->replay_window = (uint32_t)conf_get_int(group, "replay_window", "packets",
 		REPLAY_WINDOW_MIN, REPLAY_WINDOW_MAX, 1024, false);
-	if (conf_has(group, "source") &&
-		strcmp(conf_get_string(group, "source", "any"), "any") != 0)
-		sa->source = conf_get_addr(group, "source", true);
+	read_source(group, &sa->source);
 	sa->destination = conf->ports[DP_OUTSIDE].addrs[0];
 	if (sa->spi >= SA_SPI_MIN)
-		claim(uniques->spis, &sa->spi, sizeof sa->spi, i, group, "spi", conf);
+		claim_spi(uniques->spis, sa, i, group, conf);
 }
 
 /* Index of the named home agent, or -1 and an error. */

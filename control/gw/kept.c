@@ -19,7 +19,9 @@
 #include <x86intrin.h>
 
 #define NODE_VERSION 2
-#define SA_VERSION 1
+#define SA_VERSION 2
+#define SA_BYTES_MAX (5 + 1 + SA_SOURCE_MAX * 18 + CRYPTO_MATERIAL_MAX + 4)
+static_assert(SA_BYTES_MAX <= STATE_DATA_MAX, "the longest record of an SA fits");
 #define CHANGE_RECORDS_MAX 16 /* more than any one change of a node writes */
 #define SUM_BYTES 4
 
@@ -260,7 +262,11 @@ void kept_put_sa(struct kept *kept, const struct tunnel *tunnel, bool inbound,
 	wire_put_u8(&w, (uint8_t)params->alg);
 	wire_put_u8(&w, params->esn ? SA_ESN : 0);
 	wire_put_u16(&w, (uint16_t)params->replay_window);
-	put_addr(&w, &params->source);
+	wire_put_u8(&w, params->source.n);
+	for (unsigned i = 0; i < params->source.n; i++) {
+		put_addr(&w, &params->source.list[i].addr);
+		wire_put_u8(&w, params->source.list[i].len);
+	}
 	wire_put_bytes(&w, params->key, crypto_material_bytes(params->alg));
 	put(kept, STATE_SAS, &key, data, seal(&w));
 	secret_wipe(data, sizeof data);
@@ -365,7 +371,13 @@ static bool read_sa(struct store_value value, struct sa_params *params)
 	params->alg = (enum crypto_alg)alg;
 	params->esn = (wire_u8(&w) & SA_ESN) != 0;
 	params->replay_window = wire_u16(&w);
-	params->source = get_addr(&w);
+	params->source.n = wire_u8(&w);
+	if (params->source.n > SA_SOURCE_MAX)
+		return false;
+	for (unsigned i = 0; i < params->source.n; i++) {
+		params->source.list[i].addr = get_addr(&w);
+		params->source.list[i].len = wire_u8(&w);
+	}
 	key = wire_take(&w, key_bytes);
 	if (key == NULL || !wire_done(&w))
 		return false;

@@ -113,7 +113,7 @@ uint32_t key_alloc_spi(struct key_verbs *keys)
 		return 0;
 	do
 		random_fill(&spi, sizeof spi);
-	while (spi < SA_SPI_MIN || tunnel_by_spi_in(keys->tunnels, spi) != NULL ||
+	while (spi < SA_SPI_MIN || tunnel_by_spi_in(keys->tunnels, spi, NULL) != NULL ||
 		find_reserved(keys, spi, now_ns) != NULL);
 	place->spi = spi;
 	place->until_ns = now_ns + KEY_SPI_RESERVED_S * NS_PER_S;
@@ -206,9 +206,10 @@ static int add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
 	rc = tunnel_sa_add(keys->tunnels, tunnel, inbound, params, keys->iv_epoch);
 	if (rc != 0) {
 		*why = rc == -ENOSPC ? "no room: too many SAs on this node or counters file full"
-		       : rc == -EKEYREJECTED      ? "key: stands in another SA or direction already"
-		       : rc == -EEXIST && inbound ? "spi: is in use by an inbound SA"
-		       : rc == -EEXIST            ? "spi: this node has it already"
+		       : rc == -EKEYREJECTED ? "key: stands in another SA or direction already"
+		       : rc == -EEXIST && inbound
+			       ? "spi: is in use by an inbound SA with the same source"
+		       : rc == -EEXIST ? "spi: this node has it already"
 		       : rc == -ENOMEM ? "no memory: raise dpdk.memory_mb or reserve more hugepages"
 				       : "the packet path refused the SA";
 		return rc;

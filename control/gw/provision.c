@@ -338,11 +338,6 @@ static int running_home_agent(
 	return home_agent_named(gw, fresh->home_agents[node->home_agent].name);
 }
 
-static bool same_source(const struct tunnel_sa *sa, const struct ip_addr *source)
-{
-	return sa->source == NULL ? !ip_addr_is_set(source) : ip_addr_equal(sa->source, source);
-}
-
 static bool same_life(const struct tunnel_sa *sa, const struct sa_lifetimes *limits)
 {
 	static const struct sa_lifetimes none = {.seconds = {0}};
@@ -358,7 +353,7 @@ static bool same_sa(struct tunnel *tunnel, bool inbound, const struct sa_params 
 	if (sa == NULL || sa->alg != params->alg || sa->esn != params->esn ||
 		!same_life(sa, &params->life) ||
 		(inbound && (sa->replay_window != params->replay_window ||
-				    !same_source(sa, &params->source))))
+				    !sa_source_equal(tunnel_sa_source(sa), &params->source))))
 		return false;
 	sa_key_id(params, id);
 	return memcmp(id, sa->key_id, sizeof id) == 0;
@@ -396,7 +391,7 @@ static bool sa_is_blocked(const struct gw *gw, const struct sa_params *params, b
 	owner = tunnel_by_key(gw->tunnels, id);
 	if (key_is_spent(gw->keys, id) || (owner != NULL && !owner->configured))
 		return true;
-	owner = inbound ? tunnel_by_spi_in(gw->tunnels, params->spi) : NULL;
+	owner = inbound ? tunnel_by_spi_in(gw->tunnels, params->spi, &params->source) : NULL;
 	return owner != NULL && !owner->configured;
 }
 

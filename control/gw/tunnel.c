@@ -344,14 +344,23 @@ struct tunnel *tunnel_by_name(const struct tunnels *tunnels, const char *name)
 	return NULL;
 }
 
-struct tunnel *tunnel_by_spi_in(const struct tunnels *tunnels, uint32_t spi)
+const struct sa_source *tunnel_sa_source(const struct tunnel_sa *sa)
+{
+	static const struct sa_source any = {.n = 0};
+
+	return sa->source == NULL ? &any : sa->source;
+}
+
+struct tunnel *tunnel_by_spi_in(
+	const struct tunnels *tunnels, uint32_t spi, const struct sa_source *source)
 {
 	struct chain_link *link = *place_of_spi(tunnels, spi, true);
 
 	for (; link != NULL; link = link->next) {
 		const struct tunnel_sa *sa = CHAIN_OBJECT(link, struct tunnel_sa, by_spi);
 
-		if (sa->spi == spi)
+		if (sa->spi == spi &&
+			(source == NULL || sa_source_clash(tunnel_sa_source(sa), source)))
 			return sa->tunnel;
 	}
 	return NULL;
@@ -489,8 +498,8 @@ static bool has_room(const struct tunnel *tunnel, bool inbound)
 static int check_sa(
 	const struct tunnels *tunnels, struct tunnel *tunnel, const struct tunnel_sa *sa)
 {
-	if (sa->inbound ? tunnel_by_spi_in(tunnels, sa->spi) != NULL
-			: tunnel_sa_find(tunnel, false, sa->spi) != NULL)
+	if (tunnel_sa_find(tunnel, sa->inbound, sa->spi) != NULL ||
+		(sa->inbound && tunnel_by_spi_in(tunnels, sa->spi, tunnel_sa_source(sa)) != NULL))
 		return -EEXIST;
 	if (tunnel_by_key(tunnels, sa->key_id) != NULL)
 		return -EKEYREJECTED;
@@ -551,7 +560,7 @@ static struct tunnel_sa *sa_make(
 	}
 	if (sa->life != NULL)
 		life_begin(sa->life, 0);
-	if (!inbound || !ip_addr_is_set(&params->source))
+	if (!inbound || params->source.n == 0)
 		return sa;
 	sa->source = malloc(sizeof *sa->source);
 	if (sa->source == NULL) {

@@ -34,7 +34,7 @@ struct tunnel_sa { /* two for each of a million nodes: 72 bytes, 80 of the heap 
 	struct tunnel *tunnel;
 	struct tunnel_sa *next;   /* of the same tunnel */
 	struct tunnel_life *life; /* owned; NULL: no limits */
-	struct ip_addr *source;   /* inbound; owned; NULL: any */
+	struct sa_source *source; /* inbound; owned; NULL: any */
 	uint8_t key_id[COUNTERS_ID_BYTES];
 	uint32_t spi;
 	uint16_t replay_window; /* packets; 0 outbound */
@@ -115,7 +115,11 @@ int tunnel_del(struct tunnels *tunnels, struct tunnel *tunnel, bool drop_slots);
 struct tunnel *tunnel_by_handle(const struct tunnels *tunnels, uint32_t handle);
 struct tunnel *tunnel_by_home_address(const struct tunnels *tunnels, const struct ip_addr *addr);
 struct tunnel *tunnel_by_name(const struct tunnels *tunnels, const char *name);
-struct tunnel *tunnel_by_spi_in(const struct tunnels *tunnels, uint32_t spi);
+/* Of an inbound SA with that SPI, whose sources clash with source (NULL: whatever they are). */
+struct tunnel *tunnel_by_spi_in(
+	const struct tunnels *tunnels, uint32_t spi, const struct sa_source *source);
+/* The sources of an inbound SA. */
+const struct sa_source *tunnel_sa_source(const struct tunnel_sa *sa);
 /* The next outbound SA with that SPI behind after (NULL: the first), or NULL: the nodes choose
  * these SPIs, so several may have one. */
 struct tunnel_sa *tunnel_sa_by_spi_out(

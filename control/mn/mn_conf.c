@@ -219,7 +219,9 @@ static void load_root(struct mn_conf *conf, struct conf_group *root)
 	both = get_sa(root, "outbound", false, &conf->outbound) && both;
 	if (both)
 		check_keys(conf, root);
-	conf->inbound.source = conf->gateway;
+	conf->inbound.source.list[0] = (struct ip_prefix){
+		conf->gateway, conf->gateway.family == AF_INET ? 32 : 128};
+	conf->inbound.source.n = 1;
 	conf_group_end(root);
 }
 

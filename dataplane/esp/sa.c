@@ -84,8 +84,11 @@ static bool params_valid(const struct sa_params *params, bool inbound)
 		return false;
 	if (inbound ? window < REPLAY_WINDOW_MIN || window > REPLAY_WINDOW_MAX : window != 0)
 		return false;
-	return !ip_addr_is_set(&params->source) || !ip_addr_is_set(&params->destination) ||
-	       params->source.family == params->destination.family;
+	for (unsigned i = 0; i < params->source.n; i++)
+		if (ip_addr_is_set(&params->destination) &&
+			params->source.list[i].addr.family != params->destination.family)
+			return false;
+	return params->source.n <= SA_SOURCE_MAX;
 }
 
 static size_t sa_bytes(const struct crypto_engine *engine, enum crypto_alg alg, bool inbound)
@@ -142,14 +145,24 @@ int sa_in_new(const struct sa_memory *memory, const struct crypto_engine *engine
 	struct counters *counters, const struct sa_params *params, struct node *node, bool shared,
 	struct sa_in **out)
 {
+	struct sa_source *source = NULL; /* few SAs have one: not a part of each */
 	struct counter_slot *slot;
 	struct sa_limits *limits;
 	struct sa_in *sa;
 	void *fresh;
-	int ret = parts_new(memory, engine, counters, params, true, &fresh, &limits, &slot);
+	int ret;
 
-	if (ret != 0)
+	if (params->source.n != 0) {
+		source = malloc(sizeof *source);
+		if (source == NULL)
+			return -ENOMEM;
+		*source = params->source;
+	}
+	ret = parts_new(memory, engine, counters, params, true, &fresh, &limits, &slot);
+	if (ret != 0) {
+		free(source);
 		return ret;
+	}
 	sa = fresh;
 	sa->spi = params->spi;
 	sa->salt_be = salt_of(params);
@@ -158,10 +171,10 @@ int sa_in_new(const struct sa_memory *memory, const struct crypto_engine *engine
 	sa->alg = (uint8_t)params->alg;
 	sa->esn = params->esn;
 	sa->shared = shared;
-	sa->wildcard_source = !ip_addr_is_set(&params->source);
+	sa->wildcard_source = source == NULL;
 	atomic_flag_clear(&sa->lock);
 	sa->destination = params->destination;
-	sa->source = params->source;
+	sa->source = source;
 	atomic_init(&sa->limits, limits);
 	ret = sa_in_set_life(memory, sa, &params->life); /* limits are there: 0 */
 	engine->key_init(params->alg, params->key, sa + 1);
@@ -207,6 +220,7 @@ void sa_in_free(
 	if (sa == NULL)
 		return;
 	sa_limits_free(memory, atomic_load_explicit(&sa->limits, memory_order_relaxed));
+	free((void *)(uintptr_t)sa->source);
 	wipe_and_free(memory, sa, sa_bytes(engine, (enum crypto_alg)sa->alg, true));
 }
 

@@ -14,6 +14,7 @@
 #include "dataplane/esp/crypto.h"
 #include "dataplane/esp/life.h"
 #include "dataplane/esp/link.h"
+#include "dataplane/esp/source.h"
 #include "lib/inet.h"
 
 #include <assert.h>
@@ -36,7 +37,7 @@ struct sa_params {    /* values only; wiped by the caller after sa_*_new() */
 	bool esn;
 	uint32_t replay_window;     /* inbound: packets, REPLAY_WINDOW_MIN..MAX; outbound: 0 */
 	struct ip_addr destination; /* inbound: our address that it is for */
-	struct ip_addr source;      /* inbound: unset = wildcard ("any") */
+	struct sa_source source;    /* inbound */
 	struct sa_lifetimes life;
 };
 
@@ -66,7 +67,7 @@ struct sa_in {
 	struct rcu_link link; /* sad.c */
 	/* const; control only */
 	_Alignas(SA_CACHE_LINE) struct ip_addr destination;
-	struct ip_addr source; /* unset if wildcard_source */
+	const struct sa_source *source; /* owned; NULL if wildcard_source */
 	/* atomic: guards slot->seq and slot->bits while a run is committed; not in the first line,
 	 * which other workers read meanwhile */
 	atomic_flag lock;

@@ -145,7 +145,7 @@ def wrong_values(key, value, program, group):
     if key in KEY_FILES:
         wrong += ['"/nowhere/key"', '"/etc"']
     if key == "source":
-        wrong += ['"some"', '"10.1.0.256"']
+        wrong += ['"some"', '"10.1.0.256"', "[ ]", '[ "10.1.0.1", "any" ]', '[ "10.1.0.1/24" ]']
     return wrong
 
 

@@ -275,7 +275,8 @@ static void test_inbound_sas(void)
 	struct sa_params params = rig_sa(1, true);
 
 	CU_ASSERT(dataplane_sa_in_add(rig.dp, node, &params) == -EEXIST);
-	params.source = rig_addr(B); /* the same SPI for a given source is another SA */
+	CU_ASSERT(sa_source_parse(B, &params.source) ==
+		  NULL); /* the same SPI for a given source is another SA */
 	params.key[0] ^= 1;
 	CU_ASSERT(dataplane_sa_in_add(rig.dp, node, &params) == 0);
 	for (unsigned i = 2; i < NODE_INBOUND_MAX; i++) {

@@ -20,19 +20,25 @@ static be32_t v4(const char *text)
 	return ip_addr_to_v4(&addr);
 }
 
-static struct sa_in sa(uint32_t spi, const char *destination, const char *source)
+static struct sa_source source_of(const char *text)
 {
-	struct ip_addr none = {.family = 0};
+	struct sa_source source;
 
+	CU_ASSERT(sa_source_parse(text, &source) == NULL);
+	return source;
+}
+
+static struct sa_in sa(uint32_t spi, const char *destination, const struct sa_source *source)
+{
 	return (struct sa_in){
 		.spi = spi,
 		.destination = rig_addr(destination),
 		.wildcard_source = source == NULL,
-		.source = source == NULL ? none : rig_addr(source),
+		.source = source,
 	};
 }
 
-enum { ANY, FROM_A, FROM_B, OTHER_DST, OTHER_SPI, ONLY_GIVEN, SAS };
+enum { ANY, FROM_A, FROM_NET, FROM_B, OTHER_DST, OTHER_SPI, ONLY_GIVEN, SAS };
 
 static void test_lookup(void)
 {
@@ -42,10 +48,14 @@ static void test_lookup(void)
 		const char *src, *dst;
 		int want; /* -1: none */
 	} rows[] = {
-		{"wildcard takes any source", 0x1001, "198.51.100.99", "192.0.2.1", ANY},
+		{"wildcard takes any source", 0x1001, "198.51.101.99", "192.0.2.1", ANY},
 		{"given source wins over the wildcard", 0x1001, "198.51.100.7", "192.0.2.1",
 			FROM_A},
 		{"each given source has its own", 0x1001, "203.0.113.7", "192.0.2.1", FROM_B},
+		{"the second prefix of a list", 0x1001, "203.0.114.200", "192.0.2.1", FROM_B},
+		{"a prefix", 0x1001, "198.51.100.8", "192.0.2.1", FROM_NET},
+		{"a longer prefix", 0x1001, "198.51.100.130", "192.0.2.1", FROM_B},
+		{"beside all prefixes", 0x1001, "198.51.101.8", "192.0.2.1", ANY},
 		{"the source of another destination", 0x1001, "198.51.100.7", "192.0.2.2",
 			OTHER_DST},
 		{"another SPI", 0x1002, "198.51.100.7", "192.0.2.1", OTHER_SPI},
@@ -56,13 +66,17 @@ static void test_lookup(void)
 		{"unknown destination", 0x1001, "198.51.100.7", "192.0.2.3", -1},
 		{"SPI in the wrong byte order", 0x01100000, "198.51.100.7", "192.0.2.1", -1},
 	};
+	/* Whatever order they come in. */
+	const struct sa_source a = source_of("198.51.100.7"), net = source_of("198.51.100.0/24"),
+			       b = source_of("203.0.113.7,203.0.114.0/24,198.51.100.128/25");
 	struct sa_in sas[SAS] = {
 		[ANY] = sa(0x1001, "192.0.2.1", NULL),
-		[FROM_A] = sa(0x1001, "192.0.2.1", "198.51.100.7"),
-		[FROM_B] = sa(0x1001, "192.0.2.1", "203.0.113.7"),
+		[FROM_A] = sa(0x1001, "192.0.2.1", &a),
+		[FROM_NET] = sa(0x1001, "192.0.2.1", &net),
+		[FROM_B] = sa(0x1001, "192.0.2.1", &b),
 		[OTHER_DST] = sa(0x1001, "192.0.2.2", NULL),
 		[OTHER_SPI] = sa(0x1002, "192.0.2.1", NULL),
-		[ONLY_GIVEN] = sa(0x1003, "192.0.2.1", "198.51.100.7"),
+		[ONLY_GIVEN] = sa(0x1003, "192.0.2.1", &a),
 	};
 	struct sad_query queries[RTE_DIM(rows)];
 	struct sa_in *found[RTE_DIM(rows)];
@@ -76,17 +90,17 @@ static void test_lookup(void)
 		CHECK_ROW(rows[i].name, found[i] == (rows[i].want < 0 ? NULL : &sas[rows[i].want]));
 
 	for (unsigned i = 0; i < SAS; i++) {
-		struct sa_params same = {.spi = sas[i].spi,
-			.destination = sas[i].destination,
-			.source = sas[i].source};
+		struct sa_params same = {.spi = sas[i].spi, .destination = sas[i].destination};
 
+		if (sas[i].source != NULL)
+			same.source = *sas[i].source;
 		CU_ASSERT(sad_in_taken(&rig.dp->sad, &same));
 		CU_ASSERT(sad_in_add(&rig.dp->sad, &sas[i]) == -EEXIST);
 	}
-	/* Without its given sources the wildcard serves them again. */
+	/* Without one the next longest serves its sources. */
 	sad_in_del(&rig.dp->sad, &sas[FROM_A]);
 	sad_lookup_in_burst(&rig.dp->sad, queries, found, RTE_DIM(rows));
-	CU_ASSERT(found[1] == &sas[ANY]);
+	CU_ASSERT(found[1] == &sas[FROM_NET]);
 	CU_ASSERT(found[2] == &sas[FROM_B]);
 	for (unsigned i = 0; i < SAS; i++)
 		if (i != FROM_A)

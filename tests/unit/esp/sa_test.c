@@ -64,6 +64,8 @@ static void test_params(void)
 		int want;
 	} rows[] = {
 		{"in", 256, 0, 64, NULL, "192.0.2.1", true, 0},
+		{"in, given sources", 256, 1, 4096, "192.0.2.2,198.51.100.0/24", "192.0.2.1", true,
+			0},
 		{"in, given source", 256, 1, 4096, "192.0.2.2", "192.0.2.1", true, 0},
 		{"reserved SPI", 255, 0, 64, NULL, "192.0.2.1", true, -EINVAL},
 		{"algorithm", 256, CRYPTO_ALG_COUNT, 64, NULL, NULL, true, -EINVAL},
@@ -84,7 +86,7 @@ static void test_params(void)
 			.replay_window = rows[i].window};
 
 		if (rows[i].source != NULL)
-			params.source = rig_addr(rows[i].source);
+			CU_ASSERT_PTR_NULL(sa_source_parse(rows[i].source, &params.source));
 		if (rows[i].destination != NULL)
 			params.destination = rig_addr(rows[i].destination);
 		CHECK_ROW(rows[i].name,

@@ -92,7 +92,7 @@ static void test_good(void)
 	CU_ASSERT_EQUAL(conf->nodes[0].in.key[0], 0x10);
 	CU_ASSERT_EQUAL(conf->nodes[0].in.key[19], 0x23);
 	CU_ASSERT_EQUAL(conf->nodes[0].in.replay_window, 1024);
-	CU_ASSERT(!ip_addr_is_set(&conf->nodes[0].in.source));
+	CU_ASSERT(conf->nodes[0].in.source.n == 0);
 	CU_ASSERT(ip_addr_equal(&conf->nodes[0].in.destination, &conf->ports[DP_OUTSIDE].addrs[0]));
 	CU_ASSERT(conf->nodes[0].out.esn);
 	gw_conf_wipe(conf);
@@ -209,7 +209,26 @@ static const struct fault {
 	{"life_bytes", "spi = 0x1001;", "spi = 0x1001; life_bytes = 0;", "inbound.life_bytes", 0},
 	{"window outbound", "spi = 0x2001;", "spi = 0x2001; replay_window = 64;",
 		"outbound.replay_window: unknown key", 0},
-	{"source", "spi = 0x1001;", "spi = 0x1001; source = \"all\";", "inbound.source", 0},
+	{"source", "spi = 0x1001;", "spi = 0x1001; source = \"all\";",
+		"inbound.source: \"all\" is neither", 0},
+	{"source's host bits", "spi = 0x1001;", "spi = 0x1001; source = \"198.51.100.7/24\";",
+		"inbound.source", 0},
+	{"source empty", "spi = 0x1001;", "spi = 0x1001; source = [ ];",
+		"inbound.source: must have at least one entry", 0},
+	{"source of all", "spi = 0x1001;", "spi = 0x1001; source = [ \"0.0.0.0/0\" ];",
+		"is everything: write \"any\"", 0},
+	{"source any in a list", "spi = 0x1001;",
+		"spi = 0x1001; source = [ \"198.51.100.7\", \"any\" ];",
+		"inbound.source: \"any\" is neither", 0},
+	{"source twice", "spi = 0x1001;",
+		"spi = 0x1001; source = [ \"198.51.100.7\", \"198.51.100.7/32\" ];",
+		"is there twice", 0},
+	{"source of another type", "spi = 0x1001;", "spi = 0x1001; source = 7;", "inbound.source",
+		0},
+	{"sources, five", "spi = 0x1001;",
+		"spi = 0x1001; source = [ \"1.1.1.1\", \"1.1.1.2\", \"1.1.1.3\", \"1.1.1.4\", "
+		"\"1.1.1.5\" ];",
+		"inbound.source: has 5 entries", 0},
 	{"same key both ways", "2.key", "1.key", "outbound.key_file: node \"node1\" has the same",
 		0},
 	{"no outbound", "outbound = {", "outbounds = {", "mobile_nodes[0].outbound: is missing", 0},

@@ -89,14 +89,17 @@ static void test_restart(void)
 	const struct tunnel *tunnel;
 	const struct tunnel_sa *sa;
 	uint8_t key_id[COUNTERS_ID_BYTES];
-	const struct sa_params in = params(true, 1000, 1);
+	struct sa_params in = params(true, 1000, 1);
+	const char *why = "";
 	const struct ip_addr care_of = addr_of("203.0.113.9");
 	uint32_t epoch;
 
 	begin();
 	epoch = state_boot_epoch(fx.state);
 	add_node("roamer", "10.1.0.20");
-	add_sa("roamer", true, 1000, 1, 0);
+	CU_ASSERT_PTR_NULL(sa_source_parse(
+		"203.0.113.9,198.51.100.0/24,192.0.2.0/25,2001:db8::/33", &in.source));
+	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "roamer"), true, &in, &why), 0);
 	add_sa("roamer", false, 2000, 2, 0);
 	atomic_store(&slot_of("roamer", 1000)->seq, 77);
 	restart(false);
@@ -112,7 +115,8 @@ static void test_restart(void)
 	sa_key_id(&in, key_id);
 	CU_ASSERT(memcmp(sa->key_id, key_id, sizeof key_id) == 0);
 	CU_ASSERT(sa->alg == CRYPTO_AES256GCM16 && sa->esn && sa->replay_window == 128);
-	CU_ASSERT(sa->source == NULL && sa->life == NULL && !sa->from_file);
+	CU_ASSERT(sa_source_equal(tunnel_sa_source(sa), &in.source));
+	CU_ASSERT(sa->life == NULL && !sa->from_file);
 	CU_ASSERT_EQUAL(atomic_load(&slot_of("roamer", 1000)->seq), 77); /* the same window */
 	CU_ASSERT_PTR_NOT_NULL(sa_of("roamer", false, 2000));
 	/* What is sent now is of another epoch: no (key, IV) comes twice. */
@@ -228,7 +232,7 @@ static void test_configuration_wins(void)
 	CU_ASSERT(counts.nodes == 1 && counts.sas == 1 && counts.left_out == 3);
 	CU_ASSERT(fixture_node(&fx, "node2")->configured);
 	CU_ASSERT_PTR_NULL(fixture_node(&fx, "roamer"));
-	CU_ASSERT_PTR_EQUAL(tunnel_by_spi_in(fx.tunnels, 0x1001), fixture_node(&fx, "node1"));
+	CU_ASSERT_PTR_EQUAL(tunnel_by_spi_in(fx.tunnels, 0x1001, NULL), fixture_node(&fx, "node1"));
 	CU_ASSERT_PTR_NOT_NULL(sa_of("third", true, 1002));
 	restart(false); /* without them in the file they are back */
 	CU_ASSERT(counts.nodes == 3 && counts.sas == 3 && counts.left_out == 0);
