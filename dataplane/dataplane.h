@@ -167,6 +167,18 @@ struct dp_port_change {
 };
 unsigned dataplane_port_changes(struct dataplane *dp, struct dp_port_change *out, unsigned max);
 
+/* A packet that was dropped for a reason that has to be told: verdict_is_audited(). */
+struct dp_audit {
+	uint64_t rx_ns;                     /* monotonic, when the worker saw it */
+	uint32_t spi, sequence;             /* 0: it has none; the low half of the number */
+	struct ip_addr source, destination; /* of the packet as it came in */
+	struct ip_addr inner_source, inner_destination; /* INNER_SOURCE; else unset */
+	uint8_t verdict;                                /* enum verdict */
+	bool inbound;                                   /* it came from the outside */
+};
+/* Up to max of them; each worker gives at most AUDIT_A_SECOND (audit.h) of a kind. */
+unsigned dataplane_audit_burst(struct dataplane *dp, struct dp_audit *out, unsigned max);
+
 /* To a worker, copied. -ENOBUFS: ring or pool is empty. */
 int dataplane_send_frame(struct dataplane *dp, enum dp_port port, const void *frame, size_t len);
 /* An IP datagram routed towards the inside (the RRQ, after RRQ_SEEN). */

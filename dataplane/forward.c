@@ -169,6 +169,8 @@ void forward_finish(struct worker *worker, struct burst *b, enum dp_port came_in
 		}
 		if (b->verdicts[i] == VERDICT_PUNTED && !punt(worker, b, i, came_in, port))
 			burst_drop(b, i, VERDICT_PUNT_FULL);
+		if (verdict_is_audited(b->verdicts[i]))
+			audit_note(&worker->audit, b, i, came_in);
 		if (b->verdicts[i] != VERDICT_PUNTED && !aftermath(worker, b, i, came_in, port))
 			rte_pktmbuf_free(b->mbufs[i]);
 		count(cells, b->verdicts[i], 1);

@@ -21,6 +21,10 @@
 #define IP4_PROTO_IPIP 4
 #define IP4_PROTO_UDP 17
 #define IP4_PROTO_ESP 50
+#define IP4_OPTION_END 0
+#define IP4_OPTION_NOP 1
+#define IP4_OPTION_LSRR 131
+#define IP4_OPTION_SSRR 137
 
 static inline be32_t ip4_src(const uint8_t *ip)
 {
@@ -114,13 +118,42 @@ static inline enum verdict ip4_check_header(const uint8_t *ip, uint32_t len, uin
 	return ip4_checksum_ok(ip, hdr_bytes) ? VERDICT_OK : VERDICT_BAD_HEADER;
 }
 
+/* RFC 791 section 3.1, and RFC 7126 sections 4.3 and 4.4: a source route would carry a packet
+ * around the rules of those who let it pass. All other options go through as they are. */
+static inline enum verdict ip4_check_options(const uint8_t *ip, uint32_t hdr_bytes)
+{
+	uint32_t bytes;
+
+	for (uint32_t at = IPV4_HDR_BYTES; at < hdr_bytes; at += bytes) {
+		bytes = 1;
+		if (ip[at] == IP4_OPTION_END)
+			break;
+		if (ip[at] == IP4_OPTION_NOP)
+			continue;
+		if (ip[at] == IP4_OPTION_LSRR || ip[at] == IP4_OPTION_SSRR)
+			return VERDICT_SOURCE_ROUTE;
+		bytes = at + 1 < hdr_bytes ? ip[at + 1] : 0;
+		if (bytes < 2 || bytes > hdr_bytes - at)
+			return VERDICT_BAD_HEADER;
+	}
+	return VERDICT_OK;
+}
+
+static inline enum verdict ip4_check_long(const uint8_t *ip, uint32_t len)
+{
+	const uint32_t hdr_bytes = ip4_hdr_bytes(ip);
+	enum verdict verdict = ip4_check_header(ip, len, hdr_bytes);
+
+	return verdict == VERDICT_OK ? ip4_check_options(ip, hdr_bytes) : verdict;
+}
+
 static inline enum verdict ip4_check(const uint8_t *ip, uint32_t len)
 {
 	if (len < IPV4_HDR_BYTES)
 		return VERDICT_RUNT;
 	if (__builtin_expect(ip[0] == IP4_PLAIN, 1)) /* of known length: most tests vanish */
 		return ip4_check_header(ip, len, IPV4_HDR_BYTES);
-	return ip[0] >> 4 == 4 ? ip4_check_header(ip, len, ip4_hdr_bytes(ip)) : VERDICT_BAD_HEADER;
+	return ip[0] >> 4 == 4 ? ip4_check_long(ip, len) : VERDICT_BAD_HEADER;
 }
 
 /* 0/8, 127/8, 169.254/16, multicast, class E and broadcast: never source or destination of a

@@ -29,7 +29,7 @@ struct worker *worker_new(struct dataplane *dp, uint32_t id)
 	worker->crypto = dp->engine->thread_new();
 	worker->reassembly = reassembly_new();
 	if (worker->crypto == NULL || worker->reassembly == NULL ||
-		punt_rings_new(&worker->rings) != 0) {
+		punt_rings_new(&worker->rings) != 0 || audit_new(&worker->audit) != 0) {
 		worker_free(worker);
 		return NULL;
 	}
@@ -41,6 +41,7 @@ void worker_free(struct worker *worker)
 	if (worker == NULL)
 		return;
 	punt_rings_free(&worker->rings);
+	audit_free(&worker->audit);
 	reassembly_free(worker->reassembly);
 	if (worker->crypto != NULL)
 		worker->dp->engine->thread_free(worker->crypto);

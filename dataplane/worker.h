@@ -9,6 +9,7 @@
  * that stands in for it in tests and benchmarks: worker_run_once() is a turn of the very loop.
  *           Counters are written by the worker and read by any thread.
  */
+#include "dataplane/audit.h"
 #include "dataplane/pkt.h"
 #include "dataplane/punt.h"
 
@@ -32,6 +33,7 @@ struct worker {
 	struct received nothing; /* empty: injected packets come alone */
 	/* each end has its thread */
 	struct punt_rings rings;
+	struct audit audit;
 	/* worker-private: received and not worked on yet; what is worked on is in the other half */
 	struct received received[DP_PORTS][2];
 	uint8_t ahead[DP_PORTS]; /* which half holds what comes next */

@@ -34,7 +34,7 @@ static void print_help(void)
 {
 	fputs("usage: roamctl [-s SOCKET] [--json] COMMAND\n"
 	      "\n"
-	      "  show sa|nodes|drops|handovers|ports|siu|events\n"
+	      "  show sa|nodes|drops|handovers|ports|siu|events|audit\n"
 	      "  show bindings                    of the home agent\n"
 	      "  show status                      of the mobile node\n"
 	      "  sa add NODE in|out spi=N algorithm=NAME key_file=PATH\n"

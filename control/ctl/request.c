@@ -135,9 +135,10 @@ static const struct command {
 } commands[] = {
 	{"show",
 		(const char *const[]){"sa", "nodes", "drops", "handovers", "ports", "siu", "events",
-			"bindings", "status", NULL},
+			"audit", "bindings", "status", NULL},
 		(const char *const[]){NULL},
-		"show sa|nodes|drops|handovers|ports|siu|events|bindings|status [key=value ...]"},
+		"show sa|nodes|drops|handovers|ports|siu|events|audit|bindings|status [key=value "
+		"...]"},
 	{"sa", (const char *const[]){"add", "del", "update", "switch", NULL},
 		(const char *const[]){"node", "direction", NULL},
 		"sa add|del|update|switch NODE in|out [key=value ...]"},

@@ -15,6 +15,7 @@ struct gw {
 	struct kept *kept; /* NULL: keep_keys = false */
 	struct key_verbs *keys;
 	struct pmtu *pmtu;
+	struct audit_log *audit;
 	struct mirror *mirror;
 	struct siu_handler *siu;
 	struct admin *admin;

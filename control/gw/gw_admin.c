@@ -6,6 +6,7 @@
  */
 #include "control/gw/gw_admin.h"
 
+#include "control/gw/audit.h"
 #include "control/gw/gw_conf.h"
 #include "control/gw/key_verbs.h"
 #include "control/gw/mirror.h"
@@ -211,6 +212,40 @@ static json_t *show_drops(void *arg, json_t *request, const char **error)
 	return table(rows, 0);
 }
 
+static json_t *audit_row(const struct audit_event *event)
+{
+	const struct dp_audit *record = &event->record;
+	json_t *row = json_object();
+	char spi[16];
+
+	snprintf(spi, sizeof spi, "0x%x", record->spi);
+	put_count(row, "number", event->number);
+	json_object_set_new(row, "event", json_string(verdict_name((enum verdict)record->verdict)));
+	json_object_set_new(row, "direction", json_string(record->inbound ? "in" : "out"));
+	json_object_set_new(row, "spi", json_string(spi));
+	put_addr(row, "source", &record->source);
+	put_addr(row, "destination", &record->destination);
+	put_count(row, "sequence", record->sequence);
+	put_addr(row, "inner_source", &record->inner_source);
+	put_addr(row, "inner_destination", &record->inner_destination);
+	put_count(row, "real_ns", event->real_ns);
+	return row;
+}
+
+/* Events after number "from". */
+static json_t *show_audit(void *arg, json_t *request, const char **error)
+{
+	const struct gw *gw = arg;
+	uint64_t number = gw_admin_from(request) + 1;
+	const struct audit_event *event;
+	json_t *rows = json_array();
+
+	(void)error;
+	for (; (event = audit_log_at(gw->audit, number)) != NULL; number = event->number + 1)
+		json_array_append_new(rows, audit_row(event));
+	return table(rows, 0);
+}
+
 static json_t *port_row(const struct gw *gw, enum dp_port port, const struct mirror_stats *mirror)
 {
 	const struct gw_port_conf *conf = &gw->conf->ports[port];
@@ -404,6 +439,7 @@ static json_t *show_siu(void *arg, json_t *request, const char **error)
 const struct admin_verb gw_admin_verbs[] = {
 	{"show-sa", show_sa},
 	{"show-nodes", show_nodes},
+	{"show-audit", show_audit},
 	{"show-drops", show_drops},
 	{"show-handovers", show_handovers},
 	{"show-ports", show_ports},

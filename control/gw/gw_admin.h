@@ -4,8 +4,8 @@
 /*
  * The gateway's verbs on the control socket (lib/admin.h).
  *
- * show-sa, show-nodes, show-drops, show-handovers, show-ports, show-siu, show-events; node-add,
- * node-del; alloc-spi, sa-add, sa-update, sa-switch, sa-query, sa-del, sa-events; reload.
+ * show-sa, show-nodes, show-drops, show-audit, show-handovers, show-ports, show-siu, show-events;
+ * node-add, node-del; alloc-spi, sa-add, sa-update, sa-switch, sa-query, sa-del, sa-events; reload.
  * Threads: control. A key goes in and never comes out.
  */
 #include "control/gw/gw.h"

@@ -142,7 +142,8 @@ static int start_tables(struct program *program)
 	if (gw->tunnels == NULL)
 		return -ENOMEM;
 	gw->pmtu = pmtu_new(gw->tunnels);
-	if (gw->pmtu == NULL)
+	gw->audit = audit_log_new(gw->dp);
+	if (gw->pmtu == NULL || gw->audit == NULL)
 		return -ENOMEM;
 	if (gw->conf->keep_keys) {
 		gw->kept = kept_new(gw->state, gw->conf);
@@ -259,6 +260,7 @@ static int start(struct program *program)
 		.mirror = gw->mirror,
 		.errors = &program->errors,
 		.pmtu = gw->pmtu,
+		.audit = gw->audit,
 		.siu = gw->siu,
 		.keys = gw->keys,
 		.state = gw->state,
@@ -280,6 +282,7 @@ static void stop(struct program *program)
 	mirror_close(gw->mirror);
 	key_verbs_free(gw->keys);
 	kept_free(gw->kept);
+	audit_log_free(gw->audit);
 	pmtu_free(gw->pmtu);
 	tunnels_free(gw->tunnels);
 	handovers_free(gw->handovers);

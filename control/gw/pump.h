@@ -10,6 +10,7 @@
  * once nothing came for PUMP_CALM_NS every PUMP_IDLE_NS. That is what a registration or an SIU
  * datagram may wait for it at most.
  */
+#include "control/gw/audit.h"
 #include "control/gw/icmp_errors.h"
 #include "control/gw/key_verbs.h"
 #include "control/gw/mirror.h"
@@ -26,6 +27,7 @@ struct pump { /* all lent */
 	struct dataplane *dp;
 	struct mirror *mirror;
 	struct icmp_errors *errors;
+	struct audit_log *audit;
 	struct pmtu *pmtu;
 	struct siu_handler *siu;
 	struct key_verbs *keys;

@@ -20,6 +20,7 @@ static const struct verdict_info infos[VERDICT_COUNT] = {
 	[VERDICT_BAD_HEADER] = {"bad_header",
 		"Version, a length, a port or a checksum is wrong in a header of IP or UDP."},
 	[VERDICT_BAD_ADDRESS] = {"bad_address", "Source or destination must not be forwarded."},
+	[VERDICT_SOURCE_ROUTE] = {"source_route", "Has a source route among its options."},
 	[VERDICT_FRAGMENT] = {"fragment", "A fragment where a whole packet is needed."},
 	[VERDICT_HELD] = {"held",
 		"A fragment that waits for the others of its packet, or waited in vain."},

@@ -7,6 +7,8 @@
  * Values and texts only; any thread. The text is what roamctl and the JSON show; names are stable.
  * Sources: RFC 4303 section 3.4 and RFC 4301 sections 4.4.1 and 5 (auditable events).
  */
+#include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum verdict {
@@ -17,6 +19,7 @@ enum verdict {
 	VERDICT_NOT_IP,         /* ethertype that we do not speak */
 	VERDICT_BAD_HEADER,     /* version, lengths, checksum; those of UDP port 4500 too */
 	VERDICT_BAD_ADDRESS,    /* source or destination that must not be forwarded */
+	VERDICT_SOURCE_ROUTE,   /* option of IPv4 that says which way to go (RFC 7126 4.3, 4.4) */
 	VERDICT_FRAGMENT,       /* fragment where a whole packet is needed */
 	VERDICT_HELD,           /* fragment that waits for the others of its packet */
 	VERDICT_FRAGMENT_LIMIT, /* more fragments from one source than the limit */
@@ -54,6 +57,22 @@ enum verdict {
 	VERDICT_TX_FULL,      /* the port took no more */
 	VERDICT_COUNT
 };
+
+/* Is it one of the events that RFC 4301 and 4303 want in an audit log? */
+static inline bool verdict_is_audited(enum verdict verdict)
+{
+	const uint64_t audited = UINT64_C(1) << VERDICT_NO_SA_IN | UINT64_C(1) << VERDICT_REPLAY |
+				 UINT64_C(1) << VERDICT_BAD_ESP | UINT64_C(1) << VERDICT_BAD_ICV |
+				 UINT64_C(1) << VERDICT_BAD_PADDING | UINT64_C(1) << VERDICT_ECN |
+				 UINT64_C(1) << VERDICT_INNER_SOURCE |
+				 UINT64_C(1) << VERDICT_EXPIRED | UINT64_C(1) << VERDICT_NO_SA_OUT |
+				 UINT64_C(1) << VERDICT_SELECTOR |
+				 UINT64_C(1) << VERDICT_SEQ_EXHAUSTED |
+				 UINT64_C(1) << VERDICT_IV_EXHAUSTED;
+
+	static_assert(VERDICT_COUNT <= 64, "a bit for each");
+	return (audited >> verdict & 1) != 0;
+}
 
 const char *verdict_name(enum verdict verdict); /* "bad_icv"; never NULL */
 const char *verdict_text(enum verdict verdict); /* one sentence for the operator */

@@ -72,9 +72,9 @@ static size_t from_us(uint8_t *ip)
 }
 static size_t with_options(uint8_t *ip)
 {
-	size_t len = rig_udp(ip, HOA, 1000, CORR, 2000, 32);
+	size_t len = rig_udp(ip, HOA, 0x9404, CORR, 2000, 32);
 
-	ip[0] = 0x46; /* the UDP header's first word stands in for an option */
+	ip[0] = 0x46; /* the UDP header's first word stands in for an option: router alert */
 	rig_checksum(ip);
 	return len;
 }

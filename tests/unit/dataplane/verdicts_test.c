@@ -7,6 +7,7 @@
 #include "tests/unit/dataplane/rig.h"
 #include "tests/unit/lib/unit.h"
 
+#include "dataplane/ip4.h"
 #include "dataplane/reassembly.h"
 #include "dataplane/now.h"
 #include "lib/ipv4.h"
@@ -85,6 +86,20 @@ static size_t in_bad_checksum(uint8_t *ip)
 
 	ip[10] ^= 1;
 	return len;
+}
+
+static size_t in_source_route(uint8_t *ip)
+{
+	static const uint8_t option[4] = {IP4_OPTION_SSRR, 3, 4, IP4_OPTION_END};
+	size_t len = in_good(ip);
+
+	memmove(ip + 24, ip + 20, len - 20);
+	memcpy(ip + 20, option, sizeof option);
+	ip[0]++;
+	wire_store_u16(ip + 2, (uint16_t)(len + sizeof option));
+	wire_store_u16(ip + 10, 0);
+	wire_store_u16(ip + 10, inet_fold(inet_sum(ip, 24, 0)));
+	return len + sizeof option;
 }
 
 static size_t in_version_6(uint8_t *ip)
@@ -420,6 +435,7 @@ static const struct row rows[] = {
 	{"too short for IP", FROM_OUTSIDE, in_runt, VERDICT_RUNT},
 	{"shorter than its total length", FROM_OUTSIDE, in_total_len_beyond, VERDICT_RUNT},
 	{"header checksum", FROM_OUTSIDE, in_bad_checksum, VERDICT_BAD_HEADER},
+	{"source route", FROM_OUTSIDE, in_source_route, VERDICT_SOURCE_ROUTE},
 	{"version 6 in an IPv4 frame", FROM_OUTSIDE, in_version_6, VERDICT_BAD_HEADER},
 	{"loopback source", FROM_OUTSIDE, in_martian_source, VERDICT_BAD_ADDRESS},
 	{"our own source", FROM_OUTSIDE, in_own_source, VERDICT_BAD_ADDRESS},
@@ -513,6 +529,32 @@ static bool goes_to_control(enum verdict verdict)
 	return verdict == VERDICT_PUNTED || verdict == VERDICT_TTL || verdict == VERDICT_TOO_BIG;
 }
 
+/* Told, or not, with what stands in the packet. */
+static void expect_audit(const struct row *row, const uint8_t *ip)
+{
+	const bool inbound = row->side == FROM_OUTSIDE;
+	const uint32_t esp_at = ip[9] == IPPROTO_UDP ? 28 : 20;
+	struct dp_audit audit[2];
+	unsigned n = dataplane_audit_burst(rig.dp, audit, 2);
+
+	CHECK_ROW(row->name, n == (verdict_is_audited(row->verdict) ? 1 : 0));
+	if (n == 0)
+		return;
+	CHECK_ROW(row->name, audit[0].verdict == row->verdict);
+	CHECK_ROW(row->name, audit[0].inbound == inbound);
+	CHECK_ROW(row->name, memcmp(audit[0].source.bytes, ip + 12, 4) == 0);
+	CHECK_ROW(row->name, memcmp(audit[0].destination.bytes, ip + 16, 4) == 0);
+	CHECK_ROW(row->name, audit[0].source.family == AF_INET);
+	CHECK_ROW(row->name, audit[0].rx_ns != 0);
+	if (inbound && audit[0].spi != 0) {
+		CHECK_ROW(row->name, audit[0].spi == wire_load_u32(ip + esp_at));
+		CHECK_ROW(row->name, audit[0].sequence == wire_load_u32(ip + esp_at + 4));
+	}
+	CHECK_ROW(row->name, (audit[0].spi != 0) == inbound || row->verdict == VERDICT_BAD_ESP);
+	CHECK_ROW(row->name,
+		ip_addr_is_set(&audit[0].inner_source) == (row->verdict == VERDICT_INNER_SOURCE));
+}
+
 static void test_rows(void)
 {
 	for (size_t i = 0; i < RTE_DIM(rows); i++) {
@@ -530,6 +572,7 @@ static void test_rows(void)
 			(rig_pop(&rig, out, frame) != 0) == (row->verdict == VERDICT_OK));
 		CHECK_ROW(row->name, rig_pop(&rig, in, frame) == 0);
 		CHECK_ROW(row->name, (drain_punts() == 1) == goes_to_control(row->verdict));
+		expect_audit(row, ip);
 	}
 }
 

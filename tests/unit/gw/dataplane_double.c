@@ -383,6 +383,16 @@ unsigned dataplane_port_changes(struct dataplane *dp, struct dp_port_change *out
 	return 0;
 }
 
+unsigned dataplane_audit_burst(struct dataplane *dp, struct dp_audit *out, unsigned max)
+{
+	unsigned n = 0;
+
+	(void)dp;
+	for (; n < max && dp_double.n_audits > 0; n++, dp_double.n_audits--)
+		out[n] = dp_double.audit;
+	return n;
+}
+
 int dataplane_send_kept(struct dataplane *dp, struct punt *punt)
 {
 	(void)dp;

@@ -55,6 +55,8 @@ struct dataplane_double {
 	uint64_t stamp_ns;          /* with this time */
 	unsigned tokens;            /* that were taken */
 	struct counters *counters;  /* slots come from it and outlive the node; NULL: the heap */
+	struct dp_audit audit;      /* what workers tell of ... */
+	unsigned n_audits;          /* ... so many times more */
 	struct notices notices;     /* of SAs' marks; made when first needed */
 	/* nodes by handle */
 	struct node *nodes[DOUBLE_NODES_MAX];
