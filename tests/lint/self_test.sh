@@ -37,4 +37,8 @@ plant "DPDK in the home agent" control/ha/a.c '#include <rte_mbuf.h>\n' layers.s
 plant "header needs another" lib/a.h 'size_t a(void);\n' headers.sh
 plant "spaces for tabs" lib/a.c 'int a(void)\n{\n    return 0;\n}\n' format.sh
 plant "no licence line" lib/a.c 'int a;\n' spdx.sh
+rows=$(for n in $(seq 21); do echo "| $n | a | **open** | - |"; done)
+plant "test that does not exist" siu/SECURITY.md \
+	"$rows\n| 22 | a | b | \`test_attacks::test_no_such_thing\` |\n" security.sh
+plant "row without a test" siu/SECURITY.md "$rows\n| 22 | a | b | - |\n" security.sh
 exit $bad
