@@ -24,15 +24,15 @@ struct cut { /* of one packet, for take_piece() */
 	bool out_of_buffers;
 };
 
-void aftermath_frame_too_big(struct burst *b, unsigned i, enum dp_port port)
+void aftermath_frame_too_big(struct burst *b, unsigned i, enum dp_port port, uint16_t l2_bytes)
 {
 	struct esp_pkt *pkt = &b->pkts[i];
 
 	burst_drop(b, i, VERDICT_TOO_BIG);
 	/* Back to the IP packet. Towards the outside it is ESP, and no longer anybody's to see. */
 	if (port == DP_INSIDE) {
-		pkt->data += RTE_ETHER_HDR_LEN;
-		pkt->len -= RTE_ETHER_HDR_LEN;
+		pkt->data += l2_bytes;
+		pkt->len -= l2_bytes;
 	} else {
 		b->nodes[i] = NULL;
 	}
@@ -96,7 +96,6 @@ static void take_piece(void *arg, const uint8_t *datagram, size_t len)
 	pieces->nodes[k] = cut->from->nodes[cut->i];
 	pieces->paths[k] = cut->from->paths[cut->i];
 	pieces->sas.out[k] = cut->from->sas.out[cut->i];
-	pieces->next_hops[k] = ip4_dst(at);
 }
 
 /* Bytes of the largest IP packet that fits; 0: none. */
@@ -163,10 +162,16 @@ static bool too_big(
 	return false;
 }
 
+/* IPv6 is neither cut nor told about, nor is a tunnel of either family that carries it. */
+static bool is_ipv4_alone(const struct esp_pkt *pkt)
+{
+	return !ip_is_v6(pkt->data) && ip4_protocol(pkt->data) != IP_NEXT_IPV6;
+}
+
 bool aftermath(
 	struct worker *worker, struct burst *b, unsigned i, enum dp_port came_in, enum dp_port port)
 {
-	if (b == &worker->pieces || b->nodes[i] == NULL)
+	if (b == &worker->pieces || b->nodes[i] == NULL || !is_ipv4_alone(&b->pkts[i]))
 		return false;
 	if (b->verdicts[i] == VERDICT_TTL)
 		return tell(worker, b, i, came_in, PUNT_TIME_EXCEEDED, 0);

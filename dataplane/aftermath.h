@@ -14,8 +14,8 @@
  */
 #include "dataplane/worker.h"
 
-/* A frame that is ready for port does not fit it. */
-void aftermath_frame_too_big(struct burst *b, unsigned i, enum dp_port port);
+/* A frame that is ready for port does not fit it. l2_bytes: of its link header. */
+void aftermath_frame_too_big(struct burst *b, unsigned i, enum dp_port port, uint16_t l2_bytes);
 /* True: the mbuf was taken over. May change the verdict to VERDICT_FRAGMENTED. */
 bool aftermath(struct worker *worker, struct burst *b, unsigned i, enum dp_port came_in,
 	enum dp_port port);

@@ -6,7 +6,6 @@
 #include "dataplane/bicast.h"
 
 #include "dataplane/forward.h"
-#include "dataplane/ip4.h"
 #include "dataplane/now.h"
 
 #define COPY_NS (NS_PER_S / BICAST_COPIES_PER_S)
@@ -44,7 +43,6 @@ static enum verdict copy(struct worker *worker, const struct burst *b, unsigned 
 		return VERDICT_NO_ROOM;
 	esp_copy_to(at, pkt, &path->outer, path->second);
 	pkt_view(&copies->pkts[k], mbuf, 0);
-	copies->next_hops[k] = ip4_dst(at);
 	return VERDICT_OK;
 }
 

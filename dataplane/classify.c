@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How this works: frame, header and addresses are checked in this order and the first fault is the
- * verdict. Linux gets, through the port's TAP, ARP and what is addressed to the gateway on that
- * very port, and nothing else.
+ * verdict. Linux gets, through the port's TAP, ARP, the ICMPv6 of the link and what is addressed to
+ * the gateway on that very port, and nothing else.
  */
 #include "dataplane/classify.h"
 
@@ -14,16 +14,70 @@
 
 #define ETHERTYPE_IPV4 0x0800u
 #define ETHERTYPE_ARP 0x0806u
+#define ETHERTYPE_IPV6 0x86ddu
 
-/* Sets the view to the IP packet. */
+enum frame_kind { FRAME_IPV4, FRAME_IPV6, FRAME_LINUX };
+
+/* Bytes of the link header, and the type of what is behind it; false: another VLAN's, or none. */
+static inline bool check_tag(const struct port *port, const struct rte_mbuf *mbuf,
+	const uint8_t *frame, uint16_t *ethertype)
+{
+	*ethertype = wire_load_u16(frame + 12);
+	if (__builtin_expect(port->vlan == 0, 1))
+		return *ethertype != VLAN_ETHERTYPE;
+	if (*ethertype != VLAN_ETHERTYPE || mbuf->data_len < port->l2_bytes ||
+		(wire_load_u16(frame + 14) & VLAN_ID_MASK) != port->vlan)
+		return false;
+	*ethertype = wire_load_u16(frame + 16);
+	return true;
+}
+
+/* Cuts off what Ethernet padded. */
+static inline void cut(struct esp_pkt *pkt, uint32_t total_len)
+{
+	uint32_t surplus = pkt->len - total_len;
+
+	pkt->len = total_len;
+	pkt->tailroom = (uint16_t)(pkt->tailroom + surplus);
+}
+
+/* Neighbour discovery, router and listener messages, pings: of a link, so never to be forwarded,
+ * and for Linux if they are ICMP (RFC 4861, RFC 3810). */
+static bool is_link_icmp(const uint8_t *ip, uint32_t len)
+{
+	struct ip6_upper upper;
+
+	return (ip6_is_link_multicast(ip6_dst(ip)) || ip6_is_link_local(ip6_dst(ip)) ||
+		       ip6_is_link_local(ip6_src(ip))) &&
+	       ip6_find_upper(ip, len, false, &upper) == VERDICT_OK &&
+	       upper.protocol == IP6_PROTO_ICMP;
+}
+
+static enum verdict check_ipv6(struct esp_pkt *pkt, bool group, enum frame_kind *kind)
+{
+	enum verdict verdict = ip6_check(pkt->data, pkt->len);
+
+	if (verdict != VERDICT_OK)
+		return verdict;
+	*kind = FRAME_IPV6;
+	if (is_link_icmp(pkt->data, ip_total_len(pkt->data)))
+		*kind = FRAME_LINUX;
+	else if (group)
+		return VERDICT_NOT_FOR_US;
+	else
+		cut(pkt, ip_total_len(pkt->data));
+	return VERDICT_OK;
+}
+
+/* Sets the view to the IP packet, cut to its own length, unless the frame is Linux's. */
 static enum verdict check_frame(
-	const struct port *port, struct rte_mbuf *mbuf, struct esp_pkt *pkt, bool *is_arp)
+	const struct port *port, struct rte_mbuf *mbuf, struct esp_pkt *pkt, enum frame_kind *kind)
 {
 	const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+	enum verdict verdict;
 	uint16_t ethertype;
 	bool group;
 
-	*is_arp = false;
 	/* A buffer holds the longest frame that the port's MTU allows, so nothing is allocated. */
 	if (__builtin_expect(mbuf->nb_segs != 1, 0) && rte_pktmbuf_linearize(mbuf) != 0)
 		return VERDICT_MULTI_SEGMENT;
@@ -33,28 +87,28 @@ static enum verdict check_frame(
 	/* A port in promiscuous mode sees the frames of others too. */
 	if (!group && memcmp(frame, port->mac, sizeof port->mac) != 0)
 		return VERDICT_NOT_FOR_US;
-	ethertype = wire_load_u16(frame + 12);
-	if (ethertype == ETHERTYPE_ARP) {
-		*is_arp = true;
+	if (!check_tag(port, mbuf, frame, &ethertype))
+		return VERDICT_VLAN;
+	*kind = FRAME_LINUX;
+	if (ethertype == ETHERTYPE_ARP)
 		return VERDICT_OK;
-	}
+	pkt_view(pkt, mbuf, port->l2_bytes);
+	if (ethertype == ETHERTYPE_IPV6)
+		return check_ipv6(pkt, group, kind);
 	if (ethertype != ETHERTYPE_IPV4)
 		return VERDICT_NOT_IP;
 	/* RFC 1812 5.3.4: what came by link-layer broadcast is not forwarded. */
 	if (group)
 		return VERDICT_NOT_FOR_US;
-	pkt_view(pkt, mbuf, RTE_ETHER_HDR_LEN);
-	return ip4_check(pkt->data, pkt->len);
+	*kind = FRAME_IPV4;
+	verdict = ip4_check(pkt->data, pkt->len);
+	if (verdict == VERDICT_OK)
+		cut(pkt, ip4_total_len(pkt->data));
+	return verdict;
 }
 
-/* Cuts off what Ethernet padded. */
-static void cut(struct esp_pkt *pkt)
-{
-	uint32_t surplus = pkt->len - ip4_total_len(pkt->data);
-
-	pkt->len -= surplus;
-	pkt->tailroom = (uint16_t)(pkt->tailroom + surplus);
-}
+/* --- outside ------------------------------------------------------------------------------------
+ */
 
 /* UDP in clear, from the public side: a registration is none of the network's business, and Linux
  * must not see it either. */
@@ -66,24 +120,18 @@ static bool is_clear_registration(const uint8_t *ip, uint32_t len)
 	       wire_load_u16(ip + hdr + 2) == MIP4_PORT;
 }
 
-static enum verdict check_esp(struct esp_pkt *pkt)
+static enum verdict check_esp(struct esp_pkt *pkt, uint32_t hdr, bool is_fragment)
 {
-	if (ip4_is_fragment(pkt->data))
+	if (is_fragment)
 		return VERDICT_FRAGMENT;
-	pkt->outer_bytes = (uint8_t)ip4_hdr_bytes(pkt->data);
-	return pkt->len < pkt->outer_bytes + (uint32_t)ESP_MIN_BYTES ? VERDICT_BAD_ESP : VERDICT_OK;
+	pkt->outer_bytes = (uint16_t)hdr;
+	return pkt->len < hdr + (uint32_t)ESP_MIN_BYTES ? VERDICT_BAD_ESP : VERDICT_OK;
 }
 
-static enum verdict check_udp(struct burst *b, unsigned i, bool *esp)
+static enum verdict check_udp(struct burst *b, unsigned i, uint32_t hdr, bool *esp)
 {
-	struct esp_pkt *pkt = &b->pkts[i];
-	enum verdict verdict;
+	enum verdict verdict = nat_check(&b->pkts[i], hdr, &b->outer_ports[i]);
 
-	if (is_clear_registration(pkt->data, pkt->len))
-		return VERDICT_REGISTRATION;
-	if (ip4_is_fragment(pkt->data))
-		return VERDICT_FRAGMENT;
-	verdict = nat_check(pkt, &b->outer_ports[i]);
 	*esp = b->outer_ports[i] != 0;
 	if (*esp)
 		b->in_udp |= UINT32_C(1) << i;
@@ -102,9 +150,42 @@ static enum verdict check_outside(
 		return VERDICT_BAD_ADDRESS;
 	if (__builtin_expect(ip4_protocol(ip) == IP4_PROTO_ESP, 1)) {
 		*esp = true;
-		return check_esp(&b->pkts[i]);
+		return check_esp(&b->pkts[i], ip4_hdr_bytes(ip), ip4_is_fragment(ip));
 	}
-	return ip4_protocol(ip) == IP4_PROTO_UDP ? check_udp(b, i, esp) : VERDICT_OK;
+	if (ip4_protocol(ip) != IP4_PROTO_UDP)
+		return VERDICT_OK;
+	if (is_clear_registration(ip, b->pkts[i].len))
+		return VERDICT_REGISTRATION;
+	if (ip4_is_fragment(ip))
+		return VERDICT_FRAGMENT;
+	return check_udp(b, i, ip4_hdr_bytes(ip), esp);
+}
+
+static enum verdict check_outside_v6(
+	const struct dataplane *dp, struct burst *b, unsigned i, bool *esp)
+{
+	struct esp_pkt *pkt = &b->pkts[i];
+	const uint8_t *ip = pkt->data;
+	struct ip6_upper upper;
+	enum verdict verdict;
+
+	*esp = false;
+	if (!port_is_own_v6(&dp->ports[DP_OUTSIDE], ip6_dst(ip)))
+		return VERDICT_NOT_FOR_US;
+	if (!ip6_is_forwardable(ip6_src(ip)) || is_own_address_v6(dp, ip6_src(ip)))
+		return VERDICT_BAD_ADDRESS;
+	verdict = ip6_find_upper(ip, pkt->len, true, &upper);
+	if (verdict != VERDICT_OK)
+		return verdict;
+	if (upper.protocol == IP4_PROTO_ESP) {
+		*esp = true;
+		return check_esp(pkt, upper.at, upper.fragment);
+	}
+	/* Nothing puts fragments together here: those of ESP are of no use, Linux may take the
+	 * others. */
+	if (upper.protocol != IP4_PROTO_UDP || upper.fragment)
+		return VERDICT_OK;
+	return check_udp(b, i, upper.at, esp);
 }
 
 /* A fragment of what only a whole packet can be judged by. */
@@ -118,54 +199,71 @@ static enum verdict put_together(struct worker *worker, struct burst *b, unsigne
 void classify_outside(struct worker *worker, struct burst *b)
 {
 	const struct port *port = &worker->dp->ports[DP_OUTSIDE];
-	bool arp, esp;
+	enum frame_kind kind;
+	bool esp;
 
 	b->in_udp = 0;
 	for (unsigned i = 0; i < b->n; i++) {
-		struct esp_pkt *pkt = &b->pkts[i];
-
 		ahead_mbuf(b, i);
-		b->verdicts[i] = check_frame(port, b->mbufs[i], pkt, &arp);
+		b->verdicts[i] = check_frame(port, b->mbufs[i], &b->pkts[i], &kind);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
-		if (arp) {
-			burst_punt(b, i, PUNT_FRAME);
-			continue;
+		if (__builtin_expect(kind == FRAME_IPV4, 1)) {
+			b->verdicts[i] = check_outside(worker->dp, b, i, &esp);
+			if (__builtin_expect(b->verdicts[i] == VERDICT_FRAGMENT, 0))
+				b->verdicts[i] = put_together(worker, b, i, &esp);
+		} else if (kind == FRAME_IPV6) {
+			b->verdicts[i] = check_outside_v6(worker->dp, b, i, &esp);
+		} else {
+			esp = false;
 		}
-		cut(pkt);
-		b->verdicts[i] = check_outside(worker->dp, b, i, &esp);
-		if (__builtin_expect(b->verdicts[i] == VERDICT_FRAGMENT, 0))
-			b->verdicts[i] = put_together(worker, b, i, &esp);
-		if (b->verdicts[i] != VERDICT_OK)
-			continue;
-		if (!esp)
+		if (b->verdicts[i] == VERDICT_OK && !esp)
 			burst_punt(b, i, PUNT_FRAME);
-		else
-			b->outer_src[i] = ip4_src(pkt->data);
 	}
+}
+
+/* --- inside -------------------------------------------------------------------------------------
+ */
+
+static enum verdict check_inside(const struct dataplane *dp, const uint8_t *ip, bool *ours)
+{
+	*ours = is_own_address(dp, ip4_dst(ip)) && port_is_own(&dp->ports[DP_INSIDE], ip4_dst(ip));
+	return *ours || (ip4_is_forwardable(ip4_src(ip)) && ip4_is_forwardable(ip4_dst(ip)) &&
+				!is_own_address(dp, ip4_src(ip)))
+		       ? VERDICT_OK
+		       : VERDICT_BAD_ADDRESS;
+}
+
+static enum verdict check_inside_v6(const struct dataplane *dp, const uint8_t *ip, bool *ours)
+{
+	*ours = port_is_own_v6(&dp->ports[DP_INSIDE], ip6_dst(ip));
+	return *ours || (ip6_is_forwardable(ip6_src(ip)) && ip6_is_forwardable(ip6_dst(ip)) &&
+				!is_own_address_v6(dp, ip6_src(ip)))
+		       ? VERDICT_OK
+		       : VERDICT_BAD_ADDRESS;
 }
 
 void classify_inside(const struct worker *worker, struct burst *b)
 {
 	const struct port *port = &worker->dp->ports[DP_INSIDE];
-	bool arp;
+	enum frame_kind kind;
+	bool ours;
 
 	for (unsigned i = 0; i < b->n; i++) {
-		struct esp_pkt *pkt = &b->pkts[i];
+		const uint8_t *ip;
 
 		ahead_mbuf(b, i);
-		b->verdicts[i] = check_frame(port, b->mbufs[i], pkt, &arp);
+		b->verdicts[i] = check_frame(port, b->mbufs[i], &b->pkts[i], &kind);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
-		if (arp || (is_own_address(worker->dp, ip4_dst(pkt->data)) &&
-				   port_is_own(port, ip4_dst(pkt->data)))) {
+		ip = b->pkts[i].data;
+		if (__builtin_expect(kind == FRAME_IPV4, 1))
+			b->verdicts[i] = check_inside(worker->dp, ip, &ours);
+		else if (kind == FRAME_IPV6)
+			b->verdicts[i] = check_inside_v6(worker->dp, ip, &ours);
+		else
+			ours = true;
+		if (b->verdicts[i] == VERDICT_OK && ours)
 			burst_punt(b, i, PUNT_FRAME);
-			continue;
-		}
-		cut(pkt);
-		if (!ip4_is_forwardable(ip4_src(pkt->data)) ||
-			!ip4_is_forwardable(ip4_dst(pkt->data)) ||
-			is_own_address(worker->dp, ip4_src(pkt->data)))
-			b->verdicts[i] = VERDICT_BAD_ADDRESS;
 	}
 }

@@ -37,7 +37,7 @@ void coa_index_free(struct coa_index *index)
 
 int coa_index_reserve(struct coa_index *index, const struct ip_addr *coa, struct coa_entry **out)
 {
-	const uint64_t number = lookup_number(coa);
+	const uint64_t number = lookup_number(&index->table, coa);
 	struct rcu_link *link = lookup_next(lookup_head(&index->table, number));
 
 	for (; link != NULL; link = lookup_next(&link->next)) {
@@ -63,7 +63,7 @@ void coa_index_unreserve(struct coa_index *index, struct coa_entry *entry)
 {
 	if (entry->claims != NULL)
 		return;
-	lookup_del(&index->table, lookup_number(&entry->coa), &entry->link);
+	lookup_del(&index->table, lookup_number(&index->table, &entry->coa), &entry->link);
 	rcu_retire(index->rcu, free_entry, &index->entries, entry, false);
 }
 
@@ -137,26 +137,26 @@ void coa_claim_move(struct coa_claim *to, struct coa_claim *from)
 	*from = (struct coa_claim){0};
 }
 
-static inline struct node *answer_for(struct rcu_link *link, be32_t coa)
+static inline struct node *answer_for(struct rcu_link *link, const struct lookup_addr *coa)
 {
 	for (; link != NULL; link = lookup_next(&link->next)) {
 		const struct coa_entry *entry = LOOKUP_OBJECT(link, struct coa_entry, link);
 
-		if (ip_addr_to_v4(&entry->coa) == coa)
+		if (lookup_addr_is(coa, &entry->coa))
 			return atomic_load_explicit(&entry->answer, memory_order_acquire);
 	}
 	return NULL;
 }
 
-void coa_lookup_burst(
-	const struct coa_index *index, const be32_t *coas, struct node **out, unsigned n)
+void coa_lookup_burst(const struct coa_index *index, const struct lookup_addr *coas,
+	struct node **out, unsigned n)
 {
 	_Atomic(struct rcu_link *) *heads[LOOKUP_BURST_MAX];
 	struct rcu_link *first[LOOKUP_BURST_MAX];
 
 	assert(n <= LOOKUP_BURST_MAX);
 	for (unsigned i = 0; i < n; i++) {
-		heads[i] = lookup_head(&index->table, coas[i]);
+		heads[i] = lookup_head(&index->table, coas[i].number);
 		rte_prefetch0((const void *)(uintptr_t)heads[i]);
 	}
 	for (unsigned i = 0; i < n; i++) {
@@ -164,5 +164,5 @@ void coa_lookup_burst(
 		rte_prefetch0(first[i]); /* begins its entry */
 	}
 	for (unsigned i = 0; i < n; i++)
-		out[i] = answer_for(first[i], coas[i]);
+		out[i] = answer_for(first[i], &coas[i]);
 }

@@ -53,6 +53,6 @@ void coa_claim_move(struct coa_claim *to, struct coa_claim *from);
 /* out[i]: the node, NULL, or COA_AMBIGUOUS, which is no node to look into. */
 #define COA_AMBIGUOUS (&coa_ambiguous)
 extern struct node coa_ambiguous;
-void coa_lookup_burst(
-	const struct coa_index *index, const be32_t *coas, struct node **out, unsigned n);
+void coa_lookup_burst(const struct coa_index *index, const struct lookup_addr *coas,
+	struct node **out, unsigned n);
 #endif

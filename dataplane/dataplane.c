@@ -61,9 +61,13 @@ static void take_config(struct dataplane *dp, const struct dp_config *config)
 	dp->sa_memory = (struct sa_memory){.alloc = sa_alloc, .free = sa_free, .arg = dp};
 	dp->registration_interval_ns = NS_PER_S / config->registration_rate;
 	dp->registration_burst_ns = burst * dp->registration_interval_ns;
-	for (uint32_t i = 0; i < config->n_home_agents; i++)
-		if (config->home_agents[i].addr.family == AF_INET)
-			dp->home_agents[dp->n_home_agents++] = ip4_of(&config->home_agents[i].addr);
+	for (uint32_t i = 0; i < config->n_home_agents; i++) {
+		dp->home_agents[i] = ip4_of(&config->home_agents[i].addr);
+		if (config->home_agents_v6[i].family == AF_INET6)
+			memcpy(dp->home_agents_v6[i], config->home_agents_v6[i].bytes,
+				IPV6_ADDR_BYTES);
+	}
+	dp->n_home_agents = config->n_home_agents;
 	sa_limits_init_shared(&dp->sa_no_limits, &dp->sa_notices);
 	slab_init(&dp->paths, sizeof(struct path));
 	slab_init(&dp->nodes, sizeof(struct node_entry));
@@ -114,7 +118,8 @@ static int open_workers(struct dataplane *dp, char *why, size_t why_size)
 	uint32_t mtu = RTE_MAX(dp->ports[DP_OUTSIDE].mtu, dp->ports[DP_INSIDE].mtu);
 
 	dp->inject_pool = rte_pktmbuf_pool_create("inject", INJECT_MBUFS, 0, PKT_META_BYTES,
-		(uint16_t)(RTE_PKTMBUF_HEADROOM + mtu + RTE_ETHER_HDR_LEN + ESP_TAILROOM_MAX),
+		(uint16_t)(RTE_PKTMBUF_HEADROOM + mtu + RTE_ETHER_HDR_LEN + VLAN_TAG_BYTES +
+			   ESP_TAILROOM_MAX),
 		SOCKET_ID_ANY);
 	for (uint32_t i = 0; i < dp->n_workers && dp->inject_pool != NULL; i++) {
 		dp->workers[i] = worker_new(dp, i);

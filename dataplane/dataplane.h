@@ -30,7 +30,8 @@ struct dp_port_config {
 	const char *devargs;     /* "net_af_packet0,iface=out0" or "0000:03:00.0" */
 	struct ip_addr addrs[8]; /* our own addresses there */
 	uint32_t n_addrs;
-	uint16_t mtu; /* bytes of IP packet */
+	uint16_t mtu;  /* bytes of IP packet */
+	uint16_t vlan; /* 802.1Q VID, 1..4094; 0: frames have no tag */
 };
 
 /* What an operator may want otherwise: rules.h. Zeros: nothing. */
@@ -53,8 +54,9 @@ struct dp_config {
 	uint32_t max_routes, max_neighbours;
 	uint32_t mbufs; /* per port pool */
 	uint16_t rx_descriptors, tx_descriptors;
-	const char *crypto_engine;        /* "auto", "vaes", "ipsec-mb" */
-	struct ip_prefix home_agents[64]; /* who may send IP-in-IP: host prefixes */
+	const char *crypto_engine;         /* "auto", "vaes", "ipsec-mb" */
+	struct ip_prefix home_agents[64];  /* who may send IP-in-IP: host prefixes, IPv4 ... */
+	struct ip_addr home_agents_v6[64]; /* ... and the IPv6 address of each; unset: none */
 	uint32_t n_home_agents;
 	uint32_t registration_rate; /* RRQs a second and node that pass */
 	struct dp_rules rules;
@@ -93,7 +95,7 @@ int dataplane_node_add(struct dataplane *dp, const struct dp_node_params *params
  * are gone for good (their counter slots go too). */
 int dataplane_node_del(struct dataplane *dp, struct node *node, bool drop_slots);
 
-/* -EEXIST: SPI taken for that destination and source, -ENOSPC: NODE_INBOUND_MAX. */
+/* -EEXIST: SPI taken for that source, -ENOSPC: NODE_INBOUND_MAX. */
 int dataplane_sa_in_add(struct dataplane *dp, struct node *node, const struct sa_params *params)
 	__attribute__((warn_unused_result));
 int dataplane_sa_in_del(struct dataplane *dp, struct node *node, uint32_t spi, bool drop_slot);

@@ -38,7 +38,7 @@ static bool is_own_registration(const struct node *node, const uint8_t *ip, uint
 	const uint8_t *rrq = ip + hdr + UDP_HDR_BYTES;
 	uint32_t udp_len = wire_load_u16(ip + hdr + 4);
 
-	return !ip4_is_fragment(ip) && ip4_dst(ip) == ip4_of(&node->home_agent) &&
+	return !ip4_is_fragment(ip) && ip4_dst(ip) == node->home_agent &&
 	       udp_len >= UDP_HDR_BYTES + RRQ_BYTES && udp_len <= len - hdr &&
 	       rrq[0] == MIP4_TYPE_RRQ &&
 	       addr_at(rrq + RRQ_HOA_AT) == ip4_of(&node->home_address) &&
@@ -61,23 +61,46 @@ static bool rate_passes(const struct dataplane *dp, struct node *node, uint64_t 
 	return true;
 }
 
+struct tunnel_view { /* a tunnel's outer header, of either family */
+	const uint8_t *ip;
+	uint32_t len, hdr;
+	uint8_t protocol; /* of what it carries */
+	bool fragment;
+};
+
+/* What a reverse tunnel carries hdr bytes from its start: the home address as source, of the family
+ * that its protocol says. */
+static enum verdict check_tunnelled(
+	const struct dataplane *dp, const struct node *node, const struct tunnel_view *tunnel)
+{
+	const bool v6 = tunnel->protocol == IP_NEXT_IPV6;
+	const uint8_t *ip = tunnel->ip + tunnel->hdr;
+
+	if (tunnel->fragment)
+		return VERDICT_FRAGMENT;
+	if (tunnel->len < tunnel->hdr + (v6 ? IPV6_HDR_BYTES : IPV4_HDR_BYTES) ||
+		ip[0] >> 4 != (v6 ? 6 : 4))
+		return VERDICT_BAD_HEADER;
+	/* Not by way of the home agent either does a node talk to the gateway. */
+	if (v6 ? is_own_address_v6(dp, ip6_dst(ip)) : is_own_address(dp, ip4_dst(ip)))
+		return VERDICT_BAD_ADDRESS;
+	return (v6 ? ip6_is(ip6_src(ip), &node->home_address)
+		   : ip4_src(ip) == ip4_of(&node->home_address))
+		       ? VERDICT_OK
+		       : VERDICT_INNER_SOURCE;
+}
+
 static enum verdict check_reverse_tunnel(
 	const struct dataplane *dp, const struct node *node, const uint8_t *ip, uint32_t len)
 {
-	uint32_t hdr = ip4_hdr_bytes(ip);
-	const uint8_t *tunnelled = ip + hdr;
+	const struct tunnel_view tunnel = {.ip = ip,
+		.len = len,
+		.hdr = ip4_hdr_bytes(ip),
+		.protocol = ip4_protocol(ip),
+		.fragment = ip4_is_fragment(ip)};
 
-	if (ip4_dst(ip) != ip4_of(&node->home_agent))
-		return VERDICT_INNER_SOURCE;
-	if (ip4_is_fragment(ip))
-		return VERDICT_FRAGMENT;
-	if (len < hdr + IPV4_HDR_BYTES || tunnelled[0] >> 4 != 4)
-		return VERDICT_BAD_HEADER;
-	/* Not by way of the home agent either does a node talk to the gateway. */
-	if (is_own_address(dp, ip4_dst(tunnelled)))
-		return VERDICT_BAD_ADDRESS;
-	return ip4_src(tunnelled) == ip4_of(&node->home_address) ? VERDICT_OK
-								 : VERDICT_INNER_SOURCE;
+	return ip4_dst(ip) == node->home_agent ? check_tunnelled(dp, node, &tunnel)
+					       : VERDICT_INNER_SOURCE;
 }
 
 /* Where src is not the node's home address. */
@@ -85,7 +108,7 @@ static enum verdict check_other_source(const struct dataplane *dp, const struct 
 	const uint8_t *ip, uint32_t len, uint64_t now_ns)
 {
 	const struct path *path;
-	bool tunnels = ip4_protocol(ip) == IP4_PROTO_IPIP;
+	bool tunnels = ip_is_tunnel(ip4_protocol(ip));
 
 	/* Acquire pairs with the release in dataplane_node_set_path(). */
 	path = atomic_load_explicit(&node->path, memory_order_acquire);
@@ -108,18 +131,77 @@ static enum verdict check_source(const struct dataplane *dp, const struct sa_in 
 {
 	if (ip4_src(ip) != ip4_of(&sa->inner_source))
 		return check_other_source(dp, sa->node, ip, len, now_ns);
-	return ip4_protocol(ip) == IP4_PROTO_IPIP && is_home_agent(dp, ip4_dst(ip))
+	return ip_is_tunnel(ip4_protocol(ip)) && is_home_agent(dp, ip4_dst(ip))
 		       ? VERDICT_INNER_SOURCE
 		       : VERDICT_OK;
+}
+
+/* The same rules for IPv6, in which nobody registers: Mobile IPv4 has a header of its own. */
+static enum verdict check_other_source_v6(const struct dataplane *dp, const struct node *node,
+	const struct tunnel_view *tunnel, uint64_t now_ns)
+{
+	const uint8_t *ip = tunnel->ip;
+	const bool tunnels = ip_is_tunnel(tunnel->protocol);
+	/* Acquire pairs with the release in dataplane_node_set_path(). */
+	const struct path *path = atomic_load_explicit(&node->path, memory_order_acquire);
+
+	if (ip6_path_selects(path, ip6_src(ip), now_ns)) {
+		if (tunnels)
+			return ip6_equal(ip6_dst(ip), node->home_agent_v6)
+				       ? check_tunnelled(dp, node, tunnel)
+				       : VERDICT_INNER_SOURCE;
+		if ((path->flags & PATH_LABEL) == 0)
+			return VERDICT_OK;
+	}
+	if (tunnels && is_home_agent_v6(dp, ip6_dst(ip)))
+		return VERDICT_INNER_SOURCE;
+	return node->flags & NODE_STRICT_INNER_SOURCE ? VERDICT_INNER_SOURCE : VERDICT_OK;
+}
+
+static enum verdict check_source_v6(const struct dataplane *dp, const struct sa_in *sa,
+	const struct tunnel_view *tunnel, uint64_t now_ns)
+{
+	if (!ip6_is(ip6_src(tunnel->ip), &sa->inner_source))
+		return check_other_source_v6(dp, sa->node, tunnel, now_ns);
+	return ip_is_tunnel(tunnel->protocol) && is_home_agent_v6(dp, ip6_dst(tunnel->ip))
+		       ? VERDICT_INNER_SOURCE
+		       : VERDICT_OK;
+}
+
+static enum verdict inner_check_v6(
+	const struct dataplane *dp, const struct sa_in *sa, struct esp_pkt *pkt, uint64_t now_ns)
+{
+	uint8_t *ip = pkt->data;
+	struct tunnel_view tunnel = {.ip = ip, .len = pkt->len};
+	struct ip6_upper upper;
+	enum verdict verdict = ip6_check(ip, pkt->len);
+
+	if (verdict == VERDICT_OK)
+		verdict = ip6_find_upper(ip, pkt->len, false, &upper);
+	if (verdict != VERDICT_OK)
+		return verdict;
+	if (!ip6_is_forwardable(ip6_src(ip)) || !ip6_is_forwardable(ip6_dst(ip)) ||
+		is_own_address_v6(dp, ip6_dst(ip)) || is_own_address_v6(dp, ip6_src(ip)))
+		return VERDICT_BAD_ADDRESS;
+	tunnel.hdr = upper.at;
+	tunnel.protocol = upper.protocol;
+	tunnel.fragment = upper.fragment;
+	verdict = check_source_v6(dp, sa, &tunnel, now_ns);
+	if (verdict != VERDICT_OK)
+		return verdict;
+	return ip6_hop_limit_decrement(ip) ? VERDICT_OK : VERDICT_TTL;
 }
 
 enum verdict inner_check(const struct dataplane *dp, const struct sa_in *sa, struct esp_pkt *pkt,
 	uint64_t now_ns, bool *registration)
 {
 	uint8_t *ip = pkt->data;
-	enum verdict verdict = ip4_check(ip, pkt->len);
+	enum verdict verdict;
 
 	*registration = false;
+	if (ip_is_v6(ip))
+		return inner_check_v6(dp, sa, pkt, now_ns);
+	verdict = ip4_check(ip, pkt->len);
 	if (verdict != VERDICT_OK)
 		return verdict;
 	if (!ip4_is_forwardable(ip4_src(ip)) || !ip4_is_forwardable(ip4_dst(ip)))

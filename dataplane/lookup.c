@@ -24,6 +24,7 @@ int lookup_new(struct lookup *lookup, uint64_t chains)
 
 	*lookup = (struct lookup){.mask = n - 1};
 	random_fill(&lookup->seed, sizeof lookup->seed);
+	random_fill(&lookup->seed_v6, sizeof lookup->seed_v6);
 	lookup->heads = rte_zmalloc("lookup", n * sizeof *lookup->heads, RTE_CACHE_LINE_SIZE);
 	return lookup->heads == NULL ? -ENOMEM : 0;
 }
@@ -34,14 +35,10 @@ void lookup_free(struct lookup *lookup)
 	*lookup = (struct lookup){0};
 }
 
-uint64_t lookup_number(const struct ip_addr *addr)
+uint64_t lookup_number(const struct lookup *lookup, const struct ip_addr *addr)
 {
-	uint64_t halves[2];
-
-	if (addr->family == AF_INET)
-		return ip_addr_to_v4(addr);
-	memcpy(halves, addr->bytes, sizeof halves);
-	return halves[0] ^ halves[1];
+	return addr->family == AF_INET6 ? lookup_number_v6(lookup, addr->bytes)
+					: ip_addr_to_v4(addr);
 }
 
 static void insert(_Atomic(struct rcu_link *) *place, struct rcu_link *link)

@@ -19,13 +19,16 @@
 #define MARKER_BYTES 4      /* RFC 3948 section 2.2: zero where ESP has its SPI */
 #define KEEPALIVE_BYTE 0xff /* RFC 3948 section 2.3: alone */
 
+/* None at all is what senders of ESP should say with IPv4 (RFC 768, RFC 3948 section 2.1), and may
+ * with IPv6, since ESP has a better one (RFC 6935, RFC 6936). */
 static bool checksum_ok(const uint8_t *ip, const uint8_t *udp, uint32_t len)
 {
 	uint32_t sum;
 
-	if (wire_load_u16(udp + 6) == 0) /* none: RFC 768 */
+	if (wire_load_u16(udp + 6) == 0)
 		return true;
-	sum = inet_sum(ip + 12, 8, IP4_PROTO_UDP + len); /* both addresses */
+	sum = ip_is_v6(ip) ? inet_sum(ip + IPV6_SRC_AT, 2 * IPV6_ADDR_BYTES, IP4_PROTO_UDP + len)
+			   : inet_sum(ip + 12, 8, IP4_PROTO_UDP + len); /* both addresses */
 	return inet_fold(inet_sum(udp, len, sum)) == 0;
 }
 
@@ -46,10 +49,10 @@ static enum verdict check_whole(const uint8_t *ip, const uint8_t *udp, uint32_t 
 	return checksum_ok(ip, udp, len) ? VERDICT_OK : VERDICT_BAD_HEADER;
 }
 
-enum verdict nat_check(struct esp_pkt *pkt, uint16_t *port)
+enum verdict nat_check(struct esp_pkt *pkt, uint32_t hdr, uint16_t *port)
 {
 	const uint8_t *ip = pkt->data;
-	const uint32_t hdr = ip4_hdr_bytes(ip), room = pkt->len - hdr;
+	const uint32_t room = pkt->len - hdr;
 	const uint8_t *udp = ip + hdr;
 	enum verdict verdict;
 	uint32_t len;
@@ -68,7 +71,7 @@ enum verdict nat_check(struct esp_pkt *pkt, uint16_t *port)
 	if (verdict != VERDICT_OK || !esp)
 		return verdict;
 	*port = wire_load_u16(udp);
-	pkt->outer_bytes = (uint8_t)(hdr + UDP_HDR_BYTES);
+	pkt->outer_bytes = (uint16_t)(hdr + UDP_HDR_BYTES);
 	pkt->tailroom = (uint16_t)(pkt->tailroom + (room - len));
 	pkt->len -= room - len;
 	return VERDICT_OK;
@@ -85,15 +88,20 @@ static bool may_tell(struct node *node, uint64_t now_ns)
 		       memory_order_relaxed, memory_order_relaxed);
 }
 
-/* The ESP header stands where it came in, whatever became of the view. */
 static bool is_newest(const struct burst *b, unsigned i)
 {
-	const uint8_t *frame = rte_pktmbuf_mtod(b->mbufs[i], const uint8_t *);
-	const uint8_t *esp = frame + b->pkts[i].l2_bytes + b->pkts[i].outer_bytes;
+	const uint8_t *esp = pkt_outer(b, i) + b->pkts[i].outer_bytes;
 	const struct sa_in *sa = b->sas.in[i];
 
 	return wire_load_u32(esp + 4) ==
 	       (uint32_t)atomic_load_explicit(&sa->slot->seq, memory_order_relaxed);
+}
+
+static bool came_from(const struct burst *b, unsigned i, const struct ip_addr *addr)
+{
+	const uint8_t *outer = pkt_outer(b, i);
+
+	return ip_is_v6(outer) ? ip6_is(ip6_src(outer), addr) : ip4_src(outer) == ip4_of(addr);
 }
 
 static void watch_one(struct worker *worker, const struct burst *b, unsigned i)
@@ -107,11 +115,11 @@ static void watch_one(struct worker *worker, const struct burst *b, unsigned i)
 	/* Acquire pairs with the release in dataplane_node_set_path(). */
 	path = atomic_load_explicit(&node->path, memory_order_acquire);
 	if (path->remote.port == 0 || path->remote.port == b->outer_ports[i] ||
-		ip4_of(&path->remote.addr) != b->outer_src[i] || !is_newest(b, i) ||
+		!came_from(b, i, &path->remote.addr) || !is_newest(b, i) ||
 		!may_tell(node, b->now_ns))
 		return;
 	change = (struct dp_port_change){.node = node->handle,
-		.from = {.addr = ip_addr_from_v4(b->outer_src[i]), .port = b->outer_ports[i]}};
+		.from = {.addr = path->remote.addr, .port = b->outer_ports[i]}};
 	/* No room: told again by a packet to come. */
 	if (!punt_port_change(&worker->rings, &change))
 		atomic_fetch_sub_explicit(

@@ -10,10 +10,10 @@
  */
 #include "dataplane/worker.h"
 
-/* pkt: an IPv4 packet to us that says UDP, cut to its own length. OK and *port not 0: ESP from that
- * port; outer_bytes is set, and the view ends where the ESP packet does. OK and *port 0: none of
- * ours, for Linux: IKE behind its non-ESP marker, another port. */
-enum verdict nat_check(struct esp_pkt *pkt, uint16_t *port);
+/* pkt: a packet to us that says UDP hdr bytes from its start, cut to its own length. OK and *port
+ * not 0: ESP from that port; outer_bytes is set, and the view ends where the ESP packet does. OK
+ * and *port 0: none of ours, for Linux: IKE behind its non-ESP marker, another port. */
+enum verdict nat_check(struct esp_pkt *pkt, uint32_t hdr, uint16_t *port);
 
 /* After decapsulation: tells control of each node whose newest authenticated packet came from the
  * address that its path leads to, but from another port there. */

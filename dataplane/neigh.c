@@ -142,11 +142,34 @@ void neigh_each_used(struct neigh_table *table, dp_neigh_used_fn *fn, void *arg)
 			fn(arg, neigh->port, &neigh->addr);
 }
 
+static struct neigh *find(const struct neigh_table *table, const struct neigh_key *key)
+{
+	void *value;
+
+	return rte_hash_lookup_data(table->table, key, &value) >= 0 ? value : NULL;
+}
+
 struct neigh *neigh_lookup(const struct neigh_table *table, enum dp_port port, be32_t addr)
 {
 	struct neigh_key key = {.port = port};
-	void *value;
 
 	table_key_v4(key.addr, addr);
-	return rte_hash_lookup_data(table->table, &key, &value) >= 0 ? value : NULL;
+	return find(table, &key);
+}
+
+struct neigh *neigh_lookup_v6(
+	const struct neigh_table *table, enum dp_port port, const uint8_t *addr)
+{
+	struct neigh_key key = {.port = port};
+
+	memcpy(key.addr, addr, sizeof key.addr);
+	return find(table, &key);
+}
+
+struct neigh *neigh_lookup_addr(
+	const struct neigh_table *table, enum dp_port port, const struct ip_addr *addr)
+{
+	const struct neigh_key key = key_of(port, addr);
+
+	return find(table, &key);
 }

@@ -57,6 +57,10 @@ void neigh_each_used(struct neigh_table *table, dp_neigh_used_fn *fn, void *arg)
 
 /* NULL: never heard of. */
 struct neigh *neigh_lookup(const struct neigh_table *table, enum dp_port port, be32_t addr);
+struct neigh *neigh_lookup_v6(
+	const struct neigh_table *table, enum dp_port port, const uint8_t *addr);
+struct neigh *neigh_lookup_addr(
+	const struct neigh_table *table, enum dp_port port, const struct ip_addr *addr);
 
 /* False: not resolved. */
 static inline bool neigh_mac(const struct neigh *neigh, uint8_t mac[6])

@@ -174,6 +174,8 @@ static void add_second(struct dataplane *dp, struct path *path, const struct pat
 
 	if (!ip_addr_is_set(&params->second.addr) || (path->flags & PATH_CLOSED) != 0)
 		return;
+	if (local.addr.family != params->second.addr.family) /* it moved from one to the other */
+		local.addr = port_first_addr(&dp->ports[DP_OUTSIDE], params->second.addr.family);
 	if (params->second.port != 0)
 		local.port = PATH_NAT_PORT;
 	path->second = malloc(sizeof *path->second);
@@ -239,8 +241,8 @@ static int check_params(const struct dataplane *dp, const struct dp_node_params 
 {
 	if (params->handle == 0 || params->handle > dp->max_nodes)
 		return -EINVAL;
-	if (params->home_address.family != AF_INET ||
-		!is_home_agent(dp, ip_addr_to_v4(&params->home_agent)))
+	if (!ip_addr_is_set(&params->home_address) ||
+		home_agent_index(dp, ip_addr_to_v4(&params->home_agent)) == dp->n_home_agents)
 		return -EINVAL;
 	return node_by_handle(dp, params->handle) == NULL ? 0 : -EEXIST;
 }
@@ -289,7 +291,9 @@ int dataplane_node_add(struct dataplane *dp, const struct dp_node_params *params
 	if (entry == NULL)
 		return -ENOMEM;
 	entry->node.home_address = params->home_address;
-	entry->node.home_agent = params->home_agent;
+	entry->node.home_agent = ip_addr_to_v4(&params->home_agent);
+	entry->node.home_agent_v6 =
+		dp->home_agents_v6[home_agent_index(dp, entry->node.home_agent)];
 	entry->node.handle = params->handle;
 	entry->node.flags = params->flags;
 	ret = link_node(dp, entry, &params->path);

@@ -29,9 +29,10 @@ struct node { /* its first line is what packets need */
 	_Atomic(struct sa_out *) sa_out;
 	/* const after init */
 	struct ip_addr home_address;
-	struct ip_addr home_agent;
-	uint32_t handle; /* index into the gateway's table, 1.. */
-	uint32_t flags;  /* enum node_flag */
+	be32_t home_agent;            /* who tunnels to this node in IPv4 ... */
+	const uint8_t *home_agent_v6; /* ... and in IPv6; zeros: nobody */
+	uint32_t handle;              /* index into the gateway's table, 1.. */
+	uint32_t flags;               /* enum node_flag */
 	/* atomic: when control last heard of another port, ms; any worker, seldom: nat.c */
 	_Atomic(uint32_t) port_told_ms;
 	/* atomic: registrations let through, tokens for the limit; any worker */

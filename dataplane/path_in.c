@@ -26,9 +26,11 @@ static void find_sa(const struct dataplane *dp, struct burst *b)
 
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
-		queries[n] = (struct sad_query){.spi = esp_spi(ip + b->pkts[i].outer_bytes),
-			.src = ip4_src(ip),
-			.dst = ip4_dst(ip)};
+		queries[n].spi = esp_spi(ip + b->pkts[i].outer_bytes);
+		if (ip_is_v6(ip))
+			queries[n].src = (struct lookup_addr){.v6 = ip6_src(ip)};
+		else
+			queries[n].src = (struct lookup_addr){.number = ip4_src(ip)};
 		at[n++] = (uint8_t)i;
 	}
 	if (n == 0)
@@ -58,8 +60,6 @@ static void check_inner(const struct dataplane *dp, struct burst *b)
 			continue;
 		if (registration)
 			burst_punt(b, i, PUNT_REGISTRATION);
-		else
-			b->next_hops[i] = ip4_dst(b->pkts[i].data);
 	}
 }
 

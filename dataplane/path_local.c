@@ -35,8 +35,9 @@ static enum verdict once_path(struct worker *worker, struct burst *b, unsigned i
 		.mtu = path->mtu != 0 ? path->mtu : outside->mtu,
 	};
 
-	if (!ip_addr_is_set(&params.local.addr)) /* never registered */
-		params.local.addr = ip_addr_from_v4(outside->addrs[0]);
+	/* Never registered, or where we have an address of the other family. */
+	if (params.local.addr.family != meta->remote.addr.family)
+		params.local.addr = port_first_addr(outside, meta->remote.addr.family);
 	params.local.port = meta->remote.port != 0 ? PATH_NAT_PORT : 0;
 	if (!path_init(&worker->once[i], &params))
 		return VERDICT_NO_PATH;
@@ -72,17 +73,17 @@ static void sort(struct worker *worker, struct rte_mbuf *mbuf)
 		worker->to_node.verdicts[i] = choose_path(worker, &worker->to_node, i, meta);
 		return;
 	case INJECT_FRAME:
-		append(b, mbuf);
+		i = append(b, mbuf);
+		forward_tag(worker, b, i, port);
 		return;
 	case INJECT_KEPT:
 		i = append(b, mbuf);
-		neigh = neigh_lookup(&worker->dp->neighs, port, ip4_of(&meta->next_hop));
+		neigh = neigh_lookup_addr(&worker->dp->neighs, port, &meta->next_hop);
 		if (!forward_frame(worker, b, i, neigh, port))
 			burst_drop(b, i, VERDICT_NO_NEIGHBOUR);
 		return;
 	case INJECT_INSIDE:
 		i = append(b, mbuf);
-		b->next_hops[i] = ip4_dst(b->pkts[i].data);
 		forward_route_one(worker, b, i, DP_INSIDE);
 		return;
 	}

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How this works: path_out() is the whole way of packets from the private side: plain in, ESP out.
- * IP-in-IP from a home agent belongs to the node that its inner destination names; anything else to
- * the node that owns the destination as care-of address. What no SA protects is dropped and
- * counted, never forwarded in clear.
+ * IP-in-IP from a home agent, of whatever families, belongs to the node that its inner destination
+ * names; anything else to the node that owns the destination as care-of address. What no SA
+ * protects is dropped and counted, never forwarded in clear.
  *
- * Sources: RFC 4301 section 5.1, RFC 4303 section 3.3, RFC 2003.
+ * Sources: RFC 4301 section 5.1, RFC 4303 section 3.3, RFC 2003, RFC 2473.
  */
 #include "dataplane/aftermath.h"
 #include "dataplane/bicast.h"
@@ -17,30 +17,75 @@
 #include "dataplane/state.h"
 
 struct wanted { /* places of a burst that wait for one of the two lookups */
-	be32_t addrs[PKT_BURST_MAX];
+	const struct lookup *table;
+	struct lookup_addr addrs[PKT_BURST_MAX];
 	uint8_t at[PKT_BURST_MAX];
 	unsigned n;
 };
 
-static void want(struct wanted *wanted, unsigned at, be32_t addr)
+static inline void want(struct wanted *wanted, unsigned at, be32_t addr)
 {
-	wanted->addrs[wanted->n] = addr;
+	wanted->addrs[wanted->n] = (struct lookup_addr){.number = addr};
 	wanted->at[wanted->n++] = (uint8_t)at;
 }
 
-/* Verdict for IP-in-IP, before its node is known. */
-static enum verdict check_tunnel(const struct dataplane *dp, const struct esp_pkt *pkt)
+static void want_v6(struct wanted *wanted, unsigned at, const uint8_t *addr)
+{
+	wanted->addrs[wanted->n] = (struct lookup_addr){
+		.number = lookup_number_v6(wanted->table, addr), .v6 = addr};
+	wanted->at[wanted->n++] = (uint8_t)at;
+}
+
+/* The destination of what the tunnel's header carries, or a verdict. */
+static enum verdict want_inner(
+	struct wanted *homes, const struct esp_pkt *pkt, unsigned i, uint32_t hdr, uint8_t protocol)
+{
+	const uint8_t *inner = pkt->data + hdr;
+	const bool v6 = protocol == IP_NEXT_IPV6;
+
+	if (pkt->len < hdr + (v6 ? IPV6_HDR_BYTES : IPV4_HDR_BYTES))
+		return VERDICT_RUNT;
+	if (inner[0] >> 4 != (v6 ? 6 : 4))
+		return VERDICT_BAD_HEADER;
+	if (v6)
+		want_v6(homes, i, ip6_dst(inner));
+	else
+		want(homes, i, ip4_dst(inner));
+	return VERDICT_OK;
+}
+
+/* A tunnel counts only from a home agent, before its node is known. */
+static enum verdict want_tunnelled(
+	const struct dataplane *dp, struct wanted *homes, const struct esp_pkt *pkt, unsigned i)
 {
 	const uint8_t *ip = pkt->data;
-	uint32_t hdr = ip4_hdr_bytes(ip);
 
 	if (!is_home_agent(dp, ip4_src(ip)))
 		return VERDICT_NO_SA_OUT;
 	if (ip4_is_fragment(ip))
 		return VERDICT_FRAGMENT;
-	if (pkt->len < hdr + IPV4_HDR_BYTES)
-		return VERDICT_RUNT;
-	return ip[hdr] >> 4 == 4 ? VERDICT_OK : VERDICT_BAD_HEADER;
+	return want_inner(homes, pkt, i, ip4_hdr_bytes(ip), ip4_protocol(ip));
+}
+
+static enum verdict want_node_v6(const struct dataplane *dp, struct burst *b, unsigned i,
+	struct wanted *homes, struct wanted *coas)
+{
+	const struct esp_pkt *pkt = &b->pkts[i];
+	struct ip6_upper upper;
+	enum verdict verdict = ip6_find_upper(pkt->data, pkt->len, false, &upper);
+
+	if (verdict != VERDICT_OK)
+		return verdict;
+	if (!ip_is_tunnel(upper.protocol)) {
+		want_v6(coas, i, ip6_dst(pkt->data));
+		return VERDICT_OK;
+	}
+	b->tunnelled |= UINT32_C(1) << i;
+	if (!is_home_agent_v6(dp, ip6_src(pkt->data)))
+		return VERDICT_NO_SA_OUT;
+	if (upper.fragment)
+		return VERDICT_FRAGMENT;
+	return want_inner(homes, pkt, i, upper.at, upper.protocol);
 }
 
 static void put_node(struct burst *b, unsigned i, struct node *node)
@@ -56,22 +101,27 @@ static void put_node(struct burst *b, unsigned i, struct node *node)
 
 static void find_nodes(const struct dataplane *dp, struct burst *b)
 {
-	struct wanted homes = {.n = 0}, coas = {.n = 0};
+	struct wanted homes, coas;
 	struct node *found[PKT_BURST_MAX];
 
+	homes.table = &dp->sad.homes;
+	coas.table = &dp->coas.table;
+	homes.n = coas.n = 0;
+	b->tunnelled = 0;
 	for (unsigned i = 0; i < b->n; i++) {
 		const uint8_t *ip = b->pkts[i].data;
 
 		b->nodes[i] = NULL;
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
-		if (ip4_protocol(ip) != IP4_PROTO_IPIP) {
+		if (ip_is_v6(ip)) {
+			b->verdicts[i] = want_node_v6(dp, b, i, &homes, &coas);
+		} else if (!ip_is_tunnel(ip4_protocol(ip))) {
 			want(&coas, i, ip4_dst(ip));
-			continue;
+		} else {
+			b->tunnelled |= UINT32_C(1) << i;
+			b->verdicts[i] = want_tunnelled(dp, &homes, &b->pkts[i], i);
 		}
-		b->verdicts[i] = check_tunnel(dp, &b->pkts[i]);
-		if (b->verdicts[i] == VERDICT_OK)
-			want(&homes, i, ip4_dst(ip + ip4_hdr_bytes(ip)));
 	}
 	sad_lookup_home_burst(&dp->sad, homes.addrs, found, homes.n);
 	for (unsigned j = 0; j < homes.n; j++)
@@ -91,14 +141,22 @@ static void load_nodes(const struct dataplane *dp, struct burst *b)
 }
 
 /* The selector of node, by the one path that also gives the outer header. */
-static enum verdict select_path(
-	const struct node *node, const struct path *path, const uint8_t *ip, uint64_t now_ns)
+static enum verdict select_path(const struct burst *b, unsigned i)
 {
-	if (ip4_protocol(ip) == IP4_PROTO_IPIP && ip4_src(ip) != ip4_of(&node->home_agent))
+	const struct node *node = b->nodes[i];
+	const struct path *path = b->paths[i];
+	const uint8_t *ip = b->pkts[i].data;
+	const bool v6 = ip_is_v6(ip);
+
+	if (b->tunnelled >> i & 1 && (v6 ? !ip6_equal(ip6_src(ip), node->home_agent_v6)
+					 : ip4_src(ip) != node->home_agent))
 		return VERDICT_SELECTOR;
 	if (path->flags & PATH_CLOSED)
 		return VERDICT_NO_PATH;
-	return ip4_path_selects(path, ip4_dst(ip), now_ns) ? VERDICT_OK : VERDICT_SELECTOR;
+	return (v6 ? ip6_path_selects(path, ip6_dst(ip), b->now_ns)
+		   : ip4_path_selects(path, ip4_dst(ip), b->now_ns))
+		       ? VERDICT_OK
+		       : VERDICT_SELECTOR;
 }
 
 static void check_selectors(struct burst *b)
@@ -109,8 +167,9 @@ static void check_selectors(struct burst *b)
 		ahead_frame(b, i, 0);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
-		b->verdicts[i] = select_path(b->nodes[i], b->paths[i], ip, b->now_ns);
-		if (b->verdicts[i] == VERDICT_OK && !ip4_ttl_decrement(ip))
+		b->verdicts[i] = select_path(b, i);
+		if (b->verdicts[i] == VERDICT_OK &&
+			!(ip_is_v6(ip) ? ip6_hop_limit_decrement(ip) : ip4_ttl_decrement(ip)))
 			burst_drop(b, i, VERDICT_TTL);
 	}
 }

@@ -62,10 +62,9 @@ struct burst {
 		struct sa_out *out[PKT_BURST_MAX];
 	} sas;
 	const struct path *paths[PKT_BURST_MAX];
-	be32_t next_hops[PKT_BURST_MAX];
-	be32_t outer_src[PKT_BURST_MAX];     /* in: where the ESP packet came from */
-	uint16_t outer_ports[PKT_BURST_MAX]; /* the same, where in_udp has the bit */
+	uint16_t outer_ports[PKT_BURST_MAX]; /* in: source port, where in_udp has the bit */
 	uint32_t in_udp;                     /* in: bit i: that ESP packet came in UDP */
+	uint32_t tunnelled;                  /* out: bit i: a home agent's tunnel */
 	uint8_t punts[PKT_BURST_MAX];        /* VERDICT_PUNTED: enum punt_reason */
 	const struct received *ahead;        /* what comes next */
 	uint32_t ahead_at; /* from a mbuf to the first line of its frame that this path touches */
@@ -115,6 +114,13 @@ static inline void pkt_view(struct esp_pkt *pkt, const struct rte_mbuf *mbuf, ui
 	pkt->l2_bytes = (uint8_t)skip;
 	pkt->segments = (uint8_t)mbuf->nb_segs;
 	pkt->vlan = 0;
+}
+
+/* Outer header of a packet that came in by the outside: it stands where it came in, whatever became
+ * of the view. */
+static inline const uint8_t *pkt_outer(const struct burst *b, unsigned i)
+{
+	return rte_pktmbuf_mtod_offset(b->mbufs[i], const uint8_t *, b->pkts[i].l2_bytes);
 }
 
 /* Makes the mbuf begin and end where the view does. */

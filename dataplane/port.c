@@ -24,7 +24,7 @@ static struct rte_mempool *pool_new(const struct dp_config *config, enum dp_port
 	uint32_t room = RTE_PKTMBUF_HEADROOM + RTE_ALIGN_CEIL(frame, RTE_CACHE_LINE_SIZE);
 	char name[RTE_MEMPOOL_NAMESIZE];
 
-	static_assert(RTE_PKTMBUF_HEADROOM >= ESP_HEADROOM_MAX + RTE_ETHER_HDR_LEN,
+	static_assert(RTE_PKTMBUF_HEADROOM >= ESP_HEADROOM_MAX + RTE_ETHER_HDR_LEN + VLAN_TAG_BYTES,
 		"a mbuf has room for all that encapsulation adds in front");
 	snprintf(name, sizeof name, "port%u", instance++);
 	return rte_pktmbuf_pool_create(name, config->mbufs, POOL_CACHE, PKT_META_BYTES,
@@ -33,9 +33,14 @@ static struct rte_mempool *pool_new(const struct dp_config *config, enum dp_port
 
 static void take_addresses(struct port *port, const struct dp_port_config *config)
 {
-	for (uint32_t i = 0; i < config->n_addrs && i < PORT_ADDRS_MAX; i++)
-		if (config->addrs[i].family == AF_INET)
-			port->addrs[port->n_addrs++] = ip4_of(&config->addrs[i]);
+	for (uint32_t i = 0; i < config->n_addrs && i < PORT_ADDRS_MAX; i++) {
+		const struct ip_addr *addr = &config->addrs[i];
+
+		if (addr->family == AF_INET)
+			port->addrs[port->n_addrs++] = ip4_of(addr);
+		else if (addr->family == AF_INET6)
+			memcpy(port->addrs_v6[port->n_addrs_v6++], addr->bytes, IPV6_ADDR_BYTES);
+	}
 }
 
 static int configure(struct port *port, const struct rte_eth_dev_info *info)
@@ -77,6 +82,12 @@ static int choose_mac(struct port *port, const char *driver)
 		mac.addr_bytes[0] |= RTE_ETHER_LOCAL_ADMIN_ADDR;
 		mac.addr_bytes[1] ^= AF_PACKET_MAC_FLIP;
 		ret = rte_eth_promiscuous_enable(port->id);
+	} else if (port->n_addrs_v6 != 0) {
+		/* Neighbours ask for us by multicast (RFC 4861). Devices without such a filter
+		 * answer -ENOTSUP. */
+		ret = rte_eth_allmulticast_enable(port->id);
+		if (ret == -ENOTSUP)
+			ret = 0;
 	}
 	memcpy(port->mac, mac.addr_bytes, sizeof port->mac);
 	return ret;
@@ -124,7 +135,9 @@ int port_open(struct port *port, const char *name, const struct dp_config *confi
 	*port = (struct port){.n_rx = (uint16_t)workers,
 		.n_tx = (uint16_t)workers,
 		.mtu = config->ports[which].mtu};
-	port->frame_max = port->mtu + RTE_ETHER_HDR_LEN;
+	port->vlan = config->ports[which].vlan;
+	port->l2_bytes = RTE_ETHER_HDR_LEN + (port->vlan != 0 ? VLAN_TAG_BYTES : 0);
+	port->frame_max = (uint32_t)port->mtu + port->l2_bytes;
 	take_addresses(port, &config->ports[which]);
 	port->pool = pool_new(config, which);
 	if (port->pool == NULL) {

@@ -9,6 +9,7 @@
  * Queues:   worker w receives on queue w if there is one. Workers that share a transmit queue, for
  *           lack of queues, take a lock for each burst.
  */
+#include "dataplane/esp/ip_fields.h"
 #include "dataplane/pkt.h"
 
 #include <rte_ethdev.h>
@@ -16,18 +17,25 @@
 
 #define PORT_WORKERS_MAX 64
 #define PORT_ADDRS_MAX 8
+#define VLAN_TAG_BYTES 4
+#define VLAN_ETHERTYPE 0x8100u /* IEEE 802.1Q section 9 */
+#define VLAN_ID_MASK 0x0fffu
 
 struct port {
 	/* const after port_open() */
 	uint16_t id; /* ethdev */
 	uint16_t n_rx, n_tx;
 	uint16_t mtu;       /* bytes of IP packet */
+	uint16_t vlan;      /* 802.1Q VID of all frames; 0: they have no tag */
+	uint16_t l2_bytes;  /* of the link header, tag included */
 	uint32_t frame_max; /* bytes of frame that may be sent */
 	uint8_t mac[6];
 	bool shared_tx;
 	bool open;
 	uint32_t n_addrs;
 	be32_t addrs[PORT_ADDRS_MAX]; /* our own */
+	uint32_t n_addrs_v6;
+	uint8_t addrs_v6[PORT_ADDRS_MAX][IPV6_ADDR_BYTES];
 	struct rte_mempool *pool;
 	rte_spinlock_t tx_locks[PORT_WORKERS_MAX]; /* only if shared_tx */
 };
@@ -72,5 +80,27 @@ static inline bool port_is_own(const struct port *port, be32_t addr)
 		if (port->addrs[i] == addr)
 			return true;
 	return false;
+}
+
+static inline bool port_is_own_v6(const struct port *port, const uint8_t *addr)
+{
+	for (uint32_t i = 0; i < port->n_addrs_v6; i++)
+		if (memcmp(port->addrs_v6[i], addr, IPV6_ADDR_BYTES) == 0)
+			return true;
+	return false;
+}
+
+/* Unset: the port has none of that family. */
+static inline struct ip_addr port_first_addr(const struct port *port, uint8_t family)
+{
+	struct ip_addr addr = {0};
+
+	if (family == AF_INET && port->n_addrs != 0)
+		return ip_addr_from_v4(port->addrs[0]);
+	if (family == AF_INET6 && port->n_addrs_v6 != 0) {
+		addr.family = AF_INET6;
+		memcpy(addr.bytes, port->addrs_v6[0], sizeof addr.bytes);
+	}
+	return addr;
 }
 #endif

@@ -4,7 +4,6 @@
  */
 #include "dataplane/protect.h"
 
-#include "dataplane/ip4.h"
 #include "dataplane/rules.h"
 #include "dataplane/state.h"
 
@@ -24,7 +23,6 @@ static void stamp_first(struct burst *b)
 
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
-		b->next_hops[i] = ip4_dst(b->pkts[i].data);
 		first = &((struct path *)(uintptr_t)b->paths[i])->first_tx_ns;
 		if (atomic_load_explicit(first, memory_order_relaxed) == 0)
 			atomic_compare_exchange_strong_explicit(first, &never, b->now_ns,

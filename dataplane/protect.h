@@ -29,6 +29,6 @@ static inline void protect_load(
 		esp_prefetch_out(engine, sa, b->pkts[i].len);
 }
 
-/* protect_load() was called where the verdict is OK; sets b->next_hops[i]. */
+/* protect_load() was called where the verdict is OK. */
 void protect_burst(struct worker *worker, struct burst *b);
 #endif

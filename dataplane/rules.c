@@ -5,6 +5,7 @@
  */
 #include "dataplane/rules.h"
 
+#include "dataplane/esp/ip_fields.h"
 #include "dataplane/ip4.h"
 
 #define TCP_HDR_BYTES 20
@@ -30,6 +31,13 @@ static void replace(uint8_t *word, uint16_t fresh, uint8_t *checksum)
 static void outer_one(const struct dp_rules *rules, uint8_t *ip)
 {
 	uint16_t first = wire_load_u16(ip), flags = wire_load_u16(ip + 6);
+
+	if (ip_is_v6(ip)) { /* no DF, no checksum */
+		if (rules->map_dscp)
+			wire_store_u16(ip,
+				(uint16_t)((first & 0xf03f) | rules->dscp[(first >> 6) & 63] << 6));
+		return;
+	}
 
 	if (rules->map_dscp)
 		replace(ip, (uint16_t)((first & 0xff03) | rules->dscp[(first >> 2) & 63] << 2),
@@ -98,7 +106,7 @@ static void tcp_one(struct esp_pkt *pkt, const struct node *node)
 	uint8_t *ip = pkt->data;
 	uint32_t len = pkt->len, tunnel = 0, room;
 
-	if (sa == NULL || (path->flags & PATH_CLOSED) != 0)
+	if (sa == NULL || (path->flags & PATH_CLOSED) != 0 || ip_is_v6(ip))
 		return;
 	if (ip4_protocol(ip) == IP4_PROTO_IPIP) {
 		tunnel = ip4_hdr_bytes(ip);

@@ -2,8 +2,9 @@
 #ifndef DATAPLANE_SAD_H
 #define DATAPLANE_SAD_H
 /*
- * Which SA, which node? Lock-free lookups: inbound by SPI and destination, with a wildcard or
- * given sources; outbound by home address.
+ * Which SA, which node? Lock-free lookups: inbound by SPI, with a wildcard or given sources;
+ * outbound by home address. What an ESP packet is addressed to does not count: it is one of our
+ * addresses, of either family, and a node that moves from IPv4 to IPv6 keeps its SAs.
  *
  * Owner:    struct dataplane.
  *
@@ -12,7 +13,8 @@
  *
  * Lifetime: del unlinks; the caller frees after the grace period.
  *
- * Sources:  RFC 4301 section 4.1: SPI + destination + source is looked up before SPI + destination.
+ * Sources:  RFC 4301 section 4.1: for unicast the SPI alone may name the SA; one with a longer
+ * match of its source comes first.
  */
 #include "dataplane/lookup.h"
 #include "dataplane/node.h"
@@ -21,19 +23,19 @@
 #include <stdint.h>
 
 struct sad {
-	struct lookup in;    /* by SPI and destination: struct sa_in */
+	struct lookup in;    /* by SPI: struct sa_in */
 	struct lookup homes; /* by home address: struct node */
 };
 
-struct sad_query {    /* of an ESP packet */
-	uint32_t spi; /* host order */
-	be32_t src, dst;
+struct sad_query {              /* of an ESP packet */
+	uint32_t spi;           /* host order */
+	struct lookup_addr src; /* its number does not count with IPv6 */
 };
 
 int sad_new(struct sad *sad, uint32_t max_nodes) __attribute__((warn_unused_result));
 void sad_free(struct sad *sad);
 
-/* Is there an SA for this SPI and destination, and any or one of the same prefixes as source? */
+/* Is there an SA for this SPI, and any or one of the same prefixes as source? */
 bool sad_in_taken(const struct sad *sad, const struct sa_params *params);
 /* -EEXIST: sad_in_taken(). */
 int sad_in_add(struct sad *sad, struct sa_in *sa) __attribute__((warn_unused_result));
@@ -46,5 +48,5 @@ void sad_home_del(struct sad *sad, struct node *node);
 void sad_lookup_in_burst(
 	const struct sad *sad, const struct sad_query *queries, struct sa_in **out, unsigned n);
 void sad_lookup_home_burst(
-	const struct sad *sad, const be32_t *homes, struct node **out, unsigned n);
+	const struct sad *sad, const struct lookup_addr *homes, struct node **out, unsigned n);
 #endif

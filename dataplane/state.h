@@ -7,6 +7,7 @@
  * Threads:  workers read what is const, RCU or atomic; the rest is control's.
  */
 #include "dataplane/coa_index.h"
+#include "dataplane/ip6.h"
 #include "dataplane/neigh.h"
 #include "dataplane/port.h"
 #include "dataplane/rcu.h"
@@ -41,8 +42,9 @@ struct dataplane {
 	uint32_t n_workers;
 	uint32_t n_home_agents;
 	be32_t home_agents[64];
-	uint64_t registration_interval_ns; /* one per node and interval on average ... */
-	uint64_t registration_burst_ns;    /* ... and this much ahead at once */
+	uint8_t home_agents_v6[64][IPV6_ADDR_BYTES]; /* of the same; zeros: none */
+	uint64_t registration_interval_ns;           /* one per node and interval on average ... */
+	uint64_t registration_burst_ns;              /* ... and this much ahead at once */
 	struct dp_rules rules;
 	struct rte_mempool *inject_pool;
 	uint64_t own_bits; /* own_bit() of all our addresses */
@@ -112,10 +114,32 @@ static inline bool is_own_address(const struct dataplane *dp, be32_t addr)
 	       port_is_own(&dp->ports[DP_INSIDE], addr);
 }
 
+static inline bool is_own_address_v6(const struct dataplane *dp, const uint8_t *addr)
+{
+	return port_is_own_v6(&dp->ports[DP_OUTSIDE], addr) ||
+	       port_is_own_v6(&dp->ports[DP_INSIDE], addr);
+}
+
+/* n_home_agents: none of them. */
+static inline uint32_t home_agent_index(const struct dataplane *dp, be32_t addr)
+{
+	uint32_t i = 0;
+
+	while (i < dp->n_home_agents && dp->home_agents[i] != addr)
+		i++;
+	return i;
+}
+
 static inline bool is_home_agent(const struct dataplane *dp, be32_t addr)
 {
+	return home_agent_index(dp, addr) != dp->n_home_agents;
+}
+
+/* addr: one that a packet may have. */
+static inline bool is_home_agent_v6(const struct dataplane *dp, const uint8_t *addr)
+{
 	for (uint32_t i = 0; i < dp->n_home_agents; i++)
-		if (dp->home_agents[i] == addr)
+		if (ip6_equal(dp->home_agents_v6[i], addr))
 			return true;
 	return false;
 }

@@ -104,8 +104,6 @@ static struct sa_params params_of(uint32_t i, bool inbound)
 		.esn = true,
 		.replay_window = inbound ? REPLAY_WINDOW : 0};
 
-	if (inbound)
-		params.destination = rig_addr(rig_outside);
 	memcpy(params.key, &params.spi, sizeof params.spi);
 	return params;
 }

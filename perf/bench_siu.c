@@ -130,7 +130,7 @@ static void measure_publish(void)
 	bench_samples_free(&publishes);
 }
 
-struct wire {
+struct link {
 	struct bench_samples samples;
 	uint64_t phase;
 	uint64_t applied; /* updates that the gateway took before */
@@ -145,7 +145,7 @@ static uint64_t gateway_updates(void)
 	return stats.updates;
 }
 
-static void wire_send(struct wire *wire)
+static void wire_send(struct link *wire)
 {
 	uint32_t node = next_node();
 
@@ -159,7 +159,7 @@ static void wire_send(struct wire *wire)
 /* At each turn of the gateway's loop, whose next step is to look at the socket. */
 static uint64_t wire_turn(void *arg)
 {
-	struct wire *wire = arg;
+	struct link *wire = arg;
 
 	if (wire->left != 0 && gateway_updates() == wire->applied)
 		return 0;
@@ -177,7 +177,7 @@ static uint64_t wire_turn(void *arg)
 
 static void measure_wire(void)
 {
-	struct wire wire = {.left = 0};
+	struct link wire = {.left = 0};
 	int ret;
 
 	bench_samples_init(&wire.samples);

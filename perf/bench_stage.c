@@ -34,7 +34,6 @@ struct bench {
 	struct rig rig;
 	struct crypto_thread *crypto; /* the peers' */
 	uint64_t random;
-	be32_t outside;        /* the gateway's address there */
 	struct node **nodes;   /* by number */
 	uint32_t *seq;         /* by number: what replay has committed */
 	bool *moved;           /* by number: which of two care-of addresses */
@@ -42,7 +41,7 @@ struct bench {
 	uint8_t (*buffers)[BUFFER_BYTES];
 	/* inputs and results of a round */
 	struct sad_query queries[ROUND];
-	be32_t homes[ROUND];
+	struct lookup_addr homes[ROUND];
 	struct sa_in *found_in[ROUND];
 	struct node *found[ROUND];
 	struct sa_in *in[ROUND];
@@ -71,8 +70,7 @@ static void lookup_in_prepare(struct bench *bench, unsigned i)
 
 	bench->queries[i] = (struct sad_query){
 		.spi = RIG_SPI_IN + bench->order[i],
-		.src = ip_addr_to_v4(&coa),
-		.dst = bench->outside,
+		.src = {.number = ip_addr_to_v4(&coa)},
 	};
 }
 
@@ -91,7 +89,7 @@ static void lookup_out_prepare(struct bench *bench, unsigned i)
 {
 	struct ip_addr home = rig_home(bench->order[i]);
 
-	bench->homes[i] = ip_addr_to_v4(&home);
+	bench->homes[i] = (struct lookup_addr){.number = ip_addr_to_v4(&home)};
 }
 
 static void lookup_out_run(struct bench *bench, unsigned first)
@@ -294,12 +292,10 @@ static void measure(struct bench *bench, const struct stage *stage, unsigned rou
 
 static void set_up(struct bench *bench, uint32_t nodes, const char *folder)
 {
-	struct ip_addr outside = rig_addr(rig_outside);
 
 	rig_open(&bench->rig, CRYPTO_AES128GCM16, nodes, ROUND,
 		rig_counters(folder, 2 * nodes + 16), folder, 1);
 	bench->crypto = bench->rig.dp->engine->thread_new();
-	bench->outside = ip_addr_to_v4(&outside);
 	bench->nodes = calloc(nodes, sizeof(struct node *));
 	bench->seq = calloc(nodes, sizeof *bench->seq);
 	bench->moved = calloc(nodes, sizeof *bench->moved);

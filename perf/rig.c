@@ -173,8 +173,7 @@ void rig_make_sas(struct rig *rig, uint32_t node, struct sa_params *in, struct s
 	*in = (struct sa_params){.spi = RIG_SPI_IN + node,
 		.alg = rig->alg,
 		.esn = true,
-		.replay_window = RIG_REPLAY_WINDOW,
-		.destination = rig_addr(rig_outside)};
+		.replay_window = RIG_REPLAY_WINDOW};
 	*out = (struct sa_params){.spi = SPI_OUT + node, .alg = rig->alg, .esn = true};
 	random_fill(peer->key_in, key_bytes);
 	random_fill(peer->key_out, key_bytes);

@@ -169,9 +169,8 @@ json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
 	home = read_string(&reader, "home_address", NULL);
 	if (reader.error == NULL && !gw_name_ok(name))
 		reader.error = admin_error("node: 1 to 31 letters, digits, '.', '_' or '-'");
-	if (reader.error == NULL &&
-		(!ip_addr_parse(home, &node.home_address) || node.home_address.family != AF_INET))
-		reader.error = admin_error("home_address: an IPv4 address is needed");
+	if (reader.error == NULL && !ip_addr_parse(home, &node.home_address))
+		reader.error = admin_error("home_address: an address is needed");
 	if (reader.error == NULL &&
 		(!ip_addr_is_unicast(&node.home_address) ||
 			!gw_prefixes_contain(&gw->conf->inside, &node.home_address)))
@@ -269,8 +268,7 @@ static void read_key(struct reader *reader, struct sa_params *params)
 		info->key_bytes, info->salt_bytes, info->hmac_key_bytes);
 }
 
-static void read_params(
-	struct reader *reader, const struct gw *gw, bool inbound, struct sa_params *params)
+static void read_params(struct reader *reader, bool inbound, struct sa_params *params)
 {
 	const char *algorithm, *source, *why;
 
@@ -287,7 +285,6 @@ static void read_params(
 	params->esn = read_bool(reader, "esn", true);
 	if (!inbound)
 		return;
-	params->destination = gw->conf->ports[DP_OUTSIDE].addrs[0];
 	params->replay_window = (uint32_t)read_count(
 		reader, "replay_window", REPLAY_WINDOW_MIN, REPLAY_WINDOW_MAX, 1024, false);
 	why = sa_source_parse(source, &params->source);
@@ -334,7 +331,7 @@ json_t *gw_admin_sa_add(void *arg, json_t *request, const char **error)
 	tunnel = read_node(&reader, gw);
 	inbound = read_inbound(&reader);
 	params.life = read_lifetimes(&reader);
-	read_params(&reader, gw, inbound, &params);
+	read_params(&reader, inbound, &params);
 	if (reader.error == NULL && key_add(gw->keys, tunnel, inbound, &params, &why) != 0)
 		reader.error = admin_error("%s", why);
 	secret_wipe(&params, sizeof params);

@@ -16,7 +16,9 @@
 
 #define IFNAME_TEXT_MAX 15 /* bytes of an interface's name: IFNAMSIZ - 1 */
 #define CPU_MAX 1023
-#define DSCPS 64 /* RFC 2474: six bits */
+#define VLAN_MAX 4094     /* 4095 is reserved: IEEE 802.1Q section 9.6 */
+#define IPV6_MTU_MIN 1280 /* RFC 8200 section 5 */
+#define DSCPS 64          /* RFC 2474: six bits */
 
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const power_loss_policies[] = {"strict", "open", NULL};
@@ -107,6 +109,11 @@ static void read_dpdk(struct gw_conf *conf, struct conf_group *root)
 	conf_group_end(&group);
 }
 
+static unsigned addr_bits(const struct ip_addr *addr)
+{
+	return addr->family == AF_INET ? 32 : 128;
+}
+
 /* "192.0.2.1/24": an address that is ours, with the length of the subnet it lies in. */
 static bool parse_interface_addr(const char *text, struct ip_addr *addr, uint8_t *prefix_len)
 {
@@ -122,10 +129,10 @@ static bool parse_interface_addr(const char *text, struct ip_addr *addr, uint8_t
 		return false;
 	*slash = '\0';
 	len = strtoul(slash + 1, &end, 10);
-	if (*end != '\0' || len < 1 || len > 32 || !ip_addr_parse(copy, addr))
+	if (*end != '\0' || !ip_addr_parse(copy, addr) || len < 1 || len > addr_bits(addr))
 		return false;
 	*prefix_len = (uint8_t)len;
-	return addr->family == AF_INET && ip_addr_is_unicast(addr);
+	return ip_addr_is_unicast(addr);
 }
 
 static void read_addresses(struct conf_group *group, struct gw_port_conf *port)
@@ -137,8 +144,8 @@ static void read_addresses(struct conf_group *group, struct gw_port_conf *port)
 		if (!parse_interface_addr(texts[i], &port->addrs[port->n_addrs],
 			    &port->prefix_lens[port->n_addrs])) {
 			conf_error(group, "addresses",
-				"\"%s\" is not an IPv4 address with prefix length, like "
-				"\"192.0.2.1/24\"",
+				"\"%s\" is not a unicast address with prefix length, like "
+				"\"192.0.2.1/24\" or \"2001:db8::1/64\"",
 				texts[i]);
 			continue;
 		}
@@ -148,6 +155,21 @@ static void read_addresses(struct conf_group *group, struct gw_port_conf *port)
 		}
 		port->n_addrs++;
 	}
+}
+
+static struct ip_addr first_addr(const struct gw_port_conf *port, uint8_t family)
+{
+	for (uint32_t i = 0; i < port->n_addrs; i++)
+		if (port->addrs[i].family == family)
+			return port->addrs[i];
+	return (struct ip_addr){0};
+}
+
+static bool has_family(const struct gw_port_conf *port, uint8_t family)
+{
+	const struct ip_addr addr = first_addr(port, family);
+
+	return ip_addr_is_set(&addr);
 }
 
 static void read_port(
@@ -164,6 +186,9 @@ static void read_port(
 		conf_error(&group, "mirror", "\"%s\" cannot be an interface's name", port->mirror);
 	read_addresses(&group, port);
 	port->mtu = (uint16_t)conf_get_int(&group, "mtu", "bytes", 576, 9000, 1500, false);
+	if (port->mtu < IPV6_MTU_MIN && has_family(port, AF_INET6))
+		conf_error(&group, "mtu", "IPv6 addresses need at least %d", IPV6_MTU_MIN);
+	port->vlan = (uint16_t)conf_get_int(&group, "vlan", "", 0, VLAN_MAX, 0, false);
 	if (which == DP_INSIDE) {
 		const struct gw_port_conf *other = &conf->ports[DP_OUTSIDE];
 
@@ -178,10 +203,10 @@ static void read_port(
 static bool subnet_has(const struct gw_port_conf *port, const struct ip_addr *addr)
 {
 	for (uint32_t i = 0; i < port->n_addrs; i++) {
-		const uint32_t mask = ~UINT32_C(0) << (32 - port->prefix_lens[i]);
-		const uint32_t ours = ntohl(ip_addr_to_v4(&port->addrs[i]));
+		const struct ip_prefix subnet = {
+			.addr = port->addrs[i], .len = port->prefix_lens[i]};
 
-		if (addr->family == AF_INET && ((ours ^ ntohl(ip_addr_to_v4(addr))) & mask) == 0)
+		if (ip_prefix_contains(&subnet, addr))
 			return true;
 	}
 	return false;
@@ -218,11 +243,12 @@ static void read_routes(struct gw_conf *conf, struct conf_group *root)
 		struct gw_route_conf *route = &conf->routes[conf->n_routes];
 		const char *to = conf_get_string(&group, "to", NULL);
 
-		if (to[0] != '\0' &&
-			(!ip_prefix_parse(to, &route->to) || route->to.addr.family != AF_INET))
-			conf_error(&group, "to",
-				"\"%s\" is not an IPv4 prefix like \"10.1.0.0/16\"", to);
+		if (to[0] != '\0' && !ip_prefix_parse(to, &route->to))
+			conf_error(&group, "to", "\"%s\" is not a prefix like \"10.1.0.0/16\"", to);
 		route->via = conf_get_addr(&group, "via", true);
+		if (ip_addr_is_set(&route->to.addr) && ip_addr_is_set(&route->via) &&
+			route->to.addr.family != route->via.family)
+			conf_error(&group, "via", "is not of the family of \"to\"");
 		if (subnet_has(&conf->ports[DP_OUTSIDE], &route->via))
 			route->port = DP_OUTSIDE;
 		else if (subnet_has(&conf->ports[DP_INSIDE], &route->via))
@@ -244,8 +270,9 @@ static void read_siu(struct gw_conf *conf, struct conf_group *root)
 	conf->siu_listen = conf_get_endpoint(&group, "listen", SIU_PORT_DEFAULT, true);
 	for (uint32_t i = 0; i < conf->ports[DP_INSIDE].n_addrs; i++)
 		ours |= ip_addr_equal(&conf->siu_listen.addr, &conf->ports[DP_INSIDE].addrs[i]);
-	if (ip_addr_is_set(&conf->siu_listen.addr) && !ours)
-		conf_error(&group, "listen", "must be one of inside.addresses");
+	if (ip_addr_is_set(&conf->siu_listen.addr) &&
+		(!ours || conf->siu_listen.addr.family != AF_INET))
+		conf_error(&group, "listen", "must be an IPv4 address of inside.addresses");
 	if (ip_addr_is_set(&conf->siu_listen.addr) && conf->siu_listen.port == 0)
 		conf_error(&group, "listen", "port 0 cannot be listened on");
 	conf_group_end(&group);
@@ -390,19 +417,34 @@ bool gw_prefixes_contain(const struct gw_prefixes *prefixes, const struct ip_add
 	return false;
 }
 
-/* All ones or all zeros behind the prefix: a broadcast of one of our own subnets. */
+/* Are all bits of addr behind the first len this one? */
+static bool rest_is(const struct ip_addr *addr, unsigned len, unsigned bit)
+{
+	for (unsigned i = len; i < addr_bits(addr); i++)
+		if ((addr->bytes[i / 8] >> (7 - i % 8) & 1u) != bit)
+			return false;
+	return true;
+}
+
+/* In one of our own subnets, and nobody's own: the broadcast address of IPv4, or all zeros, which
+ * is broadcast too, or the routers' anycast address of IPv6 (RFC 4291 section 2.6.1). */
 static bool is_subnet_broadcast(const struct gw_port_conf *port, const struct ip_addr *addr)
 {
 	for (uint32_t i = 0; i < port->n_addrs; i++) {
-		const uint32_t host = ~UINT32_C(0) >> port->prefix_lens[i] % 32;
-		const uint32_t ours = ntohl(ip_addr_to_v4(&port->addrs[i]));
-		const uint32_t theirs = ntohl(ip_addr_to_v4(addr));
+		const unsigned len = port->prefix_lens[i];
+		const struct ip_prefix subnet = {.addr = port->addrs[i], .len = (uint8_t)len};
 
-		if (port->prefix_lens[i] < 31 && (ours & ~host) == (theirs & ~host) &&
-			((theirs & host) == host || (theirs & host) == 0))
+		if (len + 1 < addr_bits(addr) && ip_prefix_contains(&subnet, addr) &&
+			(rest_is(addr, len, 0) ||
+				(addr->family == AF_INET && rest_is(addr, len, 1))))
 			return true;
 	}
 	return false;
+}
+
+struct ip_addr gw_conf_port_addr(const struct gw_conf *conf, enum dp_port port, uint8_t family)
+{
+	return first_addr(&conf->ports[port], family);
 }
 
 bool gw_conf_is_own(const struct gw_conf *conf, const struct ip_addr *addr)
@@ -420,8 +462,10 @@ bool gw_conf_is_own(const struct gw_conf *conf, const struct ip_addr *addr)
 
 enum siu_result gw_conf_coa_check(const struct gw_conf *conf, const struct ip_addr *coa)
 {
-	if (coa->family != AF_INET)
-		return coa->family == AF_INET6 ? SIU_RESULT_FAMILY_UNSUPPORTED : SIU_RESULT_BAD_COA;
+	if (!ip_addr_is_set(coa))
+		return SIU_RESULT_BAD_COA;
+	if (!has_family(&conf->ports[DP_OUTSIDE], coa->family))
+		return SIU_RESULT_FAMILY_UNSUPPORTED; /* a tunnel needs an end of ours */
 	if (!ip_addr_is_unicast(coa) || gw_prefixes_contain(&conf->inside, coa) ||
 		gw_prefixes_contain(&conf->forbidden_coas, coa) || gw_conf_is_own(conf, coa))
 		return SIU_RESULT_BAD_COA;

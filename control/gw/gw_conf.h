@@ -30,7 +30,8 @@ struct gw_port_conf {
 	struct ip_addr addrs[GW_PORT_ADDRS_MAX];
 	uint8_t prefix_lens[GW_PORT_ADDRS_MAX];
 	uint32_t n_addrs;
-	uint16_t mtu; /* bytes of IP packet */
+	uint16_t mtu;  /* bytes of IP packet */
+	uint16_t vlan; /* VID; 0: no tag */
 };
 
 struct gw_prefixes {
@@ -52,7 +53,8 @@ struct gw_siu_secret {
 struct gw_home_agent_conf {
 	char name[NODE_NAME_MAX];
 	struct ip_endpoint address;                   /* SIU */
-	struct ip_addr tunnel_source;                 /* source of its IP-in-IP and its RRPs */
+	struct ip_addr tunnel_source;                 /* IPv4 source of its IP-in-IP, its RRPs */
+	struct ip_addr tunnel_source_v6;              /* of what it tunnels in IPv6; unset: none */
 	struct gw_prefixes prefixes;                  /* home addresses that it may move */
 	bool directly_attached;                       /* its SIU comes with TTL 255 */
 	struct gw_siu_secret secrets[GW_SIU_SECRETS]; /* [0] is the one to send with */
@@ -106,6 +108,8 @@ void gw_conf_wipe(struct gw_conf *conf);
 
 /* Would this care-of address be a fit tunnel's end? RESULT_OK, BAD_COA or FAMILY_UNSUPPORTED. */
 enum siu_result gw_conf_coa_check(const struct gw_conf *conf, const struct ip_addr *coa);
+/* The first address of a port in that family; unset: none. */
+struct ip_addr gw_conf_port_addr(const struct gw_conf *conf, enum dp_port port, uint8_t family);
 /* One of our own addresses, on either port? */
 bool gw_conf_is_own(const struct gw_conf *conf, const struct ip_addr *addr);
 bool gw_prefixes_contain(const struct gw_prefixes *prefixes, const struct ip_addr *addr);

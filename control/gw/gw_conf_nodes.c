@@ -40,12 +40,32 @@ static void read_secrets(struct conf_group *group, struct gw_home_agent_conf *ha
 		conf_error(group, "next_key_id", "is the same as key_id");
 }
 
+static void check_tunnel_source(const struct gw_conf *conf, struct conf_group *group,
+	const char *key, uint8_t family, const struct ip_addr *source)
+{
+	if (!ip_addr_is_set(source))
+		return;
+	if (source->family != family || !ip_addr_is_unicast(source))
+		conf_error(group, key, "must be an %s unicast address",
+			family == AF_INET ? "IPv4" : "IPv6");
+	else if (!gw_prefixes_contain(&conf->inside, source))
+		conf_error(group, key, "lies outside of inside_prefixes");
+	for (uint32_t i = 0; i < conf->n_home_agents; i++) {
+		const struct gw_home_agent_conf *other = &conf->home_agents[i];
+
+		if (ip_addr_equal(source, &other->tunnel_source) ||
+			ip_addr_equal(source, &other->tunnel_source_v6))
+			conf_error(group, key, "home agent \"%s\" has it too", other->name);
+	}
+}
+
 static void read_home_agent(
 	struct gw_conf *conf, struct conf_group *group, struct gw_home_agent_conf *ha)
 {
 	read_name(group, ha->name);
 	ha->address = conf_get_endpoint(group, "address", SIU_PORT_DEFAULT, true);
 	ha->tunnel_source = conf_get_addr(group, "tunnel_source", true);
+	ha->tunnel_source_v6 = conf_get_addr(group, "tunnel_source_v6", false);
 	ha->prefixes.n = conf_get_prefixes(
 		group, "prefixes", ha->prefixes.list, GW_PREFIXES_MAX, true);
 	ha->directly_attached = conf_get_bool(group, "directly_attached", false);
@@ -58,18 +78,13 @@ static void read_home_agent(
 		if (ip_addr_is_set(&ha->address.addr) &&
 			ip_addr_equal(&ha->address.addr, &other->address.addr))
 			conf_error(group, "address", "home agent \"%s\" has it too", other->name);
-		if (ip_addr_is_set(&ha->tunnel_source) &&
-			ip_addr_equal(&ha->tunnel_source, &other->tunnel_source))
-			conf_error(group, "tunnel_source", "home agent \"%s\" has it too",
-				other->name);
 	}
 	if (ip_addr_is_set(&ha->address.addr) &&
 		(ha->address.addr.family != AF_INET || !ip_addr_is_unicast(&ha->address.addr) ||
 			ha->address.port == 0))
 		conf_error(group, "address", "must be an IPv4 unicast address and a port");
-	if (ip_addr_is_set(&ha->tunnel_source) &&
-		!gw_prefixes_contain(&conf->inside, &ha->tunnel_source))
-		conf_error(group, "tunnel_source", "lies outside of inside_prefixes");
+	check_tunnel_source(conf, group, "tunnel_source", AF_INET, &ha->tunnel_source);
+	check_tunnel_source(conf, group, "tunnel_source_v6", AF_INET6, &ha->tunnel_source_v6);
 }
 
 void gw_conf_read_home_agents(struct gw_conf *conf, struct conf_group *root)
@@ -206,7 +221,6 @@ static void read_sa(struct conf_group *group, struct sa_params *sa, bool inbound
 	sa->replay_window = (uint32_t)conf_get_int(group, "replay_window", "packets",
 		REPLAY_WINDOW_MIN, REPLAY_WINDOW_MAX, 1024, false);
 	read_source(group, &sa->source);
-	sa->destination = conf->ports[DP_OUTSIDE].addrs[0];
 	if (sa->spi >= SA_SPI_MIN)
 		claim_spi(uniques->spis, sa, i, group, conf);
 }
@@ -235,8 +249,8 @@ static void read_home(struct gw_conf *conf, struct conf_group *group, struct gw_
 	node->home_address = conf_get_addr(group, "home_address", true);
 	if (!ip_addr_is_set(&node->home_address))
 		return;
-	if (node->home_address.family != AF_INET || !ip_addr_is_unicast(&node->home_address))
-		conf_error(group, "home_address", "must be an IPv4 unicast address");
+	if (!ip_addr_is_unicast(&node->home_address))
+		conf_error(group, "home_address", "must be a unicast address");
 	else if (!gw_prefixes_contain(&conf->inside, &node->home_address))
 		conf_error(group, "home_address", "lies outside of inside_prefixes");
 	else if (ha >= 0 &&
@@ -262,7 +276,8 @@ static void read_node(
 	if (ip_addr_is_set(&node->care_of) &&
 		gw_conf_coa_check(conf, &node->care_of) != SIU_RESULT_OK)
 		conf_error(group, "care_of",
-			"is a multicast, loopback, inside or forbidden address, or our own");
+			"is a multicast, loopback, inside or forbidden address, or our own, or "
+			"outside.addresses has none of its family");
 	if (conf_get_bool(group, "strict_inner_source", true))
 		node->flags |= NODE_STRICT_INNER_SOURCE;
 	if (conf_get_bool(group, "allow_nat", false))

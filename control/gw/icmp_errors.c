@@ -48,7 +48,7 @@ void icmp_errors_tell(struct icmp_errors *errors, const struct punt *punt, uint6
 		punt->len);
 	int rc;
 
-	if (len == 0)
+	if (len == 0 || !ip_addr_is_set(&errors->from)) /* nothing of that family inside */
 		return;
 	if (!may_tell(limit_of(errors, punt->data), now_ns)) {
 		errors->kept_back++;

@@ -66,7 +66,7 @@ void kept_drop_node(struct kept *kept, const struct ip_addr *home_address);
  * it ends the walk. 0 or -errno. Damaged records are left out, and said so. */
 typedef bool kept_node_fn(void *arg, const struct kept_node *node);
 int kept_each_node(struct kept *kept, kept_node_fn *fn, void *arg);
-/* params: wiped by the caller; destination is not set. -ENOENT, -EIO: damaged. */
+/* params: wiped by the caller. -ENOENT, -EIO: damaged. */
 int kept_get_sa(struct kept *kept, const struct ip_addr *home_address, const struct kept_sa *sa,
 	struct sa_params *params) __attribute__((warn_unused_result));
 /* As kept_has_room(), but writes what is queued if there is none. False: the disk fails. */

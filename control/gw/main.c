@@ -114,11 +114,14 @@ static int start_dataplane(struct program *program)
 		config.ports[i].devargs = conf->ports[i].device;
 		config.ports[i].n_addrs = conf->ports[i].n_addrs;
 		config.ports[i].mtu = conf->ports[i].mtu;
+		config.ports[i].vlan = conf->ports[i].vlan;
 		memcpy(config.ports[i].addrs, conf->ports[i].addrs, sizeof conf->ports[i].addrs);
 	}
-	for (uint32_t i = 0; i < conf->n_home_agents; i++)
+	for (uint32_t i = 0; i < conf->n_home_agents; i++) {
 		config.home_agents[i] = (struct ip_prefix){
 			.addr = conf->home_agents[i].tunnel_source, .len = 32};
+		config.home_agents_v6[i] = conf->home_agents[i].tunnel_source_v6;
+	}
 	return dataplane_new(&config, &program->gw.dp, program->why, sizeof program->why);
 }
 
@@ -134,7 +137,8 @@ static int start_tables(struct program *program)
 	config = (struct tunnel_config){
 		.dp = gw->dp,
 		.handovers = gw->handovers,
-		.local = gw->conf->ports[DP_OUTSIDE].addrs[0],
+		.local = gw_conf_port_addr(gw->conf, DP_OUTSIDE, AF_INET),
+		.local_v6 = gw_conf_port_addr(gw->conf, DP_OUTSIDE, AF_INET6),
 		.mtu = gw->conf->ports[DP_OUTSIDE].mtu,
 		.max_nodes = gw->conf->max_nodes,
 	};
@@ -221,6 +225,7 @@ static int start(struct program *program)
 	const struct gw_conf *conf = program->conf;
 	char *why = program->why;
 	const size_t room = sizeof program->why;
+	struct ip_addr inside;
 	int rc = start_loop(program);
 
 	/* The epoch is on disk before anything can be sent. */
@@ -254,7 +259,8 @@ static int start(struct program *program)
 		rc = dataplane_start(gw->dp, why, room);
 	if (rc != 0)
 		return rc;
-	icmp_errors_init(&program->errors, gw->dp, &conf->ports[DP_INSIDE].addrs[0]);
+	inside = gw_conf_port_addr(conf, DP_INSIDE, AF_INET);
+	icmp_errors_init(&program->errors, gw->dp, &inside);
 	program->pump = (struct pump){
 		.dp = gw->dp,
 		.mirror = gw->mirror,

@@ -24,6 +24,7 @@
 #define FRAME_MAX (9000 + ETH_HLEN)
 #define FRAMES_A_TURN 32
 #define IPV4_SOURCE_AT (ETH_HLEN + 12) /* RFC 791 */
+#define IPV6_SOURCE_AT (ETH_HLEN + 8)  /* RFC 8200 */
 
 struct tap {
 	struct mirror *mirror;
@@ -56,6 +57,16 @@ static bool is_our_address(const struct gw_conf *conf, const struct ip_addr *add
 	return false;
 }
 
+/* An address of the link alone, or none at all (RFC 4862: is there somebody else with this
+ * address?): nothing that is forwarded has such a source. */
+static bool is_of_link(const struct ip_addr *addr)
+{
+	static const struct ip_addr none = {.family = AF_INET6};
+
+	return (addr->bytes[0] == 0xfe && (addr->bytes[1] & 0xc0) == 0x80) ||
+	       ip_addr_equal(addr, &none);
+}
+
 /* Did Linux itself originate this frame? Forwarding is off; this holds even if somebody switches
  * it on. */
 static bool is_linux_own(const struct gw_conf *conf, const uint8_t *frame, size_t len)
@@ -67,6 +78,12 @@ static bool is_linux_own(const struct gw_conf *conf, const uint8_t *frame, size_
 		return false;
 	if (wire_load_u16(frame + 12) == ETH_P_ARP)
 		return true;
+	if (wire_load_u16(frame + 12) == ETH_P_IPV6 &&
+		len >= IPV6_SOURCE_AT + sizeof source.bytes) {
+		source.family = AF_INET6;
+		memcpy(source.bytes, frame + IPV6_SOURCE_AT, sizeof source.bytes);
+		return is_of_link(&source) || is_our_address(conf, &source);
+	}
 	if (wire_load_u16(frame + 12) != ETH_P_IP || len < IPV4_SOURCE_AT + sizeof source_be)
 		return false;
 	memcpy(&source_be, frame + IPV4_SOURCE_AT, sizeof source_be);
@@ -179,11 +196,16 @@ struct setting {
 	bool needed; /* without it private traffic could take another way */
 };
 
-static int host_settings(const char *name, char *why, size_t why_size)
+static int host_settings(const char *name, bool ipv6, char *why, size_t why_size)
 {
-	static const struct setting settings[] = {
+	const struct setting settings[] = {
 		{"net/ipv4/conf/%s/forwarding", "0", true},
-		{"net/ipv6/conf/%s/disable_ipv6", "1", false},
+		{"net/ipv6/conf/%s/forwarding", "0", true},
+		/* Addresses and routes are the operator's, not any router's on the link, and nobody
+		 * has our addresses beside us: they are good from the first packet on. */
+		{"net/ipv6/conf/%s/accept_ra", "0", false},
+		{"net/ipv6/conf/%s/accept_dad", "0", false},
+		{"net/ipv6/conf/%s/disable_ipv6", ipv6 ? "0" : "1", ipv6},
 		{"net/ipv4/conf/%s/rp_filter", "0", false},
 		/* Each port answers for its own addresses alone. */
 		{"net/ipv4/conf/%s/arp_ignore", "1", false},
@@ -210,6 +232,7 @@ static int host_settings(const char *name, char *why, size_t why_size)
 static int open_tap(struct mirror *mirror, struct tap *tap, char *why, size_t why_size)
 {
 	const char *name = mirror->conf->ports[tap->port].mirror;
+	struct ip_addr ipv6;
 	uint8_t mac[6];
 	int rc;
 
@@ -227,7 +250,8 @@ static int open_tap(struct mirror *mirror, struct tap *tap, char *why, size_t wh
 		snprintf(why, why_size, "mirror %s: cannot set its MAC: %s", name, strerror(-rc));
 		return rc;
 	}
-	return host_settings(name, why, why_size);
+	ipv6 = gw_conf_port_addr(mirror->conf, tap->port, AF_INET6);
+	return host_settings(name, ip_addr_is_set(&ipv6), why, why_size);
 }
 
 static int set_addresses(struct mirror *mirror, struct netlink *nl, const struct tap *tap,

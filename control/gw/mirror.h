@@ -2,14 +2,15 @@
 #ifndef CONTROL_GW_MIRROR_H
 #define CONTROL_GW_MIRROR_H
 /*
- * How Linux sees the two ports: a TAP each, with the port's MAC and addresses. Linux answers ARP
- * and pings there, has sockets there, and keeps routes and neighbours, which are mirrored to the
- * packet path.
+ * How Linux sees the two ports: a TAP each, with the port's MAC and addresses. Linux answers ARP,
+ * neighbour solicitations and pings there, has sockets there, and keeps routes and neighbours,
+ * which are mirrored to the packet path.
  *
  * Owner:    main.c. Threads: control. Lifetime: opened when the ports exist, before the workers
  *           run; closing takes the interfaces away.
  * Never:    private traffic by way of Linux. The mirrors do not forward, and a frame that Linux
- *           hands us must be ARP or IPv4 from one of our own addresses.
+ *           hands us must be ARP or IP from one of our own addresses, or IPv6 of the link itself.
+ * VLAN:     Linux sees frames without the port's tag.
  * Errors:   0 or -errno with a line for the operator.
  */
 #include "control/gw/gw_conf.h"

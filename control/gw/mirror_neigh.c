@@ -173,8 +173,6 @@ void mirror_neighs_event(
 	const struct neigh_key key = key_of(port, &event->addr);
 	struct hold *hold;
 
-	if (event->addr.family != AF_INET)
-		return;
 	/* Linux resolves a subnet's broadcast address to the group address; what a node sends
 	 * there is not forwarded (RFC 2644). */
 	if (event->added && (event->state & NUD_USABLE) != 0 && (event->mac[0] & 1) == 0) {

@@ -157,10 +157,19 @@ static void learn(
 		publish(routes, &event->dst);
 }
 
+/* fe80::/10 and ff00::/8: every link has them, and nothing is forwarded there. */
+static bool is_of_link(const struct ip_prefix *dst)
+{
+	const uint8_t *bytes = dst->addr.bytes;
+
+	return dst->addr.family == AF_INET6 &&
+	       (bytes[0] == 0xff || (bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80));
+}
+
 void mirror_routes_event(struct mirror_routes *routes, const struct nl_route_event *event,
 	bool on_mirror, enum dp_port port)
 {
-	if (event->dst.addr.family != AF_INET ||
+	if (is_of_link(&event->dst) ||
 		(event->table != RT_TABLE_MAIN && event->table != RT_TABLE_UNSPEC))
 		return;
 	if (event->added && on_mirror && !event->blackhole) {

@@ -241,8 +241,6 @@ static int restore_sa(struct restore *restore, struct tunnel *tunnel, const stru
 	int rc = kept_get_sa(gw->kept, &node->home_address, sa, &params);
 
 	params.life = sa->life;
-	if (sa->inbound)
-		params.destination = gw->conf->ports[DP_OUTSIDE].addrs[0];
 	if (rc == 0)
 		rc = key_restore(gw->keys, tunnel, sa, &params, &why);
 	secret_wipe(&params, sizeof params);

@@ -133,7 +133,9 @@ static void handle_give_back(struct tunnels *tunnels, uint32_t handle)
 static struct path_params path_of(const struct tunnels *tunnels, const struct position *position)
 {
 	struct path_params params = {
-		.local = {.addr = tunnels->config.local},
+		.local = {.addr = position->remote.addr.family == AF_INET6
+					  ? tunnels->config.local_v6
+					  : tunnels->config.local},
 		.remote = position->remote,
 		.second = position->former_remote,
 		.coa = position->coa,

@@ -84,10 +84,10 @@ struct tunnel {
 };
 
 struct tunnel_config {
-	struct dataplane *dp;        /* lent */
-	struct handovers *handovers; /* lent; takes the stamps of a path that is replaced */
-	struct ip_addr local;        /* our end of every tunnel */
-	uint16_t mtu;                /* bytes of outer packet */
+	struct dataplane *dp;           /* lent */
+	struct handovers *handovers;    /* lent; takes the stamps of a path that is replaced */
+	struct ip_addr local, local_v6; /* our end of every tunnel; unset: none of that family */
+	uint16_t mtu;                   /* bytes of outer packet */
 	uint32_t max_nodes;
 };
 

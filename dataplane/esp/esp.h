@@ -37,7 +37,7 @@ struct esp_pkt {       /* a packet in one piece; data and len are moved by encap
 	/* for whoever took the link-layer header off; ESP itself does not look at these */
 	uint8_t l2_bytes; /* of that header, VLAN tags included */
 	uint8_t segments; /* pieces that the packet lies in; what goes into ESP has 1 */
-	uint16_t vlan;    /* 802.1Q tag control information; 0: no tag, the only case so far */
+	uint16_t vlan;    /* 802.1Q tag control information; 0: no tag */
 };
 
 /*

@@ -19,6 +19,12 @@
 #define IPV6_DST_AT 24
 #define IPV6_ADDR_BYTES 16
 
+/* IP in IP: RFC 2003, RFC 2473, RFC 4213. */
+static inline bool ip_is_tunnel(uint8_t protocol)
+{
+	return protocol == IP_NEXT_IPV4 || protocol == IP_NEXT_IPV6;
+}
+
 /* Most packets are of one family, and mostly of this one: the other pays for the branch. */
 static inline bool ip_is_v6(const uint8_t *ip)
 {

@@ -84,10 +84,6 @@ static bool params_valid(const struct sa_params *params, bool inbound)
 		return false;
 	if (inbound ? window < REPLAY_WINDOW_MIN || window > REPLAY_WINDOW_MAX : window != 0)
 		return false;
-	for (unsigned i = 0; i < params->source.n; i++)
-		if (ip_addr_is_set(&params->destination) &&
-			params->source.list[i].addr.family != params->destination.family)
-			return false;
 	return params->source.n <= SA_SOURCE_MAX;
 }
 
@@ -173,7 +169,6 @@ int sa_in_new(const struct sa_memory *memory, const struct crypto_engine *engine
 	sa->shared = shared;
 	sa->wildcard_source = source == NULL;
 	atomic_flag_clear(&sa->lock);
-	sa->destination = params->destination;
 	sa->source = source;
 	atomic_init(&sa->limits, limits);
 	ret = sa_in_set_life(memory, sa, &params->life); /* limits are there: 0 */

@@ -35,9 +35,8 @@ struct sa_params {    /* values only; wiped by the caller after sa_*_new() */
 	enum crypto_alg alg;
 	uint8_t key[CRYPTO_MATERIAL_MAX]; /* crypto_material_bytes() of it: see crypto_alg_info */
 	bool esn;
-	uint32_t replay_window;     /* inbound: packets, REPLAY_WINDOW_MIN..MAX; outbound: 0 */
-	struct ip_addr destination; /* inbound: our address that it is for */
-	struct sa_source source;    /* inbound */
+	uint32_t replay_window;  /* inbound: packets, REPLAY_WINDOW_MIN..MAX; outbound: 0 */
+	struct sa_source source; /* inbound */
 	struct sa_lifetimes life;
 };
 
@@ -63,11 +62,9 @@ struct sa_in {
 	/* The node's home address, which most packets have inside: these need not look into the
 	 * node. Its owner sets it before the SA is published; unset: none. */
 	struct ip_addr inner_source;
-	be32_t dst_be;        /* destination, once it can be found: sad.c */
 	struct rcu_link link; /* sad.c */
 	/* const; control only */
-	_Alignas(SA_CACHE_LINE) struct ip_addr destination;
-	const struct sa_source *source; /* owned; NULL if wildcard_source */
+	_Alignas(SA_CACHE_LINE) const struct sa_source *source; /* owned; NULL if wildcard_source */
 	/* atomic: guards slot->seq and slot->bits while a run is committed; not in the first line,
 	 * which other workers read meanwhile */
 	atomic_flag lock;
@@ -104,7 +101,7 @@ struct sa_out {
 	_Atomic(bool) bytes_watched;
 };
 static_assert(sizeof(struct sa_out) == SA_CACHE_LINE, "one line for packets");
-static_assert(offsetof(struct sa_in, destination) == SA_CACHE_LINE, "one line for packets");
+static_assert(offsetof(struct sa_in, source) == SA_CACHE_LINE, "one line for packets");
 static_assert(sizeof(struct sa_in) == 2 * SA_CACHE_LINE, "a million of them");
 static_assert(SA_CACHE_LINE % CRYPTO_KEY_ALIGN == 0, "the blob behind an SA is aligned");
 

@@ -17,6 +17,7 @@ enum verdict {
 	/* classification, both directions */
 	VERDICT_RUNT,           /* shorter than its own headers say */
 	VERDICT_NOT_IP,         /* ethertype that we do not speak */
+	VERDICT_VLAN,           /* tag of another VLAN than the port's, or none, or one too many */
 	VERDICT_BAD_HEADER,     /* version, lengths, checksum; those of UDP port 4500 too */
 	VERDICT_BAD_ADDRESS,    /* source or destination that must not be forwarded */
 	VERDICT_SOURCE_ROUTE,   /* option of IPv4 that says which way to go (RFC 7126 4.3, 4.4) */
@@ -29,7 +30,7 @@ enum verdict {
 	VERDICT_TTL,            /* TTL used up */
 	VERDICT_EXPIRED,        /* the SA's lifetime is over, both directions */
 	/* inbound SA */
-	VERDICT_NO_SA_IN, /* no SA for SPI, destination, source */
+	VERDICT_NO_SA_IN, /* no SA for SPI and source */
 	VERDICT_REPLAY,   /* seen before, or left of the window */
 	VERDICT_BAD_ESP,  /* length, alignment, IV */
 	VERDICT_BAD_ICV,

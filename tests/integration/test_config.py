@@ -27,6 +27,7 @@ RANGES = {
     "max_routes": (1, 1000000),
     "max_neighbours": (1, None),
     "mtu": (576, 9000),
+    "vlan": (0, 4094),
     "tunnel_mtu": (576, 9000),
     "key_id": (0, 65535),
     "next_key_id": (0, 65535),
@@ -51,14 +52,15 @@ OPTIONAL = {
     "control_socket", "log_level", "after_power_loss", "keep_keys", "grace_ms", "move_rate",
     "move_burst", "registration_rate", "forbidden_coas", "control_cpu", "worker_cpus",
     "no_huge", "memory_mb", "mbufs", "file_prefix", "crypto_engine", "max_nodes", "max_routes",
-    "max_neighbours", "mtu", "strict_inner_source", "allow_nat", "bicast", "source", "esn", "replay_window",
+    "max_neighbours", "mtu", "vlan", "tunnel_source_v6",
+    "strict_inner_source", "allow_nat", "bicast", "source", "esn", "replay_window",
     "tunnel_interface", "tunnel_mtu", "max_lifetime", "timestamp_tolerance", "rrq_seen_wait_ms",
     "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts", "gateway@roamgate-ha",
     "tcp_mss_clamp", "df", "dscp_map",
     "fallback_command", "care_of", "directly_attached", "nat_traversal", "nat_keepalive",
     "gateways",
 }  # fmt: skip
-ADDRESSES = {"home_address", "tunnel_source", "via", "home_agent", "gateway", "address", "care_of"}
+ADDRESSES = {"home_address", "tunnel_source", "tunnel_source_v6", "via", "home_agent", "gateway", "address", "care_of"}
 CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm", "nat_traversal", "df"}
 NAMES = {"home_agent@roamgate", "gateway@roamgate-ha"}  # of another list, not addresses
 PATHS = {"state_dir", "control_socket", "fallback_command"}

@@ -124,18 +124,18 @@ static void test_list_full(void)
 static void test_delete_under_the_worker(void)
 {
 	struct node *node = rig_node_add(&rig, 1, A);
-	be32_t home;
+	struct lookup_addr home;
 	struct sad_query query;
 	struct path *path;
 	struct sa_in *in;
 	struct sa_out *out;
 	struct node *found;
-	struct ip_addr addr = rig_addr("10.1.0.10"), us = rig_addr("192.0.2.1");
+	struct ip_addr addr = rig_addr("10.1.0.10");
 	struct path_params moved = rig_path(B, A, clock_mono_ns() + NS_PER_S);
 
 	settle();
-	home = ip_addr_to_v4(&addr);
-	query = (struct sad_query){.spi = RIG_SPI_IN + (1 << 16), .dst = ip_addr_to_v4(&us)};
+	home = (struct lookup_addr){.number = ip_addr_to_v4(&addr)};
+	query = (struct sad_query){.spi = RIG_SPI_IN + (1 << 16)};
 	sad_lookup_home_burst(&rig.dp->sad, &home, &found, 1);
 	sad_lookup_in_burst(&rig.dp->sad, &query, &in, 1);
 	CU_ASSERT_FATAL(found == node && in != NULL);

@@ -167,8 +167,6 @@ struct sa_params rig_sa(uint32_t handle, bool inbound)
 		.replay_window = inbound ? 1024 : 0,
 	};
 
-	if (inbound)
-		params.destination = rig_addr("192.0.2.1");
 	key_of(handle, inbound, params.key);
 	return params;
 }

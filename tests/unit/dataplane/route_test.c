@@ -41,8 +41,23 @@ static bool goes(const char *dst, enum dp_port port, const char *via)
 
 	if (hop == NULL || port == DP_PORTS)
 		return hop == NULL && port == DP_PORTS;
-	return hop->port == port && hop->via_addr == (via == NULL ? 0 : v4(via)) &&
+	return hop->port == port &&
+	       (hop->via == NULL ? via == NULL
+				 : via != NULL && ip_addr_to_v4(&hop->via->addr) == v4(via)) &&
 	       (hop->via == NULL) == (via == NULL);
+}
+
+static bool goes_v6(const char *dst, enum dp_port port, const char *via)
+{
+	struct ip_addr addr = rig_addr(dst), gateway;
+	const struct hop *hop = route_lookup_v6(&rig.dp->routes, addr.bytes);
+
+	if (hop == NULL || port == DP_PORTS)
+		return hop == NULL && port == DP_PORTS;
+	if (hop->port != port || via == NULL || hop->via == NULL)
+		return hop->port == port && via == NULL && hop->via == NULL;
+	gateway = rig_addr(via);
+	return ip_addr_equal(&hop->via->addr, &gateway);
 }
 
 static void settle(void)
@@ -82,15 +97,15 @@ static void test_default_route(void)
 
 static void test_replace_and_refuse(void)
 {
-	struct ip_prefix six = rig_prefix("2001:db8::/32");
+	struct ip_prefix unset = {.len = 0};
 
 	CU_ASSERT(set("172.16.0.0/12", DP_INSIDE, "10.2.0.1") == 0);
 	CU_ASSERT(set("172.16.0.0/12", DP_OUTSIDE, NULL) == 0);
 	CU_ASSERT(goes("172.16.1.1", DP_OUTSIDE, NULL));
 	CU_ASSERT(del("172.16.0.0/12") == 0);
 	CU_ASSERT(goes("172.16.1.1", DP_OUTSIDE, "192.0.2.254"));
-	CU_ASSERT(dataplane_route_set(rig.dp, &six, DP_INSIDE, NULL) == -EINVAL);
-	CU_ASSERT(dataplane_route_del(rig.dp, &six) == -EINVAL);
+	CU_ASSERT(dataplane_route_set(rig.dp, &unset, DP_INSIDE, NULL) == -EINVAL);
+	CU_ASSERT(dataplane_route_del(rig.dp, &unset) == -EINVAL);
 }
 
 /* Hops are shared, and used again only after a grace period. */
@@ -104,7 +119,8 @@ static void test_hops_come_back(void)
 	first = route_lookup(&rig.dp->routes, v4("172.16.1.1"));
 	CU_ASSERT(route_lookup(&rig.dp->routes, v4("172.16.2.1")) == first);
 	CU_ASSERT(del("172.16.1.0/24") == 0 && del("172.16.2.0/24") == 0);
-	CU_ASSERT(first->via_addr == v4("10.2.0.77")); /* a worker may still hold it */
+	CU_ASSERT(ip_addr_to_v4(&first->via->addr) ==
+		  v4("10.2.0.77")); /* a worker may still hold it */
 	CU_ASSERT(set("172.16.3.0/24", DP_INSIDE, "10.2.0.78") == 0);
 	again = route_lookup(&rig.dp->routes, v4("172.16.3.1"));
 	CU_ASSERT(again != first);
@@ -184,6 +200,86 @@ static void test_neighbours(void)
 	CU_ASSERT(rig.dp->neighs.n == 3);
 }
 
+static void test_longest_match_v6(void)
+{
+	static const struct {
+		const char *dst;
+		enum dp_port port;
+		const char *via;
+	} routes[] = {
+		{"::/0", DP_OUTSIDE, "2001:db8:1::fe"},
+		{"2000::/3", DP_OUTSIDE, "fe80::1"},
+		{"2001:db8::/32", DP_INSIDE, "2001:db8:2::1"},
+		{"2001:db8:0:1::/64", DP_INSIDE, NULL},
+		{"2001:db8:0:1:8000::/65", DP_OUTSIDE, NULL},
+		{"2001:db8:0:1::7/128", DP_INSIDE, "10.2.0.1"},
+	};
+	static const struct {
+		const char *dst;
+		int routes[3]; /* that it matches, longest first, as indices; -1: no more */
+	} rows[] = {
+		{"4000::1", {0, -1}},
+		{"fc00::1", {0, -1}},
+		{"2001:db9::1", {1, 0, -1}},
+		{"3fff:ffff::", {1, 0, -1}},
+		{"2001:db8:ffff::1", {2, 1, 0}},
+		{"2001:db8:0:2::7", {2, 1, 0}},
+		{"2001:db8:0:1:7fff:ffff:ffff:ffff", {3, 2, 1}},
+		{"2001:db8:0:1::8", {3, 2, 1}},
+		{"2001:db8:0:1:8000::", {4, 3, 2}},
+		{"2001:db8:0:1::7", {5, 3, 2}},
+	};
+
+	for (unsigned i = 0; i < RTE_DIM(routes); i++)
+		CU_ASSERT(set(routes[i].dst, routes[i].port, routes[i].via) == 0);
+	/* Each row's routes go, one after the other, and come back. */
+	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
+		for (unsigned k = 0; k < 3 && rows[i].routes[k] >= 0; k++) {
+			const unsigned at = (unsigned)rows[i].routes[k];
+
+			CHECK_ROW(
+				rows[i].dst, goes_v6(rows[i].dst, routes[at].port, routes[at].via));
+			CHECK_ROW(rows[i].dst, del(routes[at].dst) == 0);
+			CHECK_ROW(rows[i].dst, del(routes[at].dst) == -ENOENT);
+		}
+		for (unsigned k = 0; k < 3 && rows[i].routes[k] >= 0; k++) {
+			const unsigned at = (unsigned)rows[i].routes[k];
+
+			CU_ASSERT(set(routes[at].dst, routes[at].port, routes[at].via) == 0);
+		}
+		settle();
+	}
+	/* Replaced in place. */
+	CU_ASSERT(set("2001:db8:0:1::7/128", DP_OUTSIDE, NULL) == 0);
+	CU_ASSERT(goes_v6("2001:db8:0:1::7", DP_OUTSIDE, NULL));
+	for (unsigned i = 0; i < RTE_DIM(routes); i++)
+		CU_ASSERT(del(routes[i].dst) == 0);
+	settle();
+	for (unsigned i = 0; i < RTE_DIM(rows); i++)
+		CHECK_ROW(rows[i].dst, goes_v6(rows[i].dst, DP_PORTS, NULL));
+	CU_ASSERT(rig.dp->routes.n_v6 == 0);
+}
+
+static void test_table_full_v6(void)
+{
+	char text[64];
+	unsigned added = 0;
+
+	for (;; added++) {
+		snprintf(text, sizeof text, "2001:db8:%x::/48", added);
+		if (set(text, DP_INSIDE, NULL) != 0)
+			break;
+	}
+	CU_ASSERT(added == 64);
+	while (added-- > 0) {
+		snprintf(text, sizeof text, "2001:db8:%x::/48", added);
+		CU_ASSERT(goes_v6("2001:db8::1", DP_INSIDE, NULL));
+		CU_ASSERT(del(text) == 0);
+	}
+	settle();
+	CU_ASSERT(goes_v6("2001:db8::1", DP_PORTS, NULL));
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -193,6 +289,8 @@ int main(void)
 		{"hops come back", test_hops_come_back},
 		{"table full", test_table_full},
 		{"neighbours", test_neighbours},
+		{"longest match, IPv6", test_longest_match_v6},
+		{"table full, IPv6", test_table_full_v6},
 		{NULL, NULL},
 	};
 	int ret;

@@ -13,11 +13,16 @@
 
 static struct rig rig;
 
-static be32_t v4(const char *text)
-{
-	struct ip_addr addr = rig_addr(text);
+static struct ip_addr asked[64]; /* what lookup_addr.v6 points to */
+static unsigned n_asked;
 
-	return ip_addr_to_v4(&addr);
+static struct lookup_addr ask(const struct lookup *table, const char *text)
+{
+	struct ip_addr *addr = &asked[n_asked++ % RTE_DIM(asked)];
+
+	*addr = rig_addr(text);
+	return (struct lookup_addr){.number = lookup_number(table, addr),
+		.v6 = addr->family == AF_INET6 ? addr->bytes : NULL};
 }
 
 static struct sa_source source_of(const char *text)
@@ -28,55 +33,57 @@ static struct sa_source source_of(const char *text)
 	return source;
 }
 
-static struct sa_in sa(uint32_t spi, const char *destination, const struct sa_source *source)
+static struct sa_in sa(uint32_t spi, const struct sa_source *source)
 {
 	return (struct sa_in){
 		.spi = spi,
-		.destination = rig_addr(destination),
 		.wildcard_source = source == NULL,
 		.source = source,
 	};
 }
 
-enum { ANY, FROM_A, FROM_NET, FROM_B, OTHER_DST, OTHER_SPI, ONLY_GIVEN, SAS };
+enum { ANY, FROM_A, FROM_NET, FROM_B, FROM_SIX, FROM_SIX_NET, OTHER_SPI, ONLY_GIVEN, SAS };
 
 static void test_lookup(void)
 {
 	static const struct {
 		const char *name;
 		uint32_t spi;
-		const char *src, *dst;
+		const char *src;
 		int want; /* -1: none */
 	} rows[] = {
-		{"wildcard takes any source", 0x1001, "198.51.101.99", "192.0.2.1", ANY},
-		{"given source wins over the wildcard", 0x1001, "198.51.100.7", "192.0.2.1",
-			FROM_A},
-		{"each given source has its own", 0x1001, "203.0.113.7", "192.0.2.1", FROM_B},
-		{"the second prefix of a list", 0x1001, "203.0.114.200", "192.0.2.1", FROM_B},
-		{"a prefix", 0x1001, "198.51.100.8", "192.0.2.1", FROM_NET},
-		{"a longer prefix", 0x1001, "198.51.100.130", "192.0.2.1", FROM_B},
-		{"beside all prefixes", 0x1001, "198.51.101.8", "192.0.2.1", ANY},
-		{"the source of another destination", 0x1001, "198.51.100.7", "192.0.2.2",
-			OTHER_DST},
-		{"another SPI", 0x1002, "198.51.100.7", "192.0.2.1", OTHER_SPI},
-		{"given source matches", 0x1003, "198.51.100.7", "192.0.2.1", ONLY_GIVEN},
-		{"given source without wildcard refuses others", 0x1003, "198.51.100.8",
-			"192.0.2.1", -1},
-		{"unknown SPI", 0x1004, "198.51.100.7", "192.0.2.1", -1},
-		{"unknown destination", 0x1001, "198.51.100.7", "192.0.2.3", -1},
-		{"SPI in the wrong byte order", 0x01100000, "198.51.100.7", "192.0.2.1", -1},
+		{"wildcard takes any source", 0x1001, "198.51.101.99", ANY},
+		{"of either family", 0x1001, "2001:db8:9::99", ANY},
+		{"given source wins over the wildcard", 0x1001, "198.51.100.7", FROM_A},
+		{"each given source has its own", 0x1001, "203.0.113.7", FROM_B},
+		{"the second prefix of a list", 0x1001, "203.0.114.200", FROM_B},
+		{"a prefix", 0x1001, "198.51.100.8", FROM_NET},
+		{"a longer prefix", 0x1001, "198.51.100.130", FROM_B},
+		{"beside all prefixes", 0x1001, "198.51.101.8", ANY},
+		{"IPv6 too", 0x1001, "2001:db8::7", FROM_SIX},
+		{"an IPv6 prefix", 0x1001, "2001:db8::8", FROM_SIX_NET},
+		{"an IPv4 address in IPv6 is another one", 0x1001, "::ffff:198.51.100.7", ANY},
+		{"its bytes in front are another one", 0x1001, "c633:6407::", ANY},
+		{"another SPI", 0x1002, "198.51.100.7", OTHER_SPI},
+		{"given source matches", 0x1003, "198.51.100.7", ONLY_GIVEN},
+		{"given source without wildcard refuses others", 0x1003, "198.51.100.8", -1},
+		{"and the other family", 0x1003, "2001:db8::7", -1},
+		{"unknown SPI", 0x1004, "198.51.100.7", -1},
+		{"SPI in the wrong byte order", 0x01100000, "198.51.100.7", -1},
 	};
 	/* Whatever order they come in. */
 	const struct sa_source a = source_of("198.51.100.7"), net = source_of("198.51.100.0/24"),
-			       b = source_of("203.0.113.7,203.0.114.0/24,198.51.100.128/25");
+			       b = source_of("203.0.113.7,203.0.114.0/24,198.51.100.128/25"),
+			       six = source_of("2001:db8::7"), six_net = source_of("2001:db8::/64");
 	struct sa_in sas[SAS] = {
-		[ANY] = sa(0x1001, "192.0.2.1", NULL),
-		[FROM_A] = sa(0x1001, "192.0.2.1", &a),
-		[FROM_NET] = sa(0x1001, "192.0.2.1", &net),
-		[FROM_B] = sa(0x1001, "192.0.2.1", &b),
-		[OTHER_DST] = sa(0x1001, "192.0.2.2", NULL),
-		[OTHER_SPI] = sa(0x1002, "192.0.2.1", NULL),
-		[ONLY_GIVEN] = sa(0x1003, "192.0.2.1", &a),
+		[ANY] = sa(0x1001, NULL),
+		[FROM_A] = sa(0x1001, &a),
+		[FROM_NET] = sa(0x1001, &net),
+		[FROM_B] = sa(0x1001, &b),
+		[FROM_SIX] = sa(0x1001, &six),
+		[FROM_SIX_NET] = sa(0x1001, &six_net),
+		[OTHER_SPI] = sa(0x1002, NULL),
+		[ONLY_GIVEN] = sa(0x1003, &a),
 	};
 	struct sad_query queries[RTE_DIM(rows)];
 	struct sa_in *found[RTE_DIM(rows)];
@@ -84,13 +91,13 @@ static void test_lookup(void)
 	for (unsigned i = 0; i < SAS; i++)
 		CU_ASSERT(sad_in_add(&rig.dp->sad, &sas[i]) == 0);
 	for (unsigned i = 0; i < RTE_DIM(rows); i++)
-		queries[i] = (struct sad_query){rows[i].spi, v4(rows[i].src), v4(rows[i].dst)};
+		queries[i] = (struct sad_query){rows[i].spi, ask(&rig.dp->sad.in, rows[i].src)};
 	sad_lookup_in_burst(&rig.dp->sad, queries, found, RTE_DIM(rows));
 	for (unsigned i = 0; i < RTE_DIM(rows); i++)
 		CHECK_ROW(rows[i].name, found[i] == (rows[i].want < 0 ? NULL : &sas[rows[i].want]));
 
 	for (unsigned i = 0; i < SAS; i++) {
-		struct sa_params same = {.spi = sas[i].spi, .destination = sas[i].destination};
+		struct sa_params same = {.spi = sas[i].spi};
 
 		if (sas[i].source != NULL)
 			same.source = *sas[i].source;
@@ -100,8 +107,8 @@ static void test_lookup(void)
 	/* Without one the next longest serves its sources. */
 	sad_in_del(&rig.dp->sad, &sas[FROM_A]);
 	sad_lookup_in_burst(&rig.dp->sad, queries, found, RTE_DIM(rows));
-	CU_ASSERT(found[1] == &sas[FROM_NET]);
-	CU_ASSERT(found[2] == &sas[FROM_B]);
+	CU_ASSERT(found[2] == &sas[FROM_NET]);
+	CU_ASSERT(found[3] == &sas[FROM_B]);
 	for (unsigned i = 0; i < SAS; i++)
 		if (i != FROM_A)
 			sad_in_del(&rig.dp->sad, &sas[i]);
@@ -112,28 +119,44 @@ static void test_lookup(void)
 
 static void test_homes(void)
 {
-	struct node nodes[3] = {{.home_address = rig_addr("10.1.0.10")},
-		{.home_address = rig_addr("10.1.0.11")}, {.home_address = rig_addr("10.1.0.10")}};
-	be32_t homes[3] = {v4("10.1.0.11"), v4("10.1.0.12"), v4("10.1.0.10")};
-	struct node *found[3];
+	static const struct {
+		const char *name, *home;
+		int want; /* -1: none */
+	} rows[] = {
+		{"IPv4", "10.1.0.11", 1},
+		{"IPv6", "2001:db8::10", 2},
+		{"IPv6 again", "2001:db8::10", 2},
+		{"another IPv4", "10.1.0.12", -1},
+		{"another IPv6", "2001:db8::11", -1},
+		{"an IPv4 one in IPv6", "::ffff:10.1.0.10", -1},
+		{"IPv4 after IPv6", "10.1.0.10", 0},
+	};
+	struct node nodes[4] = {{.home_address = rig_addr("10.1.0.10")},
+		{.home_address = rig_addr("10.1.0.11")}, {.home_address = rig_addr("2001:db8::10")},
+		{.home_address = rig_addr("2001:db8::10")}};
+	struct lookup_addr homes[RTE_DIM(rows)];
+	struct node *found[RTE_DIM(rows)];
 
-	CU_ASSERT(sad_home_add(&rig.dp->sad, &nodes[0]) == 0);
-	CU_ASSERT(sad_home_add(&rig.dp->sad, &nodes[1]) == 0);
-	CU_ASSERT(sad_home_add(&rig.dp->sad, &nodes[2]) == -EEXIST);
-	sad_lookup_home_burst(&rig.dp->sad, homes, found, 3);
-	CU_ASSERT(found[0] == &nodes[1]);
-	CU_ASSERT(found[1] == NULL);
-	CU_ASSERT(found[2] == &nodes[0]);
-	sad_home_del(&rig.dp->sad, &nodes[0]);
-	sad_home_del(&rig.dp->sad, &nodes[1]);
-	sad_lookup_home_burst(&rig.dp->sad, homes, found, 3);
-	CU_ASSERT(found[0] == NULL && found[2] == NULL);
+	for (unsigned i = 0; i < 3; i++)
+		CU_ASSERT(sad_home_add(&rig.dp->sad, &nodes[i]) == 0);
+	CU_ASSERT(sad_home_add(&rig.dp->sad, &nodes[3]) == -EEXIST);
+	for (unsigned i = 0; i < RTE_DIM(rows); i++)
+		homes[i] = ask(&rig.dp->sad.homes, rows[i].home);
+	sad_lookup_home_burst(&rig.dp->sad, homes, found, RTE_DIM(rows));
+	for (unsigned i = 0; i < RTE_DIM(rows); i++)
+		CHECK_ROW(
+			rows[i].name, found[i] == (rows[i].want < 0 ? NULL : &nodes[rows[i].want]));
+	for (unsigned i = 0; i < 3; i++)
+		sad_home_del(&rig.dp->sad, &nodes[i]);
+	sad_lookup_home_burst(&rig.dp->sad, homes, found, RTE_DIM(rows));
+	for (unsigned i = 0; i < RTE_DIM(rows); i++)
+		CHECK_ROW(rows[i].name, found[i] == NULL);
 }
 
 /* There is always a place for one more. */
 static void test_places_come_back(void)
 {
-	struct sa_in in = sa(1, "192.0.2.1", NULL);
+	struct sa_in in = sa(1, NULL);
 	unsigned added = 0;
 
 	for (unsigned round = 0; round < 100; round++) {

@@ -602,12 +602,16 @@ static void test_frames(void)
 {
 	uint8_t arp[42] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9, 8, 6};
 	uint8_t v6[60] = {0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0x86, 0xdd};
+	uint8_t ppp[60] = {0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0x88, 0x63};
+	uint8_t tag[60] = {0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0x81, 0, 0, 7, 8, 0};
 	uint8_t other[60] = {2, 9, 9, 9, 9, 9, 2, 0, 0, 0, 0, 9, 8, 0};
 	uint8_t group[200] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9, 8, 0};
 
 	rig_udp(group + 14, "192.0.2.9", 1, OUTSIDE, 2, 10);
 	frame_case("ARP", arp, sizeof arp, VERDICT_PUNTED);
-	frame_case("IPv6", v6, sizeof v6, VERDICT_NOT_IP);
+	frame_case("IPv6 of zeros", v6, sizeof v6, VERDICT_BAD_HEADER);
+	frame_case("neither IPv4 nor IPv6", ppp, sizeof ppp, VERDICT_NOT_IP);
+	frame_case("a tag that nobody asked for", tag, sizeof tag, VERDICT_VLAN);
 	frame_case("another's MAC", other, sizeof other, VERDICT_NOT_FOR_US);
 	frame_case("IP by broadcast", group, sizeof group, VERDICT_NOT_FOR_US);
 	frame_case("no Ethernet header", v6, 13, VERDICT_RUNT);
