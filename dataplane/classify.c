@@ -53,7 +53,7 @@ static bool is_link_icmp(const uint8_t *ip, uint32_t len)
 	       upper.protocol == IP6_PROTO_ICMP;
 }
 
-static enum verdict check_ipv6(struct esp_pkt *pkt, bool group, enum frame_kind *kind)
+static IP_V6_ONLY enum verdict check_ipv6(struct esp_pkt *pkt, bool group, enum frame_kind *kind)
 {
 	enum verdict verdict = ip6_check(pkt->data, pkt->len);
 
@@ -161,7 +161,7 @@ static enum verdict check_outside(
 	return check_udp(b, i, ip4_hdr_bytes(ip), esp);
 }
 
-static enum verdict check_outside_v6(
+static IP_V6_ONLY enum verdict check_outside_v6(
 	const struct dataplane *dp, struct burst *b, unsigned i, bool *esp)
 {
 	struct esp_pkt *pkt = &b->pkts[i];
@@ -234,7 +234,8 @@ static enum verdict check_inside(const struct dataplane *dp, const uint8_t *ip, 
 		       : VERDICT_BAD_ADDRESS;
 }
 
-static enum verdict check_inside_v6(const struct dataplane *dp, const uint8_t *ip, bool *ours)
+static IP_V6_ONLY enum verdict check_inside_v6(
+	const struct dataplane *dp, const uint8_t *ip, bool *ours)
 {
 	*ours = port_is_own_v6(&dp->ports[DP_INSIDE], ip6_dst(ip));
 	return *ours || (ip6_is_forwardable(ip6_src(ip)) && ip6_is_forwardable(ip6_dst(ip)) &&

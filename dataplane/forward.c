@@ -158,14 +158,20 @@ struct ways { /* 0.0.0.0 is no destination that comes so far */
 	struct way v4, v6;
 };
 
+static IP_V6_ONLY void route_one_v6(
+	struct worker *worker, struct burst *b, unsigned i, enum dp_port port, struct way *way)
+{
+	find_way_v6(worker->dp, b->pkts[i].data, port, way);
+	go(worker, b, i, port, way, ETHERTYPE_IPV6);
+}
+
 static inline void route_one(
 	struct worker *worker, struct burst *b, unsigned i, enum dp_port port, struct ways *ways)
 {
 	const uint8_t *ip = b->pkts[i].data;
 
 	if (ip_is_v6(ip)) {
-		find_way_v6(worker->dp, ip, port, &ways->v6);
-		go(worker, b, i, port, &ways->v6, ETHERTYPE_IPV6);
+		route_one_v6(worker, b, i, port, &ways->v6);
 	} else {
 		find_way(worker->dp, ip, port, &ways->v4);
 		go(worker, b, i, port, &ways->v4, ETHERTYPE_IPV4);

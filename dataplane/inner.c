@@ -168,7 +168,7 @@ static enum verdict check_source_v6(const struct dataplane *dp, const struct sa_
 		       : VERDICT_OK;
 }
 
-static enum verdict inner_check_v6(
+static IP_V6_ONLY enum verdict inner_check_v6(
 	const struct dataplane *dp, const struct sa_in *sa, struct esp_pkt *pkt, uint64_t now_ns)
 {
 	uint8_t *ip = pkt->data;

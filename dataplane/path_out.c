@@ -67,7 +67,7 @@ static enum verdict want_tunnelled(
 	return want_inner(homes, pkt, i, ip4_hdr_bytes(ip), ip4_protocol(ip));
 }
 
-static enum verdict want_node_v6(const struct dataplane *dp, struct burst *b, unsigned i,
+static IP_V6_ONLY enum verdict want_node_v6(const struct dataplane *dp, struct burst *b, unsigned i,
 	struct wanted *homes, struct wanted *coas)
 {
 	const struct esp_pkt *pkt = &b->pkts[i];
@@ -140,37 +140,44 @@ static void load_nodes(const struct dataplane *dp, struct burst *b)
 			protect_load(dp->engine, b, i, b->nodes[i]);
 }
 
-/* The selector of node, by the one path that also gives the outer header. */
-static enum verdict select_path(const struct burst *b, unsigned i)
+/* The selector of node, by the one path that also gives the outer header; then the TTL. */
+static inline enum verdict select_path(const struct burst *b, unsigned i)
 {
 	const struct node *node = b->nodes[i];
 	const struct path *path = b->paths[i];
-	const uint8_t *ip = b->pkts[i].data;
-	const bool v6 = ip_is_v6(ip);
+	uint8_t *ip = b->pkts[i].data;
 
-	if (b->tunnelled >> i & 1 && (v6 ? !ip6_equal(ip6_src(ip), node->home_agent_v6)
-					 : ip4_src(ip) != node->home_agent))
+	if ((b->tunnelled >> i & 1) != 0 && ip4_src(ip) != node->home_agent)
 		return VERDICT_SELECTOR;
 	if (path->flags & PATH_CLOSED)
 		return VERDICT_NO_PATH;
-	return (v6 ? ip6_path_selects(path, ip6_dst(ip), b->now_ns)
-		   : ip4_path_selects(path, ip4_dst(ip), b->now_ns))
-		       ? VERDICT_OK
-		       : VERDICT_SELECTOR;
+	if (!ip4_path_selects(path, ip4_dst(ip), b->now_ns))
+		return VERDICT_SELECTOR;
+	return ip4_ttl_decrement(ip) ? VERDICT_OK : VERDICT_TTL;
+}
+
+static IP_V6_ONLY enum verdict select_path_v6(const struct burst *b, unsigned i)
+{
+	const struct node *node = b->nodes[i];
+	const struct path *path = b->paths[i];
+	uint8_t *ip = b->pkts[i].data;
+
+	if ((b->tunnelled >> i & 1) != 0 && !ip6_equal(ip6_src(ip), node->home_agent_v6))
+		return VERDICT_SELECTOR;
+	if (path->flags & PATH_CLOSED)
+		return VERDICT_NO_PATH;
+	if (!ip6_path_selects(path, ip6_dst(ip), b->now_ns))
+		return VERDICT_SELECTOR;
+	return ip6_hop_limit_decrement(ip) ? VERDICT_OK : VERDICT_TTL;
 }
 
 static void check_selectors(struct burst *b)
 {
 	for (unsigned i = 0; i < b->n; i++) {
-		uint8_t *ip = b->pkts[i].data;
-
 		ahead_frame(b, i, 0);
-		if (b->verdicts[i] != VERDICT_OK)
-			continue;
-		b->verdicts[i] = select_path(b, i);
-		if (b->verdicts[i] == VERDICT_OK &&
-			!(ip_is_v6(ip) ? ip6_hop_limit_decrement(ip) : ip4_ttl_decrement(ip)))
-			burst_drop(b, i, VERDICT_TTL);
+		if (b->verdicts[i] == VERDICT_OK)
+			b->verdicts[i] = ip_is_v6(b->pkts[i].data) ? select_path_v6(b, i)
+								   : select_path(b, i);
 	}
 }
 

@@ -134,7 +134,7 @@ static void tos_set(uint8_t *header, uint8_t tos)
 	wire_store_u16(header + 10, (uint16_t)~sum);
 }
 
-static void ecn_set(uint8_t *ip, uint8_t ecn)
+static IP_V6_ONLY void ecn_set(uint8_t *ip, uint8_t ecn)
 {
 	if (ip_is_v6(ip))
 		ip[IPV6_ECN_AT] = (uint8_t)((ip[IPV6_ECN_AT] & ~(ECN_MASK << 4)) | ecn << 4);
@@ -142,24 +142,43 @@ static void ecn_set(uint8_t *ip, uint8_t ecn)
 		tos_set(ip, (uint8_t)((ip[1] & ~ECN_MASK) | ecn));
 }
 
-static inline enum verdict ecn_decap(uint8_t *inner, const uint8_t *outer)
+/* What the inner header then says, ECN_DROP: it must go. */
+static inline uint8_t ecn_merge(uint8_t inner_class, uint8_t outer_class)
 {
-	uint8_t before = ip_traffic_class(inner) & ECN_MASK;
-	uint8_t after = ecn_merged[before][ip_traffic_class(outer) & ECN_MASK];
+	return ecn_merged[inner_class & ECN_MASK][outer_class & ECN_MASK];
+}
 
-	if (after == before)
-		return VERDICT_OK;
+static IP_V6_ONLY enum verdict ecn_decap_any(uint8_t *inner, const uint8_t *outer)
+{
+	const uint8_t before = ip_traffic_class(inner);
+	const uint8_t after = ecn_merge(before, ip_traffic_class(outer));
+
 	if (after == ECN_DROP)
 		return VERDICT_ECN;
-	ecn_set(inner, after);
+	if (after != (before & ECN_MASK))
+		ecn_set(inner, after);
 	return VERDICT_OK;
 }
 
-static inline enum verdict total_len_check(uint32_t total_len, uint32_t least, uint32_t room)
+static inline enum verdict ecn_decap(uint8_t *inner, const uint8_t *outer)
 {
-	if (total_len < least)
+	/* Version 6 has this bit, 4 has not. */
+	if (__builtin_expect(((inner[0] | outer[0]) & 0x20) != 0, 0))
+		return ecn_decap_any(inner, outer);
+	if (__builtin_expect(ecn_merge(inner[1], outer[1]) == (inner[1] & ECN_MASK), 1))
+		return VERDICT_OK;
+	return ecn_decap_any(inner, outer);
+}
+
+static IP_V6_ONLY enum verdict inner_check_v6(
+	const uint8_t *inner, uint32_t room, uint32_t *total_len)
+{
+	if (room < IPV6_HDR_BYTES)
+		return VERDICT_RUNT;
+	if (inner[0] >> 4 != 6)
 		return VERDICT_BAD_HEADER;
-	return total_len <= room ? VERDICT_OK : VERDICT_RUNT;
+	*total_len = ip_total_len(inner);
+	return *total_len <= room ? VERDICT_OK : VERDICT_RUNT;
 }
 
 /* What is behind the inner packet's own length is padding for traffic flow confidentiality: RFC
@@ -167,14 +186,16 @@ static inline enum verdict total_len_check(uint32_t total_len, uint32_t least, u
 static inline enum verdict inner_check(
 	const uint8_t *inner, uint8_t next_header, uint32_t room, uint32_t *total_len)
 {
-	const uint32_t least = next_header == IP_NEXT_IPV4 ? IPV4_HEADER_MIN : IPV6_HDR_BYTES;
-
-	if (room < least)
+	if (__builtin_expect(next_header != IP_NEXT_IPV4, 0))
+		return inner_check_v6(inner, room, total_len);
+	if (room < IPV4_HEADER_MIN)
 		return VERDICT_RUNT;
-	if (inner[0] >> 4 != (next_header == IP_NEXT_IPV4 ? 4 : 6))
+	if (inner[0] >> 4 != 4)
 		return VERDICT_BAD_HEADER;
-	*total_len = ip_total_len(inner);
-	return total_len_check(*total_len, least, room);
+	*total_len = wire_load_u16(inner + 2);
+	if (*total_len < IPV4_HEADER_MIN)
+		return VERDICT_BAD_HEADER;
+	return *total_len <= room ? VERDICT_OK : VERDICT_RUNT;
 }
 
 /* Makes the view the inner packet's. */

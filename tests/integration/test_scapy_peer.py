@@ -295,7 +295,7 @@ def test_pad_length_beyond_the_packet(border, peer):
 
 
 @pytest.mark.parametrize(
-    "next_header, verdict", [(59, "dummy"), (6, "bad_padding"), (41, "runt")]
+    "next_header, verdict", [(59, "dummy"), (6, "bad_padding"), (41, "bad_header")]
 )
 def test_next_header(border, peer, next_header, verdict):
     peer.sequence += 1
