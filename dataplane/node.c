@@ -25,6 +25,8 @@ static struct node_entry *entry_of(struct node *node)
 
 static void path_free(struct dataplane *dp, struct path *path)
 {
+	if ((path->flags & PATH_PROVISIONAL) != 0)
+		atomic_fetch_sub_explicit(&dp->provisional_paths, 1, memory_order_relaxed);
 	free(path->second);
 	slab_free(&dp->paths, path);
 }
@@ -204,6 +206,9 @@ static int path_make(struct dataplane *dp, const struct path_params *params, str
 		return -EINVAL;
 	}
 	add_second(dp, path, params);
+	/* Before the path is published: who finds it finds this, too. */
+	if ((path->flags & PATH_PROVISIONAL) != 0)
+		atomic_fetch_add_explicit(&dp->provisional_paths, 1, memory_order_relaxed);
 	*out = path;
 	return 0;
 }

@@ -19,6 +19,7 @@ enum node_flag {
 	NODE_STRICT_INNER_SOURCE = 1u << 0, /* default on */
 	NODE_ALLOW_NAT = 1u << 1,
 	NODE_BICAST = 1u << 2,
+	NODE_PROVISIONAL = 1u << 3,
 };
 
 struct node { /* its first line is what packets need */

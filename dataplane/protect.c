@@ -30,12 +30,42 @@ static void stamp_first(struct burst *b)
 	}
 }
 
+static bool take_credit(struct path *path, uint32_t bytes)
+{
+	uint32_t left = atomic_load_explicit(&path->credit, memory_order_relaxed);
+
+	do {
+		if (left < bytes)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&path->credit, &left, left - bytes, memory_order_relaxed, memory_order_relaxed));
+	return true;
+}
+
+/* Exact, with any number of workers: not one byte of outer packets beyond the credit. */
+static void spend_credits(struct burst *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		/* The credit is, as the time stamps are, a part that workers write. */
+		struct path *path = (struct path *)(uintptr_t)b->paths[i];
+
+		if (b->verdicts[i] == VERDICT_OK && (path->flags & PATH_PROVISIONAL) != 0 &&
+			!take_credit(path, b->pkts[i].len))
+			burst_drop(b, i, VERDICT_NO_CREDIT);
+	}
+}
+
 void protect_burst(struct worker *worker, struct burst *b)
 {
 	check_sas(b);
 	esp_encap_burst(worker->crypto, worker->dp->engine, b->sas.out, b->paths, b->pkts,
 		b->verdicts, b->n);
 	stamp_first(b);
+	/* Relaxed: the acquire of the path comes before it. */
+	if (__builtin_expect(
+		    atomic_load_explicit(&worker->dp->provisional_paths, memory_order_relaxed) != 0,
+		    0))
+		spend_credits(b);
 	if (__builtin_expect(rules_change_outer(&worker->dp->rules), 0))
 		rules_outer(&worker->dp->rules, b);
 }

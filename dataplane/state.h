@@ -63,6 +63,8 @@ struct dataplane {
 	/* atomic: control raises it before it publishes a path with PATH_BICAST, workers load;
 	 * after this there is none whose grace time goes on */
 	_Atomic(uint64_t) bicast_until_ns;
+	/* atomic: control counts, workers load: paths with PATH_PROVISIONAL that may be in use */
+	_Atomic(uint32_t) provisional_paths;
 	/* control only */
 	bool running;
 	struct notices sa_notices; /* handles of nodes whose SAs passed a mark; has its own rules */

@@ -156,7 +156,7 @@ static int home_agent_of(struct reader *reader, const struct gw *gw, const struc
 json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
 {
 	static const char *const known[] = {"node", "home_address", "home_agent", "care_of",
-		"strict_inner_source", "allow_nat", "bicast", NULL};
+		"strict_inner_source", "allow_nat", "bicast", "provisional", NULL};
 	struct reader reader = {.request = request};
 	struct gw_node_conf node = {0};
 	struct gw *gw = arg;
@@ -186,6 +186,8 @@ json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
 		node.flags |= NODE_ALLOW_NAT;
 	if (read_bool(&reader, "bicast", false))
 		node.flags |= NODE_BICAST;
+	if (read_bool(&reader, "provisional", false))
+		node.flags |= NODE_PROVISIONAL;
 	if (reader.error != NULL) {
 		*error = reader.error;
 		return NULL;

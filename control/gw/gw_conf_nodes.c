@@ -284,6 +284,8 @@ static void read_node(
 		node->flags |= NODE_ALLOW_NAT;
 	if (conf_get_bool(group, "bicast", false))
 		node->flags |= NODE_BICAST;
+	if (conf_get_bool(group, "provisional", false))
+		node->flags |= NODE_PROVISIONAL;
 	node->has_sas = has_in || has_out;
 	if (node->has_sas) {
 		struct conf_group in = conf_get_group(group, "inbound", true);

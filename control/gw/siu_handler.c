@@ -28,7 +28,10 @@
 #define SWEEP_A_TURN 256              /* nodes */
 #define EXPIRE_A_TURN 32              /* nodes */
 #define WAIT_DISK_NS (50 * NS_PER_US) /* between looks at state_durable() */
-#define SOCKET_BUFFER (4 << 20)       /* bytes: a storm of updates */
+#define TRIALS_MAX 256                /* nodes; a further one waits for its update */
+#define TRIAL_NS (450 * NS_PER_MS)    /* back within 500 ms, a turn of this thread included */
+#define TRIAL_EVERY_NS NS_PER_S
+#define SOCKET_BUFFER (4 << 20) /* bytes: a storm of updates */
 
 struct peer {
 	struct siu_handler *handler;
@@ -61,6 +64,11 @@ struct siu_handler {
 	bool passed;       /* a grace period was over since the disk was last kicked */
 	uint32_t n_peers;
 	struct peer peers[GW_HOME_AGENTS_MAX];
+	struct trial {
+		uint32_t node; /* handle */
+		uint64_t until_ns;
+	} trials[TRIALS_MAX]; /* provisional switches, any order */
+	uint32_t n_trials;
 	struct siu_handler_stats stats;
 	struct pending pending[SIU_HANDLER_PENDING_MAX]; /* [0..stats.pending), any order */
 };
@@ -254,6 +262,60 @@ static void expire(struct siu_handler *handler, uint64_t now_ns)
 	}
 }
 
+/* --- provisional switches -----------------------------------------------------------------------
+ */
+
+/* The first copy of a request from where it says that the node is: the way there is taken before
+ * its home agent has said so, for a short time and few bytes. */
+static void try_at_once(struct siu_handler *handler, struct tunnel *tunnel,
+	const struct mip4_rrq *rrq, const struct ip_endpoint *observed, uint64_t now_ns)
+{
+	const struct siu_update expected = {
+		.identification = rrq->identification, .new_coa = rrq->coa};
+	const struct gw_conf *conf = handler->mover.conf;
+	const struct ip_endpoint end = nat_tunnel_end(tunnel, &expected);
+
+	if ((tunnel->flags & NODE_PROVISIONAL) == 0 || tunnel->position.closed ||
+		rrq->lifetime_s == 0 || tunnel->rrqs == NULL || tunnel_is_tried(tunnel) ||
+		now_ns < tunnel->rrqs->try_again_ns || handler->n_trials == TRIALS_MAX)
+		return;
+	if (!ip_addr_equal(&end.addr, &observed->addr) ||
+		ip_endpoint_equal(&end, &tunnel->position.remote) ||
+		nat_check_end(conf, &end, &rrq->coa) != SIU_RESULT_OK)
+		return;
+	if (tunnel_try(handler->mover.tunnels, tunnel, &end, conf->provisional_credit) != 0)
+		return;
+	tunnel->rrqs->try_again_ns = now_ns + TRIAL_EVERY_NS;
+	handler->trials[handler->n_trials++] = (struct trial){
+		.node = tunnel->handle, .until_ns = now_ns + TRIAL_NS};
+	handler->stats.tried++;
+}
+
+/* Takes back what no update confirmed. Returns in how many ns to look again. */
+static uint64_t end_trials(struct siu_handler *handler, uint64_t now_ns)
+{
+	uint64_t again = UINT64_MAX;
+
+	for (uint32_t i = 0; i < handler->n_trials;) {
+		const struct trial *trial = &handler->trials[i];
+		struct tunnel *tunnel = tunnel_by_handle(handler->mover.tunnels, trial->node);
+		bool over = tunnel == NULL || !tunnel_is_tried(tunnel);
+
+		if (!over && now_ns >= trial->until_ns) {
+			over = tunnel_try_end(handler->mover.tunnels, tunnel) == 0;
+			handler->stats.taken_back += over;
+			again = over ? again : 0; /* no room at this moment */
+		} else if (!over && trial->until_ns - now_ns < again) {
+			again = trial->until_ns - now_ns;
+		}
+		if (over)
+			handler->trials[i] = handler->trials[--handler->n_trials];
+		else
+			i++;
+	}
+	return again;
+}
+
 static void on_peer(void *arg, bool up, bool restarted)
 {
 	struct peer *peer = arg;
@@ -384,12 +446,14 @@ static void on_socket(void *arg, int fd, uint32_t events)
 uint64_t siu_handler_poll(struct siu_handler *handler, uint64_t now_ns)
 {
 	uint64_t again = advance_all(handler, now_ns);
+	const uint64_t trials = end_trials(handler, now_ns);
 
 	expire(handler, now_ns);
 	/* Waking the thread of the disk takes time that moves under way should not wait for. */
 	if (handler->passed || again != 0)
 		state_kick(handler->mover.state);
 	handler->passed = false;
+	again = trials < again ? trials : again;
 	for (uint32_t i = 0; i < handler->n_peers; i++) {
 		struct peer *peer = &handler->peers[i];
 
@@ -422,17 +486,21 @@ void siu_handler_registration(struct siu_handler *handler, const struct punt *pu
 {
 	struct tunnel *tunnel = tunnel_by_handle(handler->mover.tunnels, punt->node);
 	struct mip4_rrq rrq;
+	bool is_first;
 
 	if (tunnel == NULL || !read_rrq(punt, &rrq) ||
 		!ip_addr_equal(&rrq.hoa, &tunnel->home_address))
 		return; /* the node is gone, or the worker checked less than the decoder */
 	handler->stats.registrations++;
+	is_first = move_find_rrq(tunnel, rrq.identification) == NULL;
 	move_note_rrq(tunnel, &(struct tunnel_rrq){
 				      .identification = rrq.identification,
 				      .first_rx_ns = punt->rx_ns,
 				      .coa = rrq.coa,
 				      .observed = punt->observed,
 			      });
+	if (is_first)
+		try_at_once(handler, tunnel, &rrq, &punt->observed, clock_mono_ns());
 	/* -ENOTCONN: the home agent then decides by its configuration. */
 	(void)siu_send_rrq_seen(handler->peers[tunnel->home_agent].siu,
 		&(struct siu_rrq_seen){

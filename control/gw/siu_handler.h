@@ -67,7 +67,8 @@ struct siu_handler_stats {
 	uint64_t registrations, registrations_lost;
 	uint64_t replies_lost;
 	uint64_t swept;
-	uint64_t port_moves; /* of nodes behind a NAT */
+	uint64_t port_moves;        /* of nodes behind a NAT */
+	uint64_t tried, taken_back; /* provisional switches */
 	uint32_t pending;
 };
 void siu_handler_get_stats(const struct siu_handler *handler, struct siu_handler_stats *out);

@@ -433,18 +433,26 @@ int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct pos
 	return 0;
 }
 
-/* The path of a position in which the node is already: what workers noted goes with it. */
-static int republish(const struct tunnels *tunnels, struct tunnel *tunnel,
-	const struct position *position, uint16_t mtu)
+/* Another path that goes on with the stamps of the one it replaces. */
+static int replace_path(
+	const struct tunnels *tunnels, const struct tunnel *tunnel, struct path_params *params)
 {
 	/* The control thread is the only writer of the pointer; the stamps come from workers. */
 	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
+
+	params->first_tx_ns = atomic_load_explicit(&path->first_tx_ns, memory_order_relaxed);
+	params->rrp_tx_ns = atomic_load_explicit(&path->rrp_tx_ns, memory_order_relaxed);
+	return dataplane_node_set_path(tunnels->config.dp, tunnel->node, params);
+}
+
+/* The path of a position in which the node is already. */
+static int republish(const struct tunnels *tunnels, const struct tunnel *tunnel,
+	const struct position *position, uint16_t mtu)
+{
 	struct path_params params = path_of(tunnels, position);
 
 	params.mtu = mtu;
-	params.first_tx_ns = atomic_load_explicit(&path->first_tx_ns, memory_order_relaxed);
-	params.rrp_tx_ns = atomic_load_explicit(&path->rrp_tx_ns, memory_order_relaxed);
-	return dataplane_node_set_path(tunnels->config.dp, tunnel->node, &params);
+	return replace_path(tunnels, tunnel, &params);
 }
 
 int tunnel_set_mtu(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t mtu)
@@ -463,6 +471,35 @@ int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t po
 	if (rc == 0)
 		tunnel->position = fresh;
 	return rc;
+}
+
+int tunnel_try(struct tunnels *tunnels, struct tunnel *tunnel, const struct ip_endpoint *remote,
+	uint32_t credit)
+{
+	struct path_params params = path_of(tunnels, &tunnel->position);
+
+	if ((params.flags & PATH_CLOSED) != 0)
+		return -EINVAL;
+	params.remote = *remote;
+	params.local.port = remote->port != 0 ? PATH_NAT_PORT : 0;
+	params.second = (struct ip_endpoint){0};
+	params.flags |= PATH_PROVISIONAL;
+	params.credit = credit;
+	return replace_path(tunnels, tunnel, &params);
+}
+
+int tunnel_try_end(struct tunnels *tunnels, struct tunnel *tunnel)
+{
+	struct path_params params = path_of(tunnels, &tunnel->position);
+
+	return replace_path(tunnels, tunnel, &params);
+}
+
+bool tunnel_is_tried(const struct tunnel *tunnel)
+{
+	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
+
+	return (path->flags & PATH_PROVISIONAL) != 0;
 }
 
 uint64_t tunnel_end(const struct tunnels *tunnels, const struct tunnel *tunnel)

@@ -56,7 +56,8 @@ struct tunnel_rrq { /* a registration that passed here: where REPLY_ONLY goes */
 
 struct tunnel_rrqs { /* made with the first registration */
 	struct tunnel_rrq list[TUNNEL_RRQS_KEPT];
-	uint32_t next; /* to be overwritten */
+	uint32_t next;         /* to be overwritten */
+	uint64_t try_again_ns; /* no provisional switch before */
 };
 
 /* There may be millions: what few nodes have, or have for a moment, lies outside. */
@@ -140,6 +141,13 @@ int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t po
 /* The same path with another MTU; 0: the configured one. The next tunnel_move() undoes it. */
 int tunnel_set_mtu(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t mtu)
 	__attribute__((warn_unused_result));
+/* The packet path alone leads to remote for now, with the selectors of the position, until credit
+ * bytes are sent; tunnel_move() or tunnel_try_end() ends that. */
+int tunnel_try(struct tunnels *tunnels, struct tunnel *tunnel, const struct ip_endpoint *remote,
+	uint32_t credit) __attribute__((warn_unused_result));
+int tunnel_try_end(struct tunnels *tunnels, struct tunnel *tunnel)
+	__attribute__((warn_unused_result));
+bool tunnel_is_tried(const struct tunnel *tunnel);
 /* Monotonic end of the position's lifetime; POSITION_NEVER_ENDS, also if it is closed. */
 uint64_t tunnel_end(const struct tunnels *tunnels, const struct tunnel *tunnel);
 /* The one whose position's lifetime was over first, or NULL: none is over. The same one again until

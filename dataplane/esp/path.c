@@ -103,6 +103,7 @@ bool path_init(struct path *path, const struct path_params *params)
 		.rrp_tx_ns = params->rrp_tx_ns,
 		.local = params->local,
 		.remote = params->remote,
+		.credit = params->credit,
 	};
 	/* A closed path sends nothing and so needs no ends: the node may never have registered. */
 	return closed || path_outer_init(&path->outer, &params->local, &params->remote);

@@ -27,7 +27,7 @@ enum path_encap { PATH_ENCAP_ESP, PATH_ENCAP_UDP /* RFC 3948 */ };
 enum path_need { PATH_NEED_IPV6 = 1u << 0, PATH_NEED_UDP_SUM = 1u << 1 /* UDP over IPv6 */ };
 enum path_flag {
 	PATH_CLOSED = 1u << 0,      /* deregistered or expired: nothing may be sent */
-	PATH_PROVISIONAL = 1u << 1, /* reserved: switched before the SIU, under a byte credit */
+	PATH_PROVISIONAL = 1u << 1, /* switched before the SIU, under a byte credit */
 	PATH_BICAST = 1u << 2, /* the same ciphertext to the second end, too, in the grace time */
 	/* The far end is another address than the care-of address, which is what the node has
 	 * behind its NAT. It selects what is tunnelled to it, and says nothing about who it is:
@@ -62,7 +62,8 @@ struct path {
 	_Alignas(64) uint64_t generation; /* the home agent's; for show and time stamps */
 	struct path_outer *second;        /* PATH_BICAST: to the former end; else NULL */
 	struct ip_endpoint local, remote; /* tunnel ends of outer */
-	uint32_t credit;                  /* reserved: index of a byte credit */
+	/* atomic; workers take from it. PATH_PROVISIONAL: bytes of outer packets that may go out */
+	_Atomic(uint32_t) credit;
 };
 static_assert(sizeof(struct path) == 192, "three lines, two of them for packets");
 
@@ -80,6 +81,7 @@ struct path_params {
 	uint64_t first_tx_ns, rrp_tx_ns; /* of the path that this one goes on with; 0: a new one */
 	struct ip_endpoint second; /* a further remote end in the grace time; unset: none. Who owns
 				    * the path makes the header for it: path_init() does not. */
+	uint32_t credit;
 	uint16_t mtu;
 	uint8_t flags;
 };

@@ -59,6 +59,8 @@ static const struct verdict_info infos[VERDICT_COUNT] = {
 					"cut; its sender is told."},
 	[VERDICT_FRAGMENTED] = {"fragmented",
 		"Cut into fragments before ESP; these count as local packets."},
+	[VERDICT_NO_CREDIT] = {"no_credit",
+		"The path is not confirmed by the home agent yet, and its credit is spent."},
 	[VERDICT_SEQ_EXHAUSTED] = {"seq_exhausted",
 		"The SA's sequence numbers are used up; it needs a new key."},
 	[VERDICT_IV_EXHAUSTED] = {"iv_exhausted",

@@ -48,6 +48,7 @@ enum verdict {
 	VERDICT_NO_PATH,       /* node known, no CoA registered */
 	VERDICT_TOO_BIG,       /* does not fit the path's MTU after encapsulation */
 	VERDICT_FRAGMENTED,    /* cut into pieces, which count as the gateway's own packets */
+	VERDICT_NO_CREDIT,     /* the path is not confirmed yet, and its credit is spent */
 	VERDICT_SEQ_EXHAUSTED,
 	VERDICT_IV_EXHAUSTED,
 	VERDICT_NO_ROOM, /* no headroom or tailroom in the buffer */

@@ -927,6 +927,22 @@ static void test_no_room(void)
 	expect_cell("no headroom", &before, FROM_INSIDE, VERDICT_NO_ROOM);
 }
 
+static void test_no_credit(void)
+{
+	struct path_params params = rig_path("198.51.100.7", NULL, 0);
+	struct dp_verdicts before;
+	uint8_t ip[RIG_FRAME_MAX];
+
+	params.flags = PATH_PROVISIONAL;
+	CU_ASSERT(dataplane_node_set_path(rig.dp, node, &params) == 0);
+	dataplane_verdicts(rig.dp, &before);
+	rig_push(&rig, DP_INSIDE, ip, out_good(ip));
+	rig_turn(&rig);
+	expect_cell("no credit", &before, FROM_INSIDE, VERDICT_NO_CREDIT);
+	params.flags = 0;
+	CU_ASSERT(dataplane_node_set_path(rig.dp, node, &params) == 0);
+}
+
 static void test_no_neighbour(void)
 {
 	struct dp_verdicts before, after;
@@ -982,6 +998,7 @@ int main(void)
 		{"numbers used up", test_numbers_used_up},
 		{"IV epoch renewed", test_epoch_is_renewed},
 		{"no headroom", test_no_room},
+		{"credit of a provisional path spent", test_no_credit},
 		{"neighbour still unresolved", test_no_neighbour},
 		{"every verdict seen", test_all_verdicts_seen},
 		{NULL, NULL},

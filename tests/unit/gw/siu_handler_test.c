@@ -947,6 +947,81 @@ static void test_bicast(void)
 	end();
 }
 
+/* Where the packet path leads to, and provisionally? */
+static bool leads_to(const char *remote, bool provisional)
+{
+	const struct ip_addr want = addr_of(remote);
+	const struct path *path = path_of("node1");
+
+	return ip_addr_equal(&path->remote.addr, &want) &&
+	       ((path->flags & PATH_PROVISIONAL) != 0) == provisional;
+}
+
+static void begin_provisional(uint32_t flags)
+{
+	begin();
+	fixture_node(&fx, "node1")->flags |= flags;
+	CU_ASSERT(move_to(1, NULL, COA_A) == SIU_RESULT_OK);
+	forget_calls();
+}
+
+static void test_provisional(void)
+{
+	const struct ip_addr coa_a = addr_of(COA_A);
+
+	begin_provisional(NODE_PROVISIONAL);
+	punt_rrq(UINT64_C(2) << 32, COA_B, COA_B);
+	CU_ASSERT(leads_to(COA_B, true));
+	/* The selector is still the one that the home agent knows. */
+	CU_ASSERT(ip_addr_equal(&path_of("node1")->coa, &coa_a));
+	CU_ASSERT(ip_addr_equal(&fixture_node(&fx, "node1")->position.coa, &coa_a));
+	run_ms(400);
+	CU_ASSERT(leads_to(COA_B, true));
+	run_ms(100); /* no update */
+	CU_ASSERT(leads_to(COA_A, false));
+	/* Neither a copy of the same nor another one soon after. */
+	punt_rrq(UINT64_C(2) << 32, COA_B, COA_B);
+	punt_rrq(UINT64_C(3) << 32, COA_B, COA_B);
+	CU_ASSERT(leads_to(COA_A, false));
+	run_ms(1000);
+	punt_rrq(UINT64_C(2) << 32, COA_B, COA_B);
+	CU_ASSERT(leads_to(COA_A, false));
+	punt_rrq(UINT64_C(4) << 32, COA_B, COA_B);
+	CU_ASSERT(leads_to(COA_B, true));
+	CU_ASSERT(move_to(2, COA_A, COA_B) == SIU_RESULT_OK);
+	CU_ASSERT(leads_to(COA_B, false));
+	run_ms(1000);
+	CU_ASSERT(leads_to(COA_B, false));
+	end();
+}
+
+static void test_no_provisional(void)
+{
+	static const struct {
+		const char *name, *coa, *observed;
+		uint32_t flags;
+	} rows[] = {
+		{"not in the profile", COA_B, COA_B, 0},
+		{"from elsewhere", COA_B, "203.0.113.99", NODE_PROVISIONAL},
+		{"where it is already", COA_A, COA_A, NODE_PROVISIONAL},
+		{"inside", "10.1.0.77", "10.1.0.77", NODE_PROVISIONAL},
+		{"forbidden", "198.18.0.7", "198.18.0.7", NODE_PROVISIONAL},
+		{"ours", "192.0.2.1", "192.0.2.1", NODE_PROVISIONAL},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		begin_provisional(rows[i].flags);
+		punt_rrq(UINT64_C(2) << 32, rows[i].coa, rows[i].observed);
+		CHECK_ROW(rows[i].name, leads_to(COA_A, false));
+		end();
+	}
+	begin(); /* closed: there is nothing to be switched */
+	fixture_node(&fx, "node1")->flags |= NODE_PROVISIONAL;
+	punt_rrq(UINT64_C(2) << 32, COA_B, COA_B);
+	CU_ASSERT((path_of("node1")->flags & PATH_PROVISIONAL) == 0);
+	end();
+}
+
 static void test_nat_end(void)
 {
 	static const struct {
@@ -1173,6 +1248,8 @@ int main(void)
 		{"other keys", test_set_keys},
 		{"times of a handover", test_handover_times},
 		{"a second end in the grace time", test_bicast},
+		{"a provisional switch", test_provisional},
+		{"no provisional switch", test_no_provisional},
 		{"end of the tunnel behind a NAT", test_nat_end},
 		{"end of the tunnel is kept", test_nat_end_is_kept},
 		{"port follows", test_port_follows},
