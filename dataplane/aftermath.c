@@ -171,9 +171,13 @@ static bool is_ipv4_alone(const struct esp_pkt *pkt)
 bool aftermath(
 	struct worker *worker, struct burst *b, unsigned i, enum dp_port came_in, enum dp_port port)
 {
-	if (b == &worker->pieces || b->nodes[i] == NULL || !is_ipv4_alone(&b->pkts[i]))
+	const enum verdict verdict = b->verdicts[i];
+
+	/* With any other verdict the packet may be gone. */
+	if ((verdict != VERDICT_TTL && verdict != VERDICT_TOO_BIG) || b == &worker->pieces ||
+		b->nodes[i] == NULL || !is_ipv4_alone(&b->pkts[i]))
 		return false;
-	if (b->verdicts[i] == VERDICT_TTL)
+	if (verdict == VERDICT_TTL)
 		return tell(worker, b, i, came_in, PUNT_TIME_EXCEEDED, 0);
-	return b->verdicts[i] == VERDICT_TOO_BIG && too_big(worker, b, i, came_in, port);
+	return too_big(worker, b, i, came_in, port);
 }
