@@ -969,7 +969,8 @@ void world_move(
 		return;
 	world_turn(WORLD_DROPPED);
 	before = *n;
-	n->former = n->is_label ? (struct ip_addr){0} : n->coa;
+	/* A closed path has none, and a label is no address to have had. */
+	n->former = n->is_label || !ip_addr_is_set(coa) ? (struct ip_addr){0} : n->coa;
 	n->grace_until_ns = now_ns + grace_ms * NS_PER_MS;
 	n->coa = *coa;
 	n->is_label = nat->port != 0;
