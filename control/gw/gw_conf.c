@@ -268,6 +268,7 @@ static void read_siu(struct gw_conf *conf, struct conf_group *root)
 	if (group.setting == NULL)
 		return;
 	conf->siu_listen = conf_get_endpoint(&group, "listen", SIU_PORT_DEFAULT, true);
+	conf->siu_require_esp = conf_get_bool(&group, "require_esp", false);
 	for (uint32_t i = 0; i < conf->ports[DP_INSIDE].n_addrs; i++)
 		ours |= ip_addr_equal(&conf->siu_listen.addr, &conf->ports[DP_INSIDE].addrs[i]);
 	if (ip_addr_is_set(&conf->siu_listen.addr) &&

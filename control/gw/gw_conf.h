@@ -95,6 +95,7 @@ struct gw_conf {
 	struct gw_route_conf routes[GW_ROUTES_MAX];
 	size_t n_routes;
 	struct ip_endpoint siu_listen;
+	bool siu_require_esp; /* by Linux, in both directions; nothing in clear */
 	struct gw_home_agent_conf home_agents[GW_HOME_AGENTS_MAX];
 	uint32_t n_home_agents;
 	struct gw_node_conf *nodes;

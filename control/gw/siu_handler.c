@@ -14,6 +14,7 @@
 #include "lib/ipv4.h"
 #include "lib/log.h"
 #include "lib/mip4.h"
+#include "lib/xfrm_policy.h"
 
 #include <errno.h>
 #include <net/if.h>
@@ -328,8 +329,8 @@ static void on_peer(void *arg, bool up, bool restarted)
 /* --- datagrams ----------------------------------------------------------------------------------
  */
 
-/* A small MTU inside: Linux cuts the datagram. RRQ_SEEN never comes here, it is small. */
-static void send_fragmented(const struct siu_handler *handler, const struct ip_endpoint *to,
+/* With a small MTU inside, for Linux to cut the datagram; with siu.require_esp, to encrypt it. */
+static void send_by_linux(const struct siu_handler *handler, const struct ip_endpoint *to,
 	const uint8_t *datagram, size_t len)
 {
 	const struct sockaddr_in remote = {
@@ -353,10 +354,10 @@ static void on_send(void *arg, const uint8_t *datagram, size_t len)
 
 	ipv4_set_ttl(packet, SIU_TTL);
 	/* Lost for want of room: the protocol repeats what matters. */
-	if (total != 0 && total <= handler->mtu)
+	if (total != 0 && total <= handler->mtu && !handler->mover.conf->siu_require_esp)
 		(void)dataplane_send_inside(handler->mover.dp, packet, total);
 	else if (handler->fd >= 0)
-		send_fragmented(handler, to, datagram, len);
+		send_by_linux(handler, to, datagram, len);
 }
 
 void siu_handler_input(struct siu_handler *handler, const struct ip_addr *source, uint8_t ttl,
@@ -641,6 +642,12 @@ static int open_socket(struct siu_handler *handler, const char *device, char *wh
 	handler->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (handler->fd < 0)
 		return -errno;
+	rc = handler->mover.conf->siu_require_esp ? xfrm_policy_require_esp(handler->fd) : 0;
+	if (rc != 0) {
+		snprintf(why, why_size, "siu.require_esp: %s; does this kernel have XFRM?",
+			strerror(-rc));
+		return rc;
+	}
 	/* On the inside alone: the same datagram from the public side has no socket here. */
 	if (setsockopt(handler->fd, SOL_SOCKET, SO_BINDTODEVICE, device,
 		    (socklen_t)strlen(device)) != 0 ||

@@ -101,6 +101,7 @@ static void read_siu(struct ha_conf *conf, struct conf_group *root)
 	struct conf_group group = conf_get_group(root, "siu", true);
 
 	conf->siu_listen = get_siu_endpoint(&group, "listen");
+	conf->siu_require_esp = conf_get_bool(&group, "require_esp", false);
 	conf_group_end(&group);
 }
 

@@ -64,6 +64,7 @@ struct ha_conf {
 	struct ip_prefix inside[HA_PREFIXES_MAX];
 	size_t n_inside;
 	struct ip_endpoint siu_listen;
+	bool siu_require_esp; /* by Linux, in both directions; nothing in clear */
 	struct ha_conf_gateway *gateways;
 	size_t n_gateways;
 	struct ha_conf_node *nodes; /* sorted by home address */

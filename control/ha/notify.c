@@ -19,6 +19,7 @@
 #include "lib/clock.h"
 #include "lib/ipv4.h"
 #include "lib/log.h"
+#include "lib/xfrm_policy.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -502,8 +503,9 @@ static void on_readable(void *arg, int fd, uint32_t epoll_events)
 
 /* --- open and close --- */
 
-static int open_socket(const struct ip_endpoint *listen, char *why, size_t why_size)
+static int open_socket(const struct ha_conf *conf, char *why, size_t why_size)
 {
+	const struct ip_endpoint *listen = &conf->siu_listen;
 	struct sockaddr_in name = {.sin_family = AF_INET,
 		.sin_port = htons(listen->port),
 		.sin_addr.s_addr = ip_addr_to_v4(&listen->addr)};
@@ -511,6 +513,13 @@ static int open_socket(const struct ip_endpoint *listen, char *why, size_t why_s
 	int ttl = SIU_TTL, on = 1, err;
 	char text[IP_TEXT_MAX];
 
+	err = fd >= 0 && conf->siu_require_esp ? xfrm_policy_require_esp(fd) : 0;
+	if (err != 0) {
+		close(fd);
+		snprintf(why, why_size, "siu.require_esp: %s; does this kernel have XFRM?",
+			strerror(-err));
+		return err;
+	}
 	if (fd >= 0 && setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl) == 0 &&
 		setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof on) == 0 &&
 		bind(fd, (struct sockaddr *)&name, sizeof name) == 0)
@@ -599,7 +608,7 @@ int ha_notify_open(struct loop *loop, const struct ha_conf *conf, struct ha_bind
 		if (err != 0)
 			goto fail;
 	}
-	err = open_socket(&conf->siu_listen, why, why_size);
+	err = open_socket(conf, why, why_size);
 	if (err < 0)
 		goto fail;
 	notify->fd = err;

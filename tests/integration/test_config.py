@@ -60,7 +60,7 @@ OPTIONAL = {
     "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts", "gateway@roamgate-ha",
     "tcp_mss_clamp", "df", "dscp_map",
     "fallback_command", "care_of", "directly_attached", "nat_traversal", "nat_keepalive",
-    "gateways",
+    "gateways", "require_esp",
 }  # fmt: skip
 ADDRESSES = {"home_address", "tunnel_source", "tunnel_source_v6", "via", "home_agent", "gateway", "address", "care_of"}
 CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm", "nat_traversal", "df"}

@@ -149,6 +149,23 @@ def test_reload_of_a_bad_file_changes_nothing(world, program):
     moves(world, "A")
 
 
+def test_esp_or_nothing(world):
+    """siu.require_esp where Linux has no SAs: neither end says or takes a word in clear."""
+    world.start_gateway({"siu": {"require_esp": True}})
+    siu = world.lab.capture("lan", "gwi1", "siu", f"udp port {SIU_PORT}")
+    world.start_home_agent({"siu": {"require_esp": True}})
+    time.sleep(1.5)  # a HELLO each second
+    assert list(pcap.packets(siu.stop())) == []
+    siu = world.lab.capture("lan", "gwi1", "clear", f"udp port {SIU_PORT}")
+    world.home_agent.stop()
+    world.start_home_agent()
+    time.sleep(1.5)
+    seen = {p.src for p in pcap.packets(siu.stop())}
+    assert seen == {HOME_AGENT_INSIDE}, "the gateway answers nothing that came in clear"
+    (row,) = world.roamctl("roamgate", "show", "siu")["rows"]
+    assert not row["up"] and row["bad_tag"] == row["not_up"] == 0, row
+
+
 def test_directly_attached(world):
     """RFC 5082: all SIU has TTL 255, and where it is asked for, what has less is not looked at."""
     lab = world.lab

@@ -24,6 +24,16 @@ CARE_OF = ["198.51.100.7", "198.51.100.8"]
 MOVED_TO = "203.0.113.7"
 
 
+def give_dpdk(archive, drivers):
+    """DPDK's drivers to a guest, as Debian has them: one file by two names, else the loader would
+    load it twice."""
+    for driver in drivers:
+        (path,) = glob.glob(f"{PMDS}/librte_{driver}.so.*.0")
+        library = "/lib/x86_64-linux-gnu/" + os.path.basename(path).rsplit(".", 1)[0]
+        archive.program(path, library)
+        archive.link(path.lstrip("/"), library)
+
+
 class Appliance(Border):
     """Border with the gateway in a guest."""
 
@@ -39,12 +49,7 @@ class Appliance(Border):
     def lay_wires(self):
         for name in ("roamgate", "roamctl"):
             self.archive.program(self.program(name), self.program(name))
-        for driver in DRIVERS:
-            # As Debian has them: one file by two names, else the loader would load it twice.
-            (path,) = glob.glob(f"{PMDS}/librte_{driver}.so.*.0")
-            library = "/lib/x86_64-linux-gnu/" + os.path.basename(path).rsplit(".", 1)[0]
-            self.archive.program(path, library)
-            self.archive.link(path.lstrip("/"), library)
+        give_dpdk(self.archive, DRIVERS)
         cards = [
             Card(tap=(namespace, tap), only=self.version)
             for namespace, tap in (("out", "gwo1"), ("in", "gwi1"))

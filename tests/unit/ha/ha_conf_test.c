@@ -118,6 +118,8 @@ static const struct row {
 	{"tunnel_interface", "tunnel_interface = \"home0\";", "must not be the home_interface"},
 	{"inside_prefixes", "inside_prefixes = [ \"10.1.0.1/16\" ];", "is not a prefix"},
 	{"listen", "listen = \"10.2.0.1:0\";", "siu.listen: \"10.2.0.1:0\" is not an address"},
+	{"listen", "listen = \"10.2.0.1\"; require_esp = \"yes\";",
+		"siu.require_esp: must be true or false"},
 	{"listen", "listen = \"127.0.0.1\";", "siu.listen: must have an IPv4 unicast"},
 	{"address = \"10.2.0.254\"", "address = \"10.1.0.1\";", "is the home agent's own"},
 	{"address = \"10.2.0.254\"", "address = \"10.2.0.1\";", "is the home agent's own"},
