@@ -20,6 +20,7 @@ enum node_flag {
 	NODE_ALLOW_NAT = 1u << 1,
 	NODE_BICAST = 1u << 2,
 	NODE_PROVISIONAL = 1u << 3,
+	NODE_STRICT_OUTER_SOURCE = 1u << 4, /* default on; control's */
 };
 
 struct node { /* its first line is what packets need */

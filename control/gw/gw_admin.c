@@ -430,6 +430,7 @@ static json_t *show_siu(void *arg, json_t *request, const char **error)
 	put_count(reply, "not_attached", stats.not_attached);
 	put_count(reply, "registrations", stats.registrations);
 	put_count(reply, "registrations_lost", stats.registrations_lost);
+	put_count(reply, "registrations_refused", stats.registrations_refused);
 	put_count(reply, "replies_lost", stats.replies_lost);
 	put_count(reply, "swept", stats.swept);
 	put_count(reply, "port_moves", stats.port_moves);

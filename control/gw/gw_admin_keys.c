@@ -156,7 +156,8 @@ static int home_agent_of(struct reader *reader, const struct gw *gw, const struc
 json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
 {
 	static const char *const known[] = {"node", "home_address", "home_agent", "care_of",
-		"strict_inner_source", "allow_nat", "bicast", "provisional", NULL};
+		"strict_inner_source", "strict_outer_source", "allow_nat", "bicast", "provisional",
+		NULL};
 	struct reader reader = {.request = request};
 	struct gw_node_conf node = {0};
 	struct gw *gw = arg;
@@ -182,6 +183,8 @@ json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
 		reader.error = admin_error("care_of: is no address that a tunnel may end at");
 	if (read_bool(&reader, "strict_inner_source", true))
 		node.flags |= NODE_STRICT_INNER_SOURCE;
+	if (read_bool(&reader, "strict_outer_source", true))
+		node.flags |= NODE_STRICT_OUTER_SOURCE;
 	if (read_bool(&reader, "allow_nat", false))
 		node.flags |= NODE_ALLOW_NAT;
 	if (read_bool(&reader, "bicast", false))

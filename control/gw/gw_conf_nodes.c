@@ -280,6 +280,8 @@ static void read_node(
 			"outside.addresses has none of its family");
 	if (conf_get_bool(group, "strict_inner_source", true))
 		node->flags |= NODE_STRICT_INNER_SOURCE;
+	if (conf_get_bool(group, "strict_outer_source", true))
+		node->flags |= NODE_STRICT_OUTER_SOURCE;
 	if (conf_get_bool(group, "allow_nat", false))
 		node->flags |= NODE_ALLOW_NAT;
 	if (conf_get_bool(group, "bicast", false))

@@ -31,6 +31,13 @@ enum siu_result nat_check_end(
 	return gw_conf_coa_check(conf, &remote->addr);
 }
 
+bool nat_came_from_end(
+	const struct tunnel *tunnel, const struct ip_addr *coa, const struct ip_endpoint *observed)
+{
+	return ((tunnel->flags & NODE_ALLOW_NAT) != 0 && observed->port != 0) ||
+	       ip_addr_equal(coa, &observed->addr);
+}
+
 void nat_fit_position(struct position *position, uint32_t flags)
 {
 	if ((flags & NODE_ALLOW_NAT) == 0 && position->remote.port != 0)

@@ -23,6 +23,9 @@ struct ip_endpoint nat_tunnel_end(const struct tunnel *tunnel, const struct siu_
 /* May a tunnel end at remote, for a node that calls itself coa? Result as gw_conf_coa_check(). */
 enum siu_result nat_check_end(
 	const struct gw_conf *conf, const struct ip_endpoint *remote, const struct ip_addr *coa);
+/* Did a registration for coa that was observed there come from where the tunnel would then end? */
+bool nat_came_from_end(
+	const struct tunnel *tunnel, const struct ip_addr *coa, const struct ip_endpoint *observed);
 /* As a position from before a restart has to be for a node with these flags (enum node_flag). */
 void nat_fit_position(struct position *position, uint32_t flags);
 /* A worker saw change. True: the node's path leads to that port now. False: it does already, or the

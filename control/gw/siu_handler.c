@@ -493,6 +493,13 @@ void siu_handler_registration(struct siu_handler *handler, const struct punt *pu
 		!ip_addr_equal(&rrq.hoa, &tunnel->home_address))
 		return; /* the node is gone, or the worker checked less than the decoder */
 	handler->stats.registrations++;
+	/* Its home agent never hears of it, so no update can come of it. A deregistration leads
+	 * nowhere. */
+	if ((tunnel->flags & NODE_STRICT_OUTER_SOURCE) != 0 && rrq.lifetime_s != 0 &&
+		!nat_came_from_end(tunnel, &rrq.coa, &punt->observed)) {
+		handler->stats.registrations_refused++;
+		return;
+	}
 	is_first = move_find_rrq(tunnel, rrq.identification) == NULL;
 	move_note_rrq(tunnel, &(struct tunnel_rrq){
 				      .identification = rrq.identification,

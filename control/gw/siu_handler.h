@@ -65,6 +65,7 @@ struct siu_handler_stats {
 	uint64_t unknown_source;               /* datagrams from no configured home agent */
 	uint64_t not_attached; /* TTL below 255 from one that is directly attached */
 	uint64_t registrations, registrations_lost;
+	uint64_t registrations_refused; /* not from where the tunnel would end */
 	uint64_t replies_lost;
 	uint64_t swept;
 	uint64_t port_moves;        /* of nodes behind a NAT */

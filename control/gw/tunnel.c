@@ -445,29 +445,45 @@ static int replace_path(
 	return dataplane_node_set_path(tunnels->config.dp, tunnel->node, params);
 }
 
-/* The path of a position in which the node is already. */
-static int republish(const struct tunnels *tunnels, const struct tunnel *tunnel,
-	const struct position *position, uint16_t mtu)
+/* Provisionally. */
+static void aim(struct path_params *params, const struct ip_endpoint *remote)
 {
-	struct path_params params = path_of(tunnels, position);
-
-	params.mtu = mtu;
-	return replace_path(tunnels, tunnel, &params);
+	params->remote = *remote;
+	params->local.port = remote->port != 0 ? PATH_NAT_PORT : 0;
+	params->second = (struct ip_endpoint){0};
+	params->flags |= PATH_PROVISIONAL;
 }
 
 int tunnel_set_mtu(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t mtu)
 {
-	return republish(tunnels, tunnel, &tunnel->position, mtu != 0 ? mtu : tunnels->config.mtu);
+	struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
+	struct path_params params = path_of(tunnels, &tunnel->position);
+	int rc;
+
+	params.mtu = mtu != 0 ? mtu : tunnels->config.mtu;
+	if ((path->flags & PATH_PROVISIONAL) != 0) {
+		/* The try goes on. What it may still send leaves the path that ends, so a worker
+		 * that has not seen the next one sends nothing on top of it. */
+		aim(&params, &path->remote);
+		params.credit = atomic_exchange_explicit(&path->credit, 0, memory_order_relaxed);
+	}
+	rc = replace_path(tunnels, tunnel, &params);
+	if (rc != 0 && params.credit != 0)
+		atomic_store_explicit(&path->credit, params.credit, memory_order_relaxed);
+	return rc;
 }
 
 int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t port)
 {
 	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
 	struct position fresh = tunnel->position;
+	struct path_params params;
 	int rc;
 
 	fresh.remote.port = port;
-	rc = republish(tunnels, tunnel, &fresh, path->mtu);
+	params = path_of(tunnels, &fresh);
+	params.mtu = path->mtu;
+	rc = replace_path(tunnels, tunnel, &params);
 	if (rc == 0)
 		tunnel->position = fresh;
 	return rc;
@@ -480,10 +496,7 @@ int tunnel_try(struct tunnels *tunnels, struct tunnel *tunnel, const struct ip_e
 
 	if ((params.flags & PATH_CLOSED) != 0)
 		return -EINVAL;
-	params.remote = *remote;
-	params.local.port = remote->port != 0 ? PATH_NAT_PORT : 0;
-	params.second = (struct ip_endpoint){0};
-	params.flags |= PATH_PROVISIONAL;
+	aim(&params, remote);
 	params.credit = credit;
 	return replace_path(tunnels, tunnel, &params);
 }

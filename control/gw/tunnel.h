@@ -138,7 +138,8 @@ int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct pos
 /* The same for the port of the far end alone: neither a handover nor a new lifetime. */
 int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t port)
 	__attribute__((warn_unused_result));
-/* The same path with another MTU; 0: the configured one. The next tunnel_move() undoes it. */
+/* The same path, a try with what is left of its credit, with another MTU; 0: the configured one.
+ * The next tunnel_move(), tunnel_try() or tunnel_try_end() undoes it. */
 int tunnel_set_mtu(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t mtu)
 	__attribute__((warn_unused_result));
 /* The packet path alone leads to remote for now, with the selectors of the position, until credit

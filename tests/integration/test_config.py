@@ -55,7 +55,7 @@ OPTIONAL = {
     "move_burst", "registration_rate", "forbidden_coas", "control_cpu", "worker_cpus",
     "no_huge", "memory_mb", "mbufs", "file_prefix", "crypto_engine", "max_nodes", "max_routes",
     "max_neighbours", "mtu", "vlan", "tunnel_source_v6",
-    "strict_inner_source", "allow_nat", "bicast", "provisional", "source", "esn", "replay_window",
+    "strict_inner_source", "strict_outer_source", "allow_nat", "bicast", "provisional", "source", "esn", "replay_window",
     "tunnel_interface", "tunnel_mtu", "max_lifetime", "timestamp_tolerance", "rrq_seen_wait_ms",
     "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts", "gateway@roamgate-ha",
     "tcp_mss_clamp", "df", "dscp_map",

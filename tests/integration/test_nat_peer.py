@@ -117,7 +117,7 @@ def border(build):
     nodes = [Node(1), Node(2), Node(3)]
     with Border(build, nodes) as border:
         settings = [n.gateway_settings(border.lab, allow_nat=True) for n in nodes[:2]]
-        settings.append(nodes[2].gateway_settings(border.lab))
+        settings.append(nodes[2].gateway_settings(border.lab, strict_outer_source=False))
         border.start_gateway({"move_rate": 1000, "move_burst": 1000}, settings)
         border.agent = FakeHomeAgent(border).connect()
         border.peers = [Peer(border, n, 61000 + i) for i, n in enumerate(nodes)]

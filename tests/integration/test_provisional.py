@@ -3,22 +3,24 @@
 
 There is no home agent here, so no update ever comes: the way goes back in time, whatever is sent.
 """
+import contextlib
 import time
 
 import mip
 import pcap
 import pytest
 from pcap import ESP
+from test_mtu import frag_needed
 from world import CORRESPONDENT, HOME_AGENT, MIP_SPI, OUTSIDE, VISITED, Border
 
 A, B = VISITED["A"][2], VISITED["B"][2]
 CREDIT = 20000
 
 
-def send_down(border, count=1):
+def send_down(border, count=1, payload=900):
     """Packets to the node, as its home agent tunnels them: to the address that it knows."""
     home = border.nodes[0].home_address
-    datagram = pcap.udp(CORRESPONDENT, home, 7, 7, bytes(900))
+    datagram = pcap.udp(CORRESPONDENT, home, 7, 7, bytes(payload))
     inner = pcap.ip(CORRESPONDENT, home, pcap.UDP, datagram)
     for _ in range(count):
         border.send_inside(pcap.ip(HOME_AGENT, A, 4, inner))
@@ -39,13 +41,17 @@ def sent_to(packets):
     return [p.dst for p in packets]
 
 
-@pytest.fixture(params=[True, False])
-def border(build, request):
+@contextlib.contextmanager
+def open_border(build, provisional):
     with Border(build) as border:
-        settings = border.nodes[0].gateway_settings(
-            border.lab, care_of=A, provisional=request.param
-        )
+        settings = border.nodes[0].gateway_settings(border.lab, care_of=A, provisional=provisional)
         border.start_gateway({"provisional_credit": CREDIT}, [settings])
+        yield border
+
+
+@pytest.fixture(params=[True, False], ids=["in_profile", "not_in_profile"])
+def border(build, request):
+    with open_border(build, request.param) as border:
         border.provisional = request.param
         yield border
 
@@ -76,3 +82,27 @@ def test_switch_before_the_update_and_back_without_it(border):
     border.quiet()
     send_down(border, 3)
     assert sent_to(border.seen_outside(1, 3)) == [A] * 3
+
+
+def test_mtu_is_learned_while_trying(build):
+    """A router's word about the new way ends neither the try nor its credit, and is heeded."""
+    with open_border(build, True) as border:
+        began = time.monotonic()
+        register(border, B, B, 1)
+        time.sleep(0.05)
+        send_down(border, 8, 1000)
+        first = border.seen_outside(0.3, 8)
+        assert sent_to(first) == [B] * 8
+        border.send_outside(frag_needed(first[0].raw, border.nodes[0].spi_down, 900))
+        time.sleep(0.05)
+        assert border.roamctl("roamgate", "show", "nodes")["rows"][0]["mtu"] == 900
+        send_down(border, 60, 700)
+        later = border.seen_outside(0.1)
+        assert time.monotonic() < began + 0.4
+        # Small ones go out whole, to the new address, as far as the credit still goes.
+        assert set(sent_to(later)) == {B} and max(p.length for p in later) <= 900
+        assert 0.9 * CREDIT < sum(p.length for p in first + later) <= CREDIT
+        time.sleep(max(began + 0.5 - time.monotonic(), 0))
+        border.quiet()
+        send_down(border)
+        assert sent_to(border.seen_outside(1, 1)) == [A]

@@ -78,6 +78,7 @@ static struct path *make_path(const struct path_params *params)
 	path->grace_until_ns = params->grace_until_ns;
 	path->first_tx_ns = params->first_tx_ns;
 	path->rrp_tx_ns = params->rrp_tx_ns;
+	path->credit = params->credit;
 	return path;
 }
 

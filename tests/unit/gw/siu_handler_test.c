@@ -995,6 +995,36 @@ static void test_provisional(void)
 	end();
 }
 
+/* A path's MTU that is learned while the way is tried neither ends the try nor renews its credit.
+ */
+static void test_mtu_while_trying(void)
+{
+	struct tunnel *tunnel;
+	struct path *path;
+	uint32_t credit;
+
+	begin_provisional(NODE_PROVISIONAL);
+	tunnel = fixture_node(&fx, "node1");
+	punt_rrq(UINT64_C(2) << 32, COA_B, COA_B);
+	path = atomic_load(&tunnel->node->path);
+	credit = atomic_fetch_sub(&path->credit, 1000) - 1000;
+	/* The path that stays in force keeps its credit. */
+	dp_double.set_path_fails = -EAGAIN;
+	CU_ASSERT(tunnel_set_mtu(fx.tunnels, tunnel, 1280) == -EAGAIN);
+	dp_double.set_path_fails = 0;
+	CU_ASSERT(leads_to(COA_B, true) && atomic_load(&path->credit) == credit);
+
+	CU_ASSERT(tunnel_set_mtu(fx.tunnels, tunnel, 1280) == 0);
+	CU_ASSERT(leads_to(COA_B, true));
+	path = atomic_load(&tunnel->node->path);
+	CU_ASSERT(path->mtu == 1280 && atomic_load(&path->credit) == credit);
+	run_ms(400);
+	CU_ASSERT(leads_to(COA_B, true));
+	run_ms(100);
+	CU_ASSERT(leads_to(COA_A, false) && path_of("node1")->mtu != 1280);
+	end();
+}
+
 static void test_no_provisional(void)
 {
 	static const struct {
@@ -1020,6 +1050,41 @@ static void test_no_provisional(void)
 	punt_rrq(UINT64_C(2) << 32, COA_B, COA_B);
 	CU_ASSERT((path_of("node1")->flags & PATH_PROVISIONAL) == 0);
 	end();
+}
+
+static void test_outer_source(void)
+{
+	static const struct {
+		const char *name, *observed;
+		uint16_t port;
+		uint32_t flags;
+		bool passes;
+	} rows[] = {
+		{"from where it says", COA_B, 0, NODE_STRICT_OUTER_SOURCE, true},
+		{"from elsewhere", COA_A, 0, NODE_STRICT_OUTER_SOURCE, false},
+		{"from elsewhere, not in the profile", COA_A, 0, 0, true},
+		{"from where it says, in UDP", COA_B, 4500, NODE_STRICT_OUTER_SOURCE, true},
+		{"in UDP from elsewhere", COA_A, 4500, NODE_STRICT_OUTER_SOURCE, false},
+		/* There the tunnel ends where the request came from. */
+		{"behind a NAT", COA_A, 4500, NODE_STRICT_OUTER_SOURCE | NODE_ALLOW_NAT, true},
+		{"may be behind a NAT, is not", COA_A, 0, NODE_STRICT_OUTER_SOURCE | NODE_ALLOW_NAT,
+			false},
+	};
+	struct siu_handler_stats stats;
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		begin();
+		fixture_node(&fx, "node1")->flags = rows[i].flags;
+		forget_calls();
+		punt_rrq_from(77, COA_B, rows[i].observed, rows[i].port);
+		siu_handler_get_stats(handler, &stats);
+		/* Announced and passed on, or neither and nothing kept of it. */
+		CHECK_ROW(rows[i].name,
+			double_count(DOUBLE_SEND_INSIDE) == (rows[i].passes ? 2 : 0) &&
+				stats.registrations_refused == !rows[i].passes &&
+				(fixture_node(&fx, "node1")->rrqs != NULL) == rows[i].passes);
+		end();
+	}
 }
 
 static void test_nat_end(void)
@@ -1249,7 +1314,9 @@ int main(void)
 		{"times of a handover", test_handover_times},
 		{"a second end in the grace time", test_bicast},
 		{"a provisional switch", test_provisional},
+		{"a learned MTU while a switch is tried", test_mtu_while_trying},
 		{"no provisional switch", test_no_provisional},
+		{"outer source of a registration", test_outer_source},
 		{"end of the tunnel behind a NAT", test_nat_end},
 		{"end of the tunnel is kept", test_nat_end_is_kept},
 		{"port follows", test_port_follows},
