@@ -14,9 +14,7 @@
 #include <stdio.h>
 
 #define RING_PLACES 256
-#define IPV4_SRC_AT 12
 #define IPV4_DST_AT 16
-#define IPV4_ADDR_BYTES 4
 static_assert(sizeof(struct dp_audit) % 4 == 0, "rte_ring wants words");
 
 int audit_new(struct audit *audit)

@@ -10,6 +10,7 @@
 
 #include "dataplane/aftermath.h"
 #include "dataplane/ip4.h"
+#include "dataplane/shed.h"
 #include "dataplane/state.h"
 
 #define ETHERTYPE_IPV4 0x0800u
@@ -272,6 +273,8 @@ void forward_finish(struct worker *worker, struct burst *b, enum dp_port came_in
 		}
 		if (b->verdicts[i] == VERDICT_PUNTED && !punt(worker, b, i, came_in, port))
 			burst_drop(b, i, VERDICT_PUNT_FULL);
+		if (b->verdicts[i] == VERDICT_BAD_ICV)
+			shed_charge(worker, b, i);
 		if (verdict_is_audited(b->verdicts[i]))
 			audit_note(&worker->audit, b, i, came_in);
 		if (b->verdicts[i] != VERDICT_PUNTED && !aftermath(worker, b, i, came_in, port))

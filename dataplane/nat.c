@@ -97,13 +97,6 @@ static bool is_newest(const struct burst *b, unsigned i)
 	       (uint32_t)atomic_load_explicit(&sa->slot->seq, memory_order_relaxed);
 }
 
-static bool came_from(const struct burst *b, unsigned i, const struct ip_addr *addr)
-{
-	const uint8_t *outer = pkt_outer(b, i);
-
-	return ip_is_v6(outer) ? ip6_is(ip6_src(outer), addr) : ip4_src(outer) == ip4_of(addr);
-}
-
 static void watch_one(struct worker *worker, const struct burst *b, unsigned i)
 {
 	struct node *node = b->sas.in[i]->node;
@@ -115,7 +108,7 @@ static void watch_one(struct worker *worker, const struct burst *b, unsigned i)
 	/* Acquire pairs with the release in dataplane_node_set_path(). */
 	path = atomic_load_explicit(&node->path, memory_order_acquire);
 	if (path->remote.port == 0 || path->remote.port == b->outer_ports[i] ||
-		!came_from(b, i, &path->remote.addr) || !is_newest(b, i) ||
+		!ip_src_is(pkt_outer(b, i), &path->remote.addr) || !is_newest(b, i) ||
 		!may_tell(node, b->now_ns))
 		return;
 	change = (struct dp_port_change){.node = node->handle,

@@ -12,6 +12,7 @@
 #include "dataplane/ip4.h"
 #include "dataplane/rules.h"
 #include "dataplane/nat.h"
+#include "dataplane/shed.h"
 #include "dataplane/state.h"
 
 static void find_sa(const struct dataplane *dp, struct burst *b)
@@ -72,6 +73,8 @@ void path_in(struct worker *worker, const struct received *now, const struct rec
 
 	classify_outside(worker, b);
 	find_sa(dp, b);
+	if (__builtin_expect(worker->shed_until_ns > b->now_ns, 0))
+		shed_burst(worker, b);
 	esp_decap_burst(worker->crypto, dp->engine, b->sas.in, b->pkts, b->verdicts, b->n);
 	if (__builtin_expect(b->in_udp != 0, 0))
 		nat_watch(worker, b);

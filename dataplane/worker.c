@@ -7,6 +7,7 @@
 #include "dataplane/worker.h"
 
 #include "dataplane/reassembly.h"
+#include "dataplane/shed.h"
 #include "dataplane/state.h"
 #include "dataplane/now.h"
 
@@ -28,7 +29,8 @@ struct worker *worker_new(struct dataplane *dp, uint32_t id)
 	worker->pieces.ahead = worker->copies.ahead = &worker->nothing;
 	worker->crypto = dp->engine->thread_new();
 	worker->reassembly = reassembly_new();
-	if (worker->crypto == NULL || worker->reassembly == NULL ||
+	worker->shed = shed_new();
+	if (worker->crypto == NULL || worker->reassembly == NULL || worker->shed == NULL ||
 		punt_rings_new(&worker->rings) != 0 || audit_new(&worker->audit) != 0) {
 		worker_free(worker);
 		return NULL;
@@ -43,6 +45,7 @@ void worker_free(struct worker *worker)
 	punt_rings_free(&worker->rings);
 	audit_free(&worker->audit);
 	reassembly_free(worker->reassembly);
+	shed_free(worker->shed);
 	if (worker->crypto != NULL)
 		worker->dp->engine->thread_free(worker->crypto);
 	rte_free(worker);

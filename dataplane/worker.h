@@ -19,6 +19,7 @@
 #define LOOP_BUCKETS (62 * 8)
 
 struct reassembly;
+struct shed;
 
 struct verdict_cells {
 	_Atomic(uint64_t) n[VERDICT_COUNT]; /* one writer, relaxed */
@@ -30,6 +31,7 @@ struct worker {
 	struct dataplane *dp;
 	struct crypto_thread *crypto;
 	struct reassembly *reassembly;
+	struct shed *shed;
 	struct received nothing; /* empty: injected packets come alone */
 	/* each end has its thread */
 	struct punt_rings rings;
@@ -37,6 +39,7 @@ struct worker {
 	/* worker-private: received and not worked on yet; what is worked on is in the other half */
 	struct received received[DP_PORTS][2];
 	uint8_t ahead[DP_PORTS]; /* which half holds what comes next */
+	uint64_t shed_until_ns;  /* some budget of wrong tags is over until then */
 	/* worker-private scratch */
 	struct burst burst;    /* paths in and out */
 	struct burst inside;   /* injected, towards the inside */

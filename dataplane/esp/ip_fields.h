@@ -7,13 +7,17 @@
  * Threads: any; pure functions. The header's fixed part (20 or 40 bytes) is there.
  * Sources: RFC 791, RFC 8200 section 3, RFC 3168 section 5.
  */
+#include "lib/inet.h"
 #include "lib/wire.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #define IP_NEXT_IPV4 4 /* IANA protocol numbers */
 #define IP_NEXT_IPV6 41
+#define IPV4_SRC_AT 12
+#define IPV4_ADDR_BYTES 4
 #define IPV6_HDR_BYTES 40
 #define IPV6_SRC_AT 8
 #define IPV6_DST_AT 24
@@ -45,5 +49,14 @@ static inline uint32_t ip_total_len(const uint8_t *ip)
 {
 	return ip_is_v6(ip) ? IPV6_HDR_BYTES + (uint32_t)wire_load_u16(ip + 4)
 			    : wire_load_u16(ip + 2);
+}
+
+static inline bool ip_src_is(const uint8_t *ip, const struct ip_addr *addr)
+{
+	if (ip_is_v6(ip))
+		return addr->family == AF_INET6 &&
+		       memcmp(ip + IPV6_SRC_AT, addr->bytes, IPV6_ADDR_BYTES) == 0;
+	return addr->family == AF_INET &&
+	       memcmp(ip + IPV4_SRC_AT, addr->bytes, IPV4_ADDR_BYTES) == 0;
 }
 #endif

@@ -34,6 +34,7 @@ enum verdict {
 	VERDICT_REPLAY,   /* seen before, or left of the window */
 	VERDICT_BAD_ESP,  /* length, alignment, IV */
 	VERDICT_BAD_ICV,
+	VERDICT_SHED,         /* before its tag was checked: too many wrong ones (shed.h) */
 	VERDICT_BAD_PADDING,  /* padding bytes, pad length, next header */
 	VERDICT_DUMMY,        /* next header 59: valid, nothing inside (RFC 4303 2.6) */
 	VERDICT_ECN,          /* congestion mark on a packet that cannot carry it (RFC 6040 4.2) */
@@ -65,8 +66,8 @@ static inline bool verdict_is_audited(enum verdict verdict)
 {
 	const uint64_t audited = UINT64_C(1) << VERDICT_NO_SA_IN | UINT64_C(1) << VERDICT_REPLAY |
 				 UINT64_C(1) << VERDICT_BAD_ESP | UINT64_C(1) << VERDICT_BAD_ICV |
-				 UINT64_C(1) << VERDICT_BAD_PADDING | UINT64_C(1) << VERDICT_ECN |
-				 UINT64_C(1) << VERDICT_INNER_SOURCE |
+				 UINT64_C(1) << VERDICT_SHED | UINT64_C(1) << VERDICT_BAD_PADDING |
+				 UINT64_C(1) << VERDICT_ECN | UINT64_C(1) << VERDICT_INNER_SOURCE |
 				 UINT64_C(1) << VERDICT_EXPIRED | UINT64_C(1) << VERDICT_NO_SA_OUT |
 				 UINT64_C(1) << VERDICT_SELECTOR |
 				 UINT64_C(1) << VERDICT_SEQ_EXHAUSTED |

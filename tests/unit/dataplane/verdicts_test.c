@@ -10,6 +10,7 @@
 #include "dataplane/ip4.h"
 #include "dataplane/reassembly.h"
 #include "dataplane/now.h"
+#include "dataplane/shed.h"
 #include "lib/ipv4.h"
 #include "lib/wire.h"
 
@@ -943,6 +944,25 @@ static void test_no_credit(void)
 	CU_ASSERT(dataplane_node_set_path(rig.dp, node, &params) == 0);
 }
 
+/* shed_test.c has the rest. */
+static void test_shed(void)
+{
+	struct dp_verdicts before;
+	uint8_t ip[RIG_FRAME_MAX];
+	size_t len;
+
+	for (unsigned i = 0; i <= 2 * SHED_SOURCE_BURST; i++) {
+		len = in_bad_icv(ip);
+		wire_store_u32(ip + 12, 0xcb007109); /* 203.0.113.9: not where the node is */
+		wire_store_u32(ip + IPV4_HDR_BYTES + 4, 1 << 20); /* and no number of its */
+		rig_checksum(ip);
+		dataplane_verdicts(rig.dp, &before);
+		rig_push(&rig, DP_OUTSIDE, ip, len);
+		rig_turn(&rig);
+	}
+	expect_cell("too many wrong tags", &before, FROM_OUTSIDE, VERDICT_SHED);
+}
+
 static void test_no_neighbour(void)
 {
 	struct dp_verdicts before, after;
@@ -999,6 +1019,7 @@ int main(void)
 		{"IV epoch renewed", test_epoch_is_renewed},
 		{"no headroom", test_no_room},
 		{"credit of a provisional path spent", test_no_credit},
+		{"too many wrong tags", test_shed},
 		{"neighbour still unresolved", test_no_neighbour},
 		{"every verdict seen", test_all_verdicts_seen},
 		{NULL, NULL},
