@@ -6,13 +6,14 @@
 #   make check       everything that must hold before a change goes in (root)
 #   make check-long  the same, with soaks, long fuzzing and many kills (root)
 #   make bench       figures; BENCH=quick for the short set
+#   make package     a Debian package of the programs, build/roamgate_VERSION_ARCHITECTURE.deb
 #   make lint        layers, headers, format, licence lines
 #   make clean       removes the build folders
 
 BENCH ?= full
 DEMO ?=
 
-.PHONY: all build install demo check check-long bench lint clean
+.PHONY: all build install demo check check-long bench package lint clean
 
 all: build
 
@@ -34,6 +35,9 @@ check-long: install
 bench: install
 	@tests/build.sh build
 	@perf/run --build build --set $(BENCH)
+
+package: build
+	@config/packaging/deb build
 
 lint: build
 	@meson test -C build --suite lint --print-errorlogs
