@@ -2,7 +2,8 @@
 /*
  * How this works: frame, header and addresses are checked in this order and the first fault is the
  * verdict. Linux gets, through the port's TAP, ARP, the ICMPv6 of the link and what is addressed to
- * the gateway on that very port, and nothing else.
+ * the gateway on that very port, and nothing else. The common packet is known by a few words of its
+ * frame (plain.h); each of the others goes the long way, from its first byte on.
  */
 #include "dataplane/classify.h"
 
@@ -107,8 +108,50 @@ static enum verdict check_frame(
 	return verdict;
 }
 
+#define PLAIN_TYPE UINT32_C(0x450008) /* ETHERTYPE_IPV4, IP4_PLAIN: bytes 12 to 14 of a frame */
+
+/* Is it, for all that the frame and the header's lengths and checksum say, a plain packet of at
+ * least least bytes? Then sets the view. */
+static inline bool view_plain(
+	const struct port *port, const struct rte_mbuf *mbuf, struct esp_pkt *pkt, uint32_t least)
+{
+	const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+	uint8_t *ip = rte_pktmbuf_mtod_offset(mbuf, uint8_t *, RTE_ETHER_HDR_LEN);
+	uint32_t total_len;
+
+	if (mbuf->nb_segs != 1 || mbuf->data_len < RTE_ETHER_HDR_LEN + least ||
+		port_frame_mac(frame) != port->plain_mac ||
+		(ip4_word(frame + 12) & UINT32_C(0xffffff)) != PLAIN_TYPE)
+		return false;
+	total_len = ip4_total_len(ip);
+	if (total_len < least || total_len + RTE_ETHER_HDR_LEN > mbuf->data_len ||
+		!ip4_checksum_ok(ip, IPV4_HDR_BYTES))
+		return false;
+	pkt->data = ip;
+	pkt->len = total_len;
+	pkt->headroom = (uint16_t)(mbuf->data_off + RTE_ETHER_HDR_LEN);
+	pkt->tailroom = (uint16_t)(mbuf->buf_len - pkt->headroom - total_len);
+	pkt->outer_bytes = IPV4_HDR_BYTES;
+	pkt->l2_bytes = RTE_ETHER_HDR_LEN;
+	pkt->segments = 1;
+	pkt->vlan = 0;
+	return true;
+}
+
 /* --- outside ------------------------------------------------------------------------------------
  */
+
+/* Not in UDP. */
+static inline bool is_plain_esp(
+	const struct dataplane *dp, const struct rte_mbuf *mbuf, struct esp_pkt *pkt)
+{
+	const struct port *port = &dp->ports[DP_OUTSIDE];
+
+	return view_plain(port, mbuf, pkt, IPV4_HDR_BYTES + ESP_MIN_BYTES) &&
+	       plain_protocol(pkt->data) == PLAIN_PROTOCOL(IP4_PROTO_ESP) &&
+	       plain_oddity(&dp->plain_addrs, ip4_src(pkt->data)) == 0 &&
+	       port_is_own(port, ip4_dst(pkt->data));
+}
 
 /* UDP in clear, from the public side: a registration is none of the network's business, and Linux
  * must not see it either. */
@@ -196,34 +239,48 @@ static enum verdict put_together(struct worker *worker, struct burst *b, unsigne
 	return verdict == VERDICT_OK ? check_outside(worker->dp, b, i, esp) : verdict;
 }
 
-void classify_outside(struct worker *worker, struct burst *b)
+static __attribute__((noinline)) void outside_long_way(
+	struct worker *worker, struct burst *b, unsigned i)
 {
 	const struct port *port = &worker->dp->ports[DP_OUTSIDE];
 	enum frame_kind kind;
-	bool esp;
+	bool esp = false;
 
+	b->verdicts[i] = check_frame(port, b->mbufs[i], &b->pkts[i], &kind);
+	if (b->verdicts[i] != VERDICT_OK)
+		return;
+	if (kind == FRAME_IPV4) {
+		b->verdicts[i] = check_outside(worker->dp, b, i, &esp);
+		if (b->verdicts[i] == VERDICT_FRAGMENT)
+			b->verdicts[i] = put_together(worker, b, i, &esp);
+	} else if (kind == FRAME_IPV6) {
+		b->verdicts[i] = check_outside_v6(worker->dp, b, i, &esp);
+	}
+	if (b->verdicts[i] == VERDICT_OK && !esp)
+		burst_punt(b, i, PUNT_FRAME);
+}
+
+void classify_outside(struct worker *worker, struct burst *b)
+{
 	b->in_udp = 0;
 	for (unsigned i = 0; i < b->n; i++) {
 		ahead_mbuf(b, i);
-		b->verdicts[i] = check_frame(port, b->mbufs[i], &b->pkts[i], &kind);
-		if (b->verdicts[i] != VERDICT_OK)
-			continue;
-		if (__builtin_expect(kind == FRAME_IPV4, 1)) {
-			b->verdicts[i] = check_outside(worker->dp, b, i, &esp);
-			if (__builtin_expect(b->verdicts[i] == VERDICT_FRAGMENT, 0))
-				b->verdicts[i] = put_together(worker, b, i, &esp);
-		} else if (kind == FRAME_IPV6) {
-			b->verdicts[i] = check_outside_v6(worker->dp, b, i, &esp);
-		} else {
-			esp = false;
-		}
-		if (b->verdicts[i] == VERDICT_OK && !esp)
-			burst_punt(b, i, PUNT_FRAME);
+		b->verdicts[i] = VERDICT_OK;
+		if (__builtin_expect(!is_plain_esp(worker->dp, b->mbufs[i], &b->pkts[i]), 0))
+			outside_long_way(worker, b, i);
 	}
 }
 
 /* --- inside -------------------------------------------------------------------------------------
  */
+
+static inline bool is_plain_inside(
+	const struct dataplane *dp, const struct rte_mbuf *mbuf, struct esp_pkt *pkt)
+{
+	return view_plain(&dp->ports[DP_INSIDE], mbuf, pkt, IPV4_HDR_BYTES) &&
+	       (plain_oddity(&dp->plain_addrs, ip4_src(pkt->data)) |
+		       plain_oddity(&dp->plain_addrs, ip4_dst(pkt->data))) == 0;
+}
 
 static enum verdict check_inside(const struct dataplane *dp, const uint8_t *ip, bool *ours)
 {
@@ -244,27 +301,31 @@ static IP_V6_ONLY enum verdict check_inside_v6(
 		       : VERDICT_BAD_ADDRESS;
 }
 
+static __attribute__((noinline)) void inside_long_way(
+	const struct dataplane *dp, struct burst *b, unsigned i)
+{
+	enum frame_kind kind;
+	bool ours = true;
+
+	b->verdicts[i] = check_frame(&dp->ports[DP_INSIDE], b->mbufs[i], &b->pkts[i], &kind);
+	if (b->verdicts[i] != VERDICT_OK)
+		return;
+	if (kind == FRAME_IPV4)
+		b->verdicts[i] = check_inside(dp, b->pkts[i].data, &ours);
+	else if (kind == FRAME_IPV6)
+		b->verdicts[i] = check_inside_v6(dp, b->pkts[i].data, &ours);
+	if (b->verdicts[i] == VERDICT_OK && ours)
+		burst_punt(b, i, PUNT_FRAME);
+}
+
 void classify_inside(const struct worker *worker, struct burst *b)
 {
-	const struct port *port = &worker->dp->ports[DP_INSIDE];
-	enum frame_kind kind;
-	bool ours;
+	const struct dataplane *dp = worker->dp;
 
 	for (unsigned i = 0; i < b->n; i++) {
-		const uint8_t *ip;
-
 		ahead_mbuf(b, i);
-		b->verdicts[i] = check_frame(port, b->mbufs[i], &b->pkts[i], &kind);
-		if (b->verdicts[i] != VERDICT_OK)
-			continue;
-		ip = b->pkts[i].data;
-		if (__builtin_expect(kind == FRAME_IPV4, 1))
-			b->verdicts[i] = check_inside(worker->dp, ip, &ours);
-		else if (kind == FRAME_IPV6)
-			b->verdicts[i] = check_inside_v6(worker->dp, ip, &ours);
-		else
-			ours = true;
-		if (b->verdicts[i] == VERDICT_OK && ours)
-			burst_punt(b, i, PUNT_FRAME);
+		b->verdicts[i] = VERDICT_OK;
+		if (__builtin_expect(!is_plain_inside(dp, b->mbufs[i], &b->pkts[i]), 0))
+			inside_long_way(dp, b, i);
 	}
 }

@@ -147,6 +147,7 @@ int dataplane_open(const struct dp_config *config, const char *const names[DP_PO
 	}
 	dp->n_workers = workers;
 	dp->confine = config->confine;
+	plain_addrs_init(&dp->plain_addrs);
 	take_config(dp, config);
 	ret = open_engine(dp, config, why, why_size);
 	for (unsigned i = 0; i < DP_PORTS && ret == 0; i++)
@@ -154,7 +155,7 @@ int dataplane_open(const struct dp_config *config, const char *const names[DP_PO
 			&dp->ports[i], names[i], config, (enum dp_port)i, workers, why, why_size);
 	for (unsigned i = 0; i < DP_PORTS; i++)
 		for (uint32_t j = 0; j < dp->ports[i].n_addrs; j++)
-			dp->own_bits |= own_bit(dp->ports[i].addrs[j]);
+			plain_addrs_own(&dp->plain_addrs, dp->ports[i].addrs[j]);
 	if (ret == 0)
 		ret = open_tables(dp, config, why, why_size);
 	if (ret == 0)

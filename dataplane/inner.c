@@ -3,6 +3,7 @@
  * How this works: header, addresses, then who may be the source. Home address, care-of address and
  * the former one in its grace time pass; a registration is judged by what it says, whoever sends
  * it; IP-in-IP from a care-of address is the reverse tunnel and must carry the home address inside.
+ * A plain packet (plain.h) from the home address that is neither of both needs no more than that.
  */
 #include "dataplane/inner.h"
 
@@ -192,8 +193,8 @@ static IP_V6_ONLY enum verdict inner_check_v6(
 	return ip6_hop_limit_decrement(ip) ? VERDICT_OK : VERDICT_TTL;
 }
 
-enum verdict inner_check(const struct dataplane *dp, const struct sa_in *sa, struct esp_pkt *pkt,
-	uint64_t now_ns, bool *registration)
+static __attribute__((noinline)) enum verdict long_way(const struct dataplane *dp,
+	const struct sa_in *sa, struct esp_pkt *pkt, uint64_t now_ns, bool *registration)
 {
 	uint8_t *ip = pkt->data;
 	enum verdict verdict;
@@ -223,4 +224,51 @@ enum verdict inner_check(const struct dataplane *dp, const struct sa_in *sa, str
 	if (*registration && !rate_passes(dp, sa->node, now_ns))
 		return VERDICT_RATE_LIMITED;
 	return VERDICT_OK;
+}
+
+/* Anything that may be a registration is not plain: its port lies in the fourth byte of what
+ * follows the header, whatever that is. */
+static inline bool is_plain(
+	const struct dataplane *dp, const struct sa_in *sa, const struct esp_pkt *pkt)
+{
+	const uint8_t *ip = pkt->data;
+
+	return pkt->len >= IPV4_HDR_BYTES + 4 && ip[0] == IP4_PLAIN &&
+	       ip4_total_len(ip) == pkt->len && ip4_checksum_ok(ip, IPV4_HDR_BYTES) &&
+	       ip4_src(ip) == ip4_of(&sa->inner_source) &&
+	       (plain_oddity(&dp->plain_addrs, ip4_src(ip)) |
+		       plain_oddity(&dp->plain_addrs, ip4_dst(ip))) == 0 &&
+	       !ip_is_tunnel(ip4_protocol(ip)) &&
+	       wire_load_u16(ip + IPV4_HDR_BYTES + 2) != MIP4_PORT;
+}
+
+static inline enum verdict check(const struct dataplane *dp, const struct sa_in *sa,
+	struct esp_pkt *pkt, uint64_t now_ns, bool *registration)
+{
+	if (__builtin_expect(!is_plain(dp, sa, pkt), 0))
+		return long_way(dp, sa, pkt, now_ns, registration);
+	*registration = false;
+	return ip4_ttl_decrement(pkt->data) ? VERDICT_OK : VERDICT_TTL;
+}
+
+enum verdict inner_check(const struct dataplane *dp, const struct sa_in *sa, struct esp_pkt *pkt,
+	uint64_t now_ns, bool *registration)
+{
+	return check(dp, sa, pkt, now_ns, registration);
+}
+
+void inner_check_burst(const struct dataplane *dp, struct burst *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		const struct sa_in *sa = b->sas.in[i];
+		bool registration;
+
+		ahead_frame(b, i, 0);
+		if (b->verdicts[i] != VERDICT_OK)
+			continue;
+		b->nodes[i] = sa->node;
+		b->verdicts[i] = check(dp, sa, &b->pkts[i], b->now_ns, &registration);
+		if (b->verdicts[i] == VERDICT_OK && registration)
+			burst_punt(b, i, PUNT_REGISTRATION);
+	}
 }

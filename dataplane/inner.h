@@ -8,16 +8,19 @@
  * Sources:  RFC 4301 section 5.2 step 4, RFC 5944 sections 3.3 and 3.6.1.1 (the request's IP source
  *           is its care-of address), RFC 3024 section 3.3 (reverse tunnel).
  */
-#include "dataplane/esp/esp.h"
 #include "dataplane/node.h"
+#include "dataplane/pkt.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct dataplane;
 
-/* pkt: what came through sa. OK, or the first rule that it breaks. Takes one off the TTL.
- * *registration: it is this node's own, well-formed request, within the rate. */
+/* A burst of what came through b->sas.in: OK, or the first rule that it breaks. Takes one off the
+ * TTL, sets b->nodes, punts registrations. */
+void inner_check_burst(const struct dataplane *dp, struct burst *b);
+/* The same for one packet, pkt. *registration: it is this node's own, well-formed request, within
+ * the rate. */
 enum verdict inner_check(const struct dataplane *dp, const struct sa_in *sa, struct esp_pkt *pkt,
 	uint64_t now_ns, bool *registration);
 #endif

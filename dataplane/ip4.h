@@ -91,19 +91,33 @@ static inline uint32_t ip4_word(const uint8_t *at)
 	return word;
 }
 
+static inline uint64_t ip4_two_words(const uint8_t *at)
+{
+	uint64_t words;
+
+	memcpy(&words, at, sizeof words);
+	return words;
+}
+
+/* One's complement addition: what is carried out comes in again. */
+static inline uint64_t ip4_sum(uint64_t sum, uint64_t words)
+{
+	sum += words;
+	return sum + (sum < words);
+}
+
 /* One's complement sum of the header in native order is a multiple of 0xffff, and not 0, if the
- * checksum is right (RFC 1071: the sum does not depend on byte order). Folded twice it has 17 bits.
- */
+ * checksum is right (RFC 1071: the sum does not depend on byte order). A word is folded by adding
+ * its halves, exchanged: the upper half then has both and the carry. */
 static inline bool ip4_checksum_ok(const uint8_t *ip, uint32_t hdr_bytes)
 {
-	uint64_t sum = (uint64_t)ip4_word(ip) + ip4_word(ip + 4) + ip4_word(ip + 8) +
-		       ip4_word(ip + 12) + ip4_word(ip + 16);
+	uint64_t sum = ip4_sum(ip4_two_words(ip), ip4_two_words(ip + 8));
+	uint32_t half;
 
-	for (uint32_t at = IPV4_HDR_BYTES; at < hdr_bytes; at += 4)
-		sum += ip4_word(ip + at);
-	sum = (sum & 0xffffffffu) + (sum >> 32);
-	sum = (sum & 0xffffu) + (sum >> 16);
-	return sum == 0xffffu || sum == 2 * 0xffffu;
+	for (uint32_t at = IPV4_HDR_BYTES - 4; at < hdr_bytes; at += 4)
+		sum = ip4_sum(sum, ip4_word(ip + at));
+	half = (uint32_t)((sum + (sum << 32 | sum >> 32)) >> 32);
+	return half + (half << 16 | half >> 16) >= UINT32_C(0xffff0000);
 }
 
 /* RFC 1812 5.2.2, its five tests. len: bytes that are there. */
@@ -166,16 +180,18 @@ static inline bool ip4_is_forwardable(be32_t addr_be)
 }
 
 /* Takes one off the TTL; false if that would leave 0 (RFC 1812 5.3.1). The checksum follows by RFC
- * 1624: TTL is the high byte of its 16-bit word. */
+ * 1624: TTL is the high byte of its 16-bit word, and so the low one in native order, in which it
+ * may be summed as well (RFC 1071). */
 static inline bool ip4_ttl_decrement(uint8_t *ip)
 {
-	uint32_t sum;
+	uint16_t sum;
 
 	if (ip[8] <= 1)
 		return false;
 	ip[8]--;
-	sum = wire_load_u16(ip + 10) + 0x100u;
-	wire_store_u16(ip + 10, (uint16_t)(sum + (sum >= 0xffffu)));
+	memcpy(&sum, ip + 10, sizeof sum);
+	sum = (uint16_t)(sum + 1 + (sum >= 0xfffeu));
+	memcpy(ip + 10, &sum, sizeof sum);
 	return true;
 }
 #endif

@@ -46,24 +46,6 @@ static void find_sa(const struct dataplane *dp, struct burst *b)
 	}
 }
 
-static void check_inner(const struct dataplane *dp, struct burst *b)
-{
-	for (unsigned i = 0; i < b->n; i++) {
-		bool registration;
-
-		ahead_frame(b, i, 0);
-		if (b->verdicts[i] != VERDICT_OK)
-			continue;
-		b->nodes[i] = b->sas.in[i]->node;
-		b->verdicts[i] = inner_check(
-			dp, b->sas.in[i], &b->pkts[i], b->now_ns, &registration);
-		if (b->verdicts[i] != VERDICT_OK)
-			continue;
-		if (registration)
-			burst_punt(b, i, PUNT_REGISTRATION);
-	}
-}
-
 void path_in(struct worker *worker, const struct received *now, const struct received *ahead)
 {
 	struct dataplane *dp = worker->dp;
@@ -78,7 +60,7 @@ void path_in(struct worker *worker, const struct received *now, const struct rec
 	esp_decap_burst(worker->crypto, dp->engine, b->sas.in, b->pkts, b->verdicts, b->n);
 	if (__builtin_expect(b->in_udp != 0, 0))
 		nat_watch(worker, b);
-	check_inner(dp, b);
+	inner_check_burst(dp, b);
 	if (__builtin_expect(dp->rules.clamp_tcp_mss, 0))
 		rules_tcp(b);
 	forward_route(worker, b, DP_INSIDE);

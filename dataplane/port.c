@@ -74,6 +74,7 @@ static int set_up_queues(struct port *port, const struct dp_config *config)
 static int choose_mac(struct port *port, const char *driver)
 {
 	struct rte_ether_addr mac;
+	uint8_t first[8] = {0};
 	int ret = rte_eth_macaddr_get(port->id, &mac);
 
 	if (ret != 0)
@@ -90,6 +91,8 @@ static int choose_mac(struct port *port, const char *driver)
 			ret = 0;
 	}
 	memcpy(port->mac, mac.addr_bytes, sizeof port->mac);
+	memcpy(first, mac.addr_bytes, sizeof mac.addr_bytes);
+	port->plain_mac = port->vlan == 0 ? port_frame_mac(first) : 1;
 	return ret;
 }
 

@@ -10,6 +10,7 @@
  *           lack of queues, take a lock for each burst.
  */
 #include "dataplane/esp/ip_fields.h"
+#include "dataplane/ip4.h"
 #include "dataplane/pkt.h"
 
 #include <rte_ethdev.h>
@@ -30,6 +31,7 @@ struct port {
 	uint16_t l2_bytes;  /* of the link header, tag included */
 	uint32_t frame_max; /* bytes of frame that may be sent */
 	uint8_t mac[6];
+	uint64_t plain_mac; /* port_frame_mac() of untagged frames to us; with a VLAN, of none */
 	bool shared_tx;
 	bool open;
 	uint32_t n_addrs;
@@ -72,6 +74,12 @@ static inline unsigned port_tx(
 	sent = rte_eth_tx_burst(port->id, queue, mbufs, (uint16_t)n);
 	rte_spinlock_unlock(&port->tx_locks[queue]);
 	return sent;
+}
+
+/* The destination of a frame as a number that ends in 16 bits of 0. At least 8 bytes are there. */
+static inline uint64_t port_frame_mac(const uint8_t *frame)
+{
+	return ip4_two_words(frame) << 16;
 }
 
 static inline bool port_is_own(const struct port *port, be32_t addr)

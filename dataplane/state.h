@@ -9,6 +9,7 @@
 #include "dataplane/coa_index.h"
 #include "dataplane/ip6.h"
 #include "dataplane/neigh.h"
+#include "dataplane/plain.h"
 #include "dataplane/port.h"
 #include "dataplane/rcu.h"
 #include "dataplane/route.h"
@@ -47,7 +48,7 @@ struct dataplane {
 	uint64_t registration_burst_ns;              /* ... and this much ahead at once */
 	struct dp_rules rules;
 	struct rte_mempool *inject_pool;
-	uint64_t own_bits; /* own_bit() of all our addresses */
+	struct plain_addrs plain_addrs;
 	/* const pointers to what has rules of its own */
 	struct port ports[DP_PORTS];
 	struct worker *workers[PORT_WORKERS_MAX];
@@ -102,15 +103,9 @@ int eal_probe_ports(const struct dp_config *config, char names[DP_PORTS][64], ch
 uint32_t eal_workers(void);
 void eal_stop(void);
 
-/* A bit that an address has in dataplane.own_bits: most others are told apart by it at once. */
-static inline uint64_t own_bit(be32_t addr)
-{
-	return UINT64_C(1) << (__builtin_bswap32(addr) & 63);
-}
-
 static inline bool is_own_address(const struct dataplane *dp, be32_t addr)
 {
-	if ((dp->own_bits & own_bit(addr)) == 0)
+	if (dp->plain_addrs.owned[plain_hash(addr)] == 0)
 		return false;
 	return port_is_own(&dp->ports[DP_OUTSIDE], addr) ||
 	       port_is_own(&dp->ports[DP_INSIDE], addr);

@@ -618,6 +618,29 @@ static void test_frames(void)
 	frame_case("no Ethernet header", v6, 13, VERDICT_RUNT);
 }
 
+/* What would pass, in a frame for somebody else. */
+static void test_others_frames(void)
+{
+	static const uint8_t macs[][6] = {{2, 9, 9, 9, 9, 9}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+
+	for (size_t i = 0; i < RTE_DIM(macs); i++) {
+		for (int side = FROM_OUTSIDE; side <= FROM_INSIDE; side++) {
+			uint8_t frame[RIG_FRAME_MAX] = {0};
+			const size_t len = side == FROM_OUTSIDE ? in_good(frame + 14)
+								: out_good(frame + 14);
+			struct dp_verdicts before;
+
+			memcpy(frame, macs[i], sizeof macs[i]);
+			wire_store_u16(frame + 12, 0x0800);
+			dataplane_verdicts(rig.dp, &before);
+			rig_push_frame(&rig, side == FROM_OUTSIDE ? DP_OUTSIDE : DP_INSIDE, frame,
+				len + 14);
+			rig_turn(&rig);
+			expect_cell("another's frame", &before, side, VERDICT_NOT_FOR_US);
+		}
+	}
+}
+
 static void test_segments(void)
 {
 	struct rte_mbuf *head = rte_pktmbuf_alloc(rig.dp->ports[DP_OUTSIDE].pool);
@@ -1005,6 +1028,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"one frame, one cell", test_rows},
 		{"frames that are no IPv4", test_frames},
+		{"frames of others", test_others_frames},
 		{"segments", test_segments},
 		{"fragmented", test_fragmented},
 		{"fragment limit", test_fragment_limit},
