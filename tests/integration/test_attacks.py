@@ -60,13 +60,25 @@ def guess(esp, source):
     return pcap.ip(source, OUTSIDE, pcap.ESP, esp)
 
 
+class Guessed(Counted):
+    """Every guess is counted; how many tags are checked rests with the budgets and the pace."""
+
+    def __init__(self, border):
+        super().__init__(border, no_sa_in=GUESSES, wrong=GUESSES)
+
+    def changed(self):
+        changed = super().changed()
+        changed["wrong"] = changed.pop("bad_icv", 0) + changed.pop("shed", 0)
+        return changed
+
+
 def test_guesses_cost_a_counter_each(border, peer):
     """SPIs that nobody has and tags that are wrong, from anywhere: nothing is forwarded or answered,
     memory and log stay bounded, the replay window stays, and the node's own packets pass."""
     rng = random.Random(1)
     before, lines = memory_kb(border.gateway.pid), len(border.gateway.lines)
     spi = struct.pack(">I", peer.node.spi_up)
-    with Counted(border, no_sa_in=GUESSES, bad_icv=GUESSES):
+    with Guessed(border):
         for i in range(GUESSES):
             source = f"203.0.113.{1 + rng.randrange(250)}"
             unknown = struct.pack(">II", 0x80000000 | rng.getrandbits(31), i)
