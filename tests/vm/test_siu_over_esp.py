@@ -10,7 +10,7 @@ import time
 import pytest
 from guest import Card, Guest
 from guest_lab import GuestLab
-from pcap import ESP, packets
+from pcap import ESP, ICMP, packets
 from test_appliance import BIND, DRIVERS, HUGEPAGES, MEMORY_MB, give_dpdk
 from world import HOME_AGENT, HOME_AGENT_INSIDE, INSIDE, Site, World, merge
 
@@ -115,6 +115,7 @@ def test_association_by_esp_or_not_at_all(guarded):
     guarded.wait([True, True], SILENT_S)
 
     seen = [p for p in packets(wire.stop()) if {p.src, p.dst} == {INSIDE, HOME_AGENT_INSIDE}]
-    assert {p.proto for p in seen} == {ESP}
-    spis = {(p.src, p.dst, int.from_bytes(p.payload[:4], "big")) for p in seen}
+    # What came before the home agent had its socket, its Linux answers by ICMP: it is no SIU.
+    assert {p.proto for p in seen} <= {ESP, ICMP}
+    spis = {(p.src, p.dst, int.from_bytes(p.payload[:4], "big")) for p in seen if p.proto == ESP}
     assert spis == set(PAIRS)
