@@ -155,6 +155,22 @@ static void say_again(struct link *link, const struct ha_binding *binding)
 	(void)send_update(link, &update); /* counted; the next SYNC says it again */
 }
 
+static bool is_at_gateway(const struct ha_care *care)
+{
+	return ip_addr_is_set(&care->coa) && care->gateway != HA_DIRECT;
+}
+
+/* An update before the refused one, never acknowledged, may have moved the path, or be under way
+ * still, here or where the former binding is: what stays is a later generation than both. */
+static void say_what_stays(struct link *link, const struct ha_binding *binding)
+{
+	const struct ha_care *stays = &binding->registered;
+
+	say_again(link, binding);
+	if (is_at_gateway(stays) && stays->gateway != link->index)
+		say_again(&link->notify->links[stays->gateway], binding);
+}
+
 /* The binding refused by its gateway, or not even sent: the former one stays. */
 static void refuse(struct link *link, struct ha_binding *binding, uint8_t code)
 {
@@ -173,10 +189,8 @@ static void refuse(struct link *link, struct ha_binding *binding, uint8_t code)
 			binding->reply.len, code, denial.bytes, sizeof denial.bytes);
 		err = ha_binding_refuse(notify->bindings, binding, &denial);
 		send_reply_only(link, binding, &binding->known, &denial);
-		/* An update before the refused one, never acknowledged, may have moved the path, or
-		 * be under way still: what stays is a later generation than both. */
 		if (err == 0)
-			say_again(link, binding);
+			say_what_stays(link, binding);
 		else
 			notify->counters->n[HA_STORE_FAILED]++;
 	}
@@ -209,11 +223,6 @@ static void leave(struct ha_notify *notify, int gateway, const struct ha_binding
 	struct siu_update update = describe(binding, gateway);
 
 	(void)send_update(&notify->links[gateway], &update); /* counted; swept by the next SYNC */
-}
-
-static bool is_at_gateway(const struct ha_care *care)
-{
-	return ip_addr_is_set(&care->coa) && care->gateway != HA_DIRECT;
 }
 
 /* Tells the gateways of `before` that are not those of the binding now. */

@@ -455,6 +455,26 @@ static void refused_is_put_back(void)
 	stop();
 }
 
+/* The same, if it is another gateway that refuses: the one that has the traffic must hear of it. */
+static void refused_elsewhere_is_put_back(void)
+{
+	begin();
+	move_confirmed(COA_A, 7, 0);
+	CU_ASSERT_EQUAL(submit(COA_B, 300, 8, 0), 0);
+	CU_ASSERT_EQUAL(submit("203.0.113.9", 300, 9, 1), 0);
+	CU_ASSERT_EQUAL_FATAL(n_calls, 2);
+	answer(1, &calls[1].update, SIU_RESULT_BAD_COA, 0);
+	CU_ASSERT_EQUAL_FATAL(n_calls, 5);
+	CU_ASSERT_EQUAL(calls[2].update.flags, SIU_REPLY_ONLY);
+	CU_ASSERT_PTR_EQUAL(calls[3].siu, gateways[1]);
+	CU_ASSERT_EQUAL(calls[3].update.flags, SIU_DEREGISTER);
+	CU_ASSERT_PTR_EQUAL(calls[4].siu, gateways[0]);
+	CU_ASSERT_EQUAL(calls[4].update.flags, 0);
+	CU_ASSERT_EQUAL(calls[4].update.generation, 4);
+	CU_ASSERT_TRUE(is_addr(&calls[4].update.new_coa, COA_A));
+	stop();
+}
+
 static void into_the_private_network(void)
 {
 	begin();
@@ -700,6 +720,7 @@ int main(void)
 		{"deregistration refused", deregistration_refused},
 		{"generation counted twice", generation_counted_twice},
 		{"what was refused is put back", refused_is_put_back},
+		{"what another gateway refused", refused_elsewhere_is_put_back},
 		{"other gateway", other_gateway},
 		{"other gateway and back", other_gateway_and_back},
 		{"expired", expired},
