@@ -41,8 +41,7 @@ static bool is_own_registration(const struct node *node, const uint8_t *ip, uint
 
 	return !ip4_is_fragment(ip) && ip4_dst(ip) == node->home_agent &&
 	       udp_len >= UDP_HDR_BYTES + RRQ_BYTES && udp_len <= len - hdr &&
-	       rrq[0] == MIP4_TYPE_RRQ &&
-	       addr_at(rrq + RRQ_HOA_AT) == ip4_of(&node->home_address) &&
+	       rrq[0] == MIP4_TYPE_RRQ && ip4_is(addr_at(rrq + RRQ_HOA_AT), &node->home_address) &&
 	       addr_at(rrq + RRQ_COA_AT) == ip4_src(ip);
 }
 
@@ -86,7 +85,7 @@ static enum verdict check_tunnelled(
 	if (v6 ? is_own_address_v6(dp, ip6_dst(ip)) : is_own_address(dp, ip4_dst(ip)))
 		return VERDICT_BAD_ADDRESS;
 	return (v6 ? ip6_is(ip6_src(ip), &node->home_address)
-		   : ip4_src(ip) == ip4_of(&node->home_address))
+		   : ip4_is(ip4_src(ip), &node->home_address))
 		       ? VERDICT_OK
 		       : VERDICT_INNER_SOURCE;
 }

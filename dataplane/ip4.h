@@ -51,6 +51,12 @@ static inline be32_t ip4_of(const struct ip_addr *addr)
 	return addr->family == AF_INET ? value : 0;
 }
 
+/* Is it, as it stands in a packet, this one? 0.0.0.0 is not what an IPv6 address lacks. */
+static inline bool ip4_is(be32_t value, const struct ip_addr *addr)
+{
+	return addr->family == AF_INET && value == ip4_of(addr);
+}
+
 /* path_selects() for an address as it stands in a packet, which is not 0.0.0.0. */
 static inline bool ip4_path_selects(const struct path *path, be32_t addr, uint64_t now_ns)
 {

@@ -382,6 +382,30 @@ static void test_punted_registration(void)
 	dataplane_punt_done(rig.dp, &punt);
 }
 
+/* A node whose home address is IPv6 has no IPv4 one: 0.0.0.0 is not it. */
+static void test_home_in_ipv6(void)
+{
+	struct dp_node_params params = rig_node_params(2, "198.51.100.8");
+	struct sa_params sa = rig_sa(2, true);
+	uint8_t inner[RIG_FRAME_MAX], ip[RIG_FRAME_MAX];
+	struct esp_pkt pkt = {.data = ip};
+	struct node *six;
+	bool registration;
+
+	params.home_address = rig_addr("2001:db8::10");
+	CU_ASSERT_FATAL(dataplane_node_add(rig.dp, &params, &six) == 0);
+	CU_ASSERT_FATAL(dataplane_sa_in_add(rig.dp, six, &sa) == 0);
+	pkt.len = (uint32_t)rig_ipip(
+		ip, "198.51.100.8", HA, inner, rig_udp(inner, "0.0.0.0", 1000, CORR, 2000, 32));
+	CU_ASSERT(inner_check(rig.dp, six->sa_in[0], &pkt, now, &registration) ==
+		  VERDICT_INNER_SOURCE);
+	pkt.len = (uint32_t)rig_rrq(ip, "198.51.100.8", HA, "10.1.0.11", "198.51.100.8");
+	memset(ip + RRQ_AT + 4, 0, 4); /* home address */
+	CU_ASSERT(inner_check(rig.dp, six->sa_in[0], &pkt, now, &registration) ==
+		  VERDICT_REGISTRATION);
+	rig_node_del(&rig, six);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -389,6 +413,7 @@ int main(void)
 		{"after the grace time", test_after_grace},
 		{"TTL", test_ttl},
 		{"punted registration", test_punted_registration},
+		{"home address in IPv6", test_home_in_ipv6},
 		{NULL, NULL},
 	};
 	struct path_params moved;
