@@ -20,6 +20,7 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#define ERRNO_MAX 4095 /* the most that the kernel says */
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
@@ -274,6 +275,14 @@ static struct mnl_socket *socket_new(unsigned groups, int flags)
 	return NULL;
 }
 
+/* errno as libmnl left it, which is what a message says. */
+static int told_error(void)
+{
+	const int error = errno;
+
+	return error > 0 && error <= ERRNO_MAX ? -error : -EPROTO;
+}
+
 /* Sends msg and reads answers until the end of the dump or the acknowledgement. 0 or -errno. */
 static int talk(struct mnl_socket *s, uint32_t seq, struct nlmsghdr *msg, uint8_t *buffer,
 	size_t size, mnl_cb_t fn, void *arg)
@@ -293,7 +302,7 @@ static int talk(struct mnl_socket *s, uint32_t seq, struct nlmsghdr *msg, uint8_
 		if (more < 0 && errno == EPROTO)
 			more = MNL_CB_OK;
 	}
-	return more < 0 ? -errno : 0;
+	return more < 0 ? told_error() : 0;
 }
 
 int netlink_request(struct netlink *nl, struct nlmsghdr *msg)
