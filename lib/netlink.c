@@ -20,7 +20,6 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
-#define ERRNO_MAX 4095 /* the most that the kernel says */
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
@@ -39,6 +38,7 @@
 #define NL_REQUEST_TIMEOUT_S 2     /* the kernel answers at once or is broken */
 #define NL_ANSWER_BYTES 4096       /* an acknowledgement with the request echoed and a text */
 #define NL_OPEN_TRIES 5            /* a dump is interrupted if what it shows changes meanwhile */
+#define NL_ERRNO_MAX 4095          /* the most that the kernel says */
 #define NL_STALE_ROUTES_NS (10 * NS_PER_MS) /* lets a burst of deletions end before the dump */
 
 struct netlink {
@@ -280,7 +280,7 @@ static int told_error(void)
 {
 	const int error = errno;
 
-	return error > 0 && error <= ERRNO_MAX ? -error : -EPROTO;
+	return error > 0 && error <= NL_ERRNO_MAX ? -error : -EPROTO;
 }
 
 /* Sends msg and reads answers until the end of the dump or the acknowledgement. 0 or -errno. */

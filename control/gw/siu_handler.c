@@ -2,7 +2,8 @@
 /*
  * How this works: datagrams come in by a kernel socket (they reach it through the mirror) and go
  * out as whole IP datagrams straight into the workers' queue. That is what keeps RRQ_SEEN ahead of
- * the registration that it announces: both take the same queue, route and neighbour.
+ * the registration that it announces: both take the same queue, route and neighbour. With
+ * siu.require_esp Linux sends them, and the home agent waits for an RRQ_SEEN that comes behind.
  *
  * An entry that swapped a path waits in pending[] for its grace token and for the disk; one token
  * serves a batch. A deregistration with a reply waits there first for the reply to leave.

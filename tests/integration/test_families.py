@@ -501,9 +501,12 @@ def test_bad_from_the_inside(border, peer, fields, verdict):
         assert border.seen_outside(0.1) == []
 
 
+@pytest.mark.parametrize("number", [0, 1], ids=["v4", "v6"])
 @pytest.mark.parametrize("port", ["outside", "inside"])
-def test_tags(border, peer, port):
+def test_tags(border, port, number):
     """Only frames with the port's own tag, or none where it has none, are taken."""
+    peer = border.peers[number]
+    border.quiet()
     interface = PORTS[port]
     sock = border.raw[interface]
     macs = {
@@ -511,9 +514,10 @@ def test_tags(border, peer, port):
         "inside": border.inside_mac + border.lan_mac,
     }[port]
     data = bytes(peer.seal(peer.data()) if port == "outside" else peer.tunnelled()[0])
-    wrong = [struct.pack(">HHH", TAG, vid, ETHERTYPE[6]) for vid in (0, 99, 4093)]
+    ethertype = ETHERTYPE[data[0] >> 4]
+    wrong = [struct.pack(">HHH", TAG, vid, ethertype) for vid in (0, 99, 4093)]
     if border.vlan:
-        wrong.append(struct.pack(">H", ETHERTYPE[6]))
+        wrong.append(struct.pack(">H", ethertype))
     with Counted(border, vlan=len(wrong)):
         for between in wrong:
             sock.send(macs + between + data)
