@@ -3,6 +3,11 @@
  * How this works: siu_input() is a row of gates in a fixed order: tag, header, run and window,
  * body; what passes goes to liveness, sender or receiver. They only take notes: everything leaves
  * in siu_tick() (RRQ_SEEN and EVENT, which are sent once, leave at once).
+ *
+ * Wrong tags have a budget. Once it is spent a tag is computed only for what the peer would send
+ * now: of both ends' present runs with a number that may come next, or a HELLO with the echo of a
+ * nonce of ours. Who forges the peer's address without hearing us so costs no HMAC, and the peer
+ * itself, even after a restart, is not kept out.
  */
 #include "siu/association.h"
 
@@ -19,6 +24,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define BAD_TAGS_PER_S 1000
+#define BAD_TAGS_BURST 256
+#define SEQUENCE_NEAR 65536 /* so many datagrams of the peer may be lost one after the other */
+
 struct siu {
 	/* const after siu_new() */
 	enum siu_role role;
@@ -31,7 +40,8 @@ struct siu {
 	struct siu_sender sender;     /* role SIU_HOME_AGENT */
 	struct siu_receiver receiver; /* role SIU_GATEWAY */
 	struct siu_stats stats;
-	bool was_synced; /* a SYNC was begun in this run */
+	uint64_t bad_tags_ns; /* budget of wrong tags: time up to which it is spent */
+	bool was_synced;      /* a SYNC was begun in this run */
 };
 
 struct siu *siu_new(
@@ -250,8 +260,46 @@ static void on_message(struct siu *siu, const struct siu_header *header, struct 
 		on_sync(siu, entry);
 }
 
-static bool passes_tag(struct siu *siu, const uint8_t *datagram, size_t len)
+/* Before its tag is known: nothing is done for it but that. */
+static bool is_expected(const struct siu *siu, const uint8_t *datagram, size_t len)
 {
+	struct siu_header header;
+	struct siu_hello hello;
+	struct wire body, entry;
+
+	if (siu_header_decode(datagram, len, &header) != SIU_RESULT_OK)
+		return false;
+	if (header.type != SIU_HELLO)
+		return siu->live.up && header.epoch == siu->live.peer_epoch &&
+		       header.peer_epoch == siu->outbox.epoch &&
+		       siu_replay_check(&siu->live.replay, header.sequence) != SIU_REPLAY_OLD &&
+		       header.sequence <= siu->live.replay.top + SEQUENCE_NEAR;
+	body = wire_over(datagram + SIU_HEADER_BYTES, len - SIU_DATAGRAM_MIN);
+	return siu_body_next(&body, SIU_HELLO, &entry) &&
+	       siu_hello_decode(entry, &hello) == SIU_RESULT_OK &&
+	       siu_liveness_is_echo(&siu->live, hello.echo);
+}
+
+static void charge(struct siu *siu, uint64_t now_ns)
+{
+	if (siu->bad_tags_ns < now_ns)
+		siu->bad_tags_ns = now_ns;
+	siu->bad_tags_ns += NS_PER_S / BAD_TAGS_PER_S;
+}
+
+static bool is_over_budget(const struct siu *siu, uint64_t now_ns)
+{
+	return siu->bad_tags_ns > now_ns + BAD_TAGS_BURST * (NS_PER_S / BAD_TAGS_PER_S);
+}
+
+static bool passes_tag(struct siu *siu, const uint8_t *datagram, size_t len, uint64_t now_ns)
+{
+	const bool over = is_over_budget(siu, now_ns);
+
+	if (over && !is_expected(siu, datagram, len)) {
+		siu->stats.shed++;
+		return false;
+	}
 	switch (siu_auth_check(siu->keys_in, datagram, len)) {
 	case SIU_AUTH_OK:
 		return true;
@@ -263,6 +311,8 @@ static bool passes_tag(struct siu *siu, const uint8_t *datagram, size_t len)
 		break;
 	case SIU_AUTH_BAD_TAG:
 		siu->stats.bad_tag++;
+		if (!over) /* it never takes longer than the burst to fill up again */
+			charge(siu, now_ns);
 		break;
 	}
 	return false;
@@ -293,7 +343,7 @@ void siu_input(struct siu *siu, const uint8_t *datagram, size_t len, uint64_t no
 	struct wire walk, entry;
 
 	siu->stats.rx++;
-	if (!passes_tag(siu, datagram, len) || !passes_header(siu, datagram, len, &header))
+	if (!passes_tag(siu, datagram, len, now_ns) || !passes_header(siu, datagram, len, &header))
 		return;
 	if (header.type != SIU_HELLO && !passes_order(siu, &header))
 		return;

@@ -66,6 +66,7 @@ struct siu_stats {
 	uint64_t rx, tx;
 	uint64_t retransmitted; /* UPDATE: datagrams as the same bytes, entries in a new one */
 	uint64_t bad_tag, unknown_key, malformed, bad_version, not_up, unknown_tlv;
+	uint64_t shed;     /* tag not computed: too many were wrong */
 	uint64_t replayed; /* sequence seen before or too old; a repeated UPDATE is one, too */
 	uint64_t busy;     /* gateway: UPDATE refused for now, all of the cache has open entries */
 	/* Home agent: asked for, entries answered, received, received, completed.

@@ -5,9 +5,9 @@
  * Wire format of SIU: header, TLVs and message bodies to and from structs. No I/O, no state.
  *
  * Values, any thread; decoded pointers point into the datagram. Decoders are called behind the tag
- * check only (siu/auth.h). They return SIU_RESULT_OK, SIU_RESULT_MALFORMED, SIU_RESULT_UNKNOWN_TLV
- * or (header) SIU_RESULT_BAD_VERSION. Encoders write nothing at all when there is no room.
- * Sources:  siu/README.md sections 2 and 4.
+ * check only (siu/auth.h), or to see whether a tag is worth computing. They return SIU_RESULT_OK,
+ * SIU_RESULT_MALFORMED, SIU_RESULT_UNKNOWN_TLV or (header) SIU_RESULT_BAD_VERSION. Encoders write
+ * nothing at all when there is no room. Sources:  siu/README.md sections 2 and 4.
  */
 #include "lib/wire.h"
 #include "siu/siu.h"

@@ -383,6 +383,7 @@ static json_t *peer_row(const struct gw *gw, uint32_t i)
 	put_count(row, "events", stats.events);
 	put_count(row, "syncs", stats.syncs);
 	put_count(row, "bad_tag", stats.bad_tag);
+	put_count(row, "shed", stats.shed);
 	put_count(row, "unknown_key", stats.unknown_key);
 	put_count(row, "replayed", stats.replayed);
 	put_count(row, "malformed", stats.malformed);

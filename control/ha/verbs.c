@@ -78,16 +78,17 @@ static json_t *show_bindings(void *arg, json_t *request, const char **error)
 static json_t *siu_row(const char *name, const struct siu_stats *stats)
 {
 	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-			 "s:I, s:I, s:I, s:I, s:I}",
+			 "s:I, s:I, s:I, s:I, s:I, s:I}",
 		"gateway", name, "up", (int)stats->up, "peer_epoch", (json_int_t)stats->peer_epoch,
 		"pending", (json_int_t)stats->pending, "rtt_us", (json_int_t)stats->rtt_us, "rx",
 		(json_int_t)stats->rx, "tx", (json_int_t)stats->tx, "retransmitted",
 		(json_int_t)stats->retransmitted, "updates", (json_int_t)stats->updates, "acks",
 		(json_int_t)stats->acks, "rrq_seen", (json_int_t)stats->rrq_seen, "events",
 		(json_int_t)stats->events, "syncs", (json_int_t)stats->syncs, "bad_tag",
-		(json_int_t)stats->bad_tag, "unknown_key", (json_int_t)stats->unknown_key,
-		"replayed", (json_int_t)stats->replayed, "malformed", (json_int_t)stats->malformed,
-		"bad_version", (json_int_t)stats->bad_version, "not_up", (json_int_t)stats->not_up);
+		(json_int_t)stats->bad_tag, "shed", (json_int_t)stats->shed, "unknown_key",
+		(json_int_t)stats->unknown_key, "replayed", (json_int_t)stats->replayed,
+		"malformed", (json_int_t)stats->malformed, "bad_version",
+		(json_int_t)stats->bad_version, "not_up", (json_int_t)stats->not_up);
 }
 
 static json_t *show_siu(void *arg, json_t *request, const char **error)
