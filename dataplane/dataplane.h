@@ -54,7 +54,7 @@ struct dp_config {
 	uint32_t max_routes, max_neighbours;
 	uint32_t mbufs; /* per port pool */
 	uint16_t rx_descriptors, tx_descriptors;
-	const char *crypto_engine;         /* "auto", "vaes", "ipsec-mb" */
+	const char *crypto_engine;         /* "auto", "vaes512", "vaes", "ipsec-mb" */
 	struct ip_prefix home_agents[64];  /* who may send IP-in-IP: host prefixes, IPv4 ... */
 	struct ip_addr home_agents_v6[64]; /* ... and the IPv6 address of each; unset: none */
 	uint32_t n_home_agents;

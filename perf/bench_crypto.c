@@ -26,7 +26,7 @@
 #define TRAILER_BYTES 2
 #define HUGE_PAGE ((size_t)2 << 20)
 
-static const char *const engine_names[] = {"vaes", "ipsec-mb"};
+static const char *const engine_names[] = {"vaes512", "vaes", "ipsec-mb"};
 #define N_ENGINES (sizeof engine_names / sizeof engine_names[0])
 
 struct bench {

@@ -22,7 +22,7 @@
 
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const power_loss_policies[] = {"strict", "open", NULL};
-static const char *const engines[] = {"auto", "vaes", "ipsec-mb", NULL};
+static const char *const engines[] = {"auto", "vaes512", "vaes", "ipsec-mb", NULL};
 
 /* Copies a string key; too long is an error. False: nothing useful was read. */
 static bool read_text(

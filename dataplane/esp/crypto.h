@@ -122,7 +122,7 @@ struct crypto_op { /* aligned so that a burst of them does not split lines needl
 struct crypto_thread; /* per-thread state of an engine (ipsec-mb manager, scratch context) */
 
 struct crypto_engine {
-	const char *name;                              /* "vaes", "ipsec-mb" */
+	const char *name;                              /* "vaes512", "vaes", "ipsec-mb" */
 	bool (*supported)(void);                       /* by this CPU */
 	size_t (*key_blob_bytes)(enum crypto_alg alg); /* what the engine really touches */
 	/* material: crypto_material_bytes(alg). */

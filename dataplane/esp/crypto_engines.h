@@ -11,7 +11,7 @@
 
 #include <intel-ipsec-mb.h>
 
-extern const struct crypto_engine crypto_engine_vaes, crypto_engine_ipsec_mb;
+extern const struct crypto_engine crypto_engine_vaes512, crypto_engine_vaes, crypto_engine_ipsec_mb;
 
 /* crypto_engine_open() on a list of engines, the preferred first. */
 const struct crypto_engine *crypto_engine_choose(const struct crypto_engine *const list[], size_t n,

@@ -77,51 +77,52 @@ static bool known_answer_good(const struct crypto_engine *engine, struct crypto_
 }
 
 /* What production runs of AES-GCM: a full burst that changes size and algorithm with every message.
- * The lengths end before, at and behind the chunks of the vaes engine (8 blocks), fill its first
- * chunk to each degree, take many chunks, and carry beyond the last byte of the block counter.
+ * The lengths end before, at and behind the chunks of the vaes engines (8 and 16 blocks), fill
+ * their first chunk to each degree alone and with another behind it, also twice in a row, take
+ * many chunks, and carry beyond the last byte of the block counter.
  * Message i has length i % BURST_LENS, algorithm burst_alg(i), i as the last byte of its nonce and
  * 8 or 12 bytes of additional data; the texts follow each other in the stream of fill_text(). Its
  * tags were computed with OpenSSL 3.0 (as of python3-cryptography). They cover the ciphertext as it
  * was in registers; decryption covers what was stored. */
 #define BURST_ALGS 2 /* aes128gcm16, aes256gcm16 */
 #define BURST_LENS (CRYPTO_BURST_MAX / BURST_ALGS)
-#define BURST_BYTES 14824 /* all texts */
+#define BURST_BYTES 15424 /* all texts */
 
 static const uint16_t burst_lens[BURST_LENS] = {
-	1404, 12, 64, 112, 4100, 16, 128, 96, 364, 36, 224, 100, 176, 228, 144, 208};
+	1404, 464, 64, 112, 4100, 12, 128, 96, 300, 228, 224, 36, 176, 16, 144, 208};
 static const uint64_t burst_tags[CRYPTO_BURST_MAX][2] = {
 	{0x2a19020edde7eae0, 0x1daff99e1a8a65ad},
-	{0x1c1041a565a02287, 0xa5ffed1c37c8eee4},
-	{0x17672f5a8840be98, 0x2d4b0dcb00985390},
-	{0xff940ca5382523ba, 0x89eb35bc5f85ac23},
-	{0xe7a23b5ff839fbab, 0xa48a1009d154c64c},
-	{0x8cfe923fe4e24f7c, 0xd5bd74798ff846ca},
-	{0x54eac29af7417c31, 0xfa3b405eb39fd6a1},
-	{0xdd5e1ca5343b4c63, 0x433a040bcb04a4f7},
-	{0x1de8cd54152720a1, 0x0dbdcb66bd6540a6},
-	{0x4e893093b2fc4032, 0x92fa3d69c3137d86},
-	{0x18aca658f1e56484, 0x96d724caebc0bc72},
-	{0x7891f184dfa1d4fb, 0xe4f728cad0b841b6},
-	{0xef44f301a54d4798, 0xf8beec46b0df5a96},
-	{0x3807e759dc1ee9f5, 0x29f4f2b3fe280178},
-	{0x5f19f5bdc62343dd, 0x70b0a970f4143053},
-	{0xd29e00eb18049ead, 0xf1c7bfe16e5cee55},
-	{0x5c2d61675a0698f2, 0x7fb51047642c9427},
-	{0x03929e90818a3d2d, 0x9d6df265c3e8feec},
-	{0xbbfbc3e89c08fd43, 0x9da379a0e21031b1},
-	{0x31b28cbf0ae83c3a, 0x6b6d62cef8f33613},
-	{0x15015aafa418d4c0, 0x4317389725d4b484},
-	{0xd4c76dbd57bf0d9c, 0x8fedcf4074e04714},
-	{0x011f693a3971657d, 0x98dabf5cc06e267f},
-	{0xb274e2cdc1b3aaec, 0xb71d61f9cc4e0a94},
-	{0x6eb91252b936014c, 0xb5bbd972a58cb11e},
-	{0x199467ba9eeef133, 0x1bdda3cee67f6667},
-	{0x0531b65ddebd18b9, 0xede84ff631e48cea},
-	{0x1921c4a91c90f615, 0x9f7ce3647a5d52c9},
-	{0x4ba42323d6a06b3f, 0xd7ab1e26fd016404},
-	{0xe269e928746af155, 0x7db06ca717bceb34},
-	{0x707cef9cb22926df, 0xf50daf5527953a81},
-	{0x1143ec2c188e0f4b, 0xe06e9c52b6e0ead8},
+	{0x49aad12b7b9fb481, 0xe5ba6bfc05c30aed},
+	{0xbd35e506fd8c233d, 0xdd174ad0976bfabe},
+	{0x03b0f09541941f58, 0x42ea43b100cac161},
+	{0xc521aad852449384, 0xb3ae71b69297d0ce},
+	{0xdd4e9ca14cb3f109, 0xe9d9975ac4a9864a},
+	{0xb1e34bacfce83ebc, 0xd869ffc30ea23b85},
+	{0x7fcc2f7330b5a3a9, 0xa86d67239257fdfa},
+	{0x5672ad75c2c777b1, 0x01a4398e4fae7937},
+	{0x647e147d05705709, 0xcd91859513580ef1},
+	{0x03ffe52d8d26a134, 0xf0c0ca702e062076},
+	{0xcf29305a5d950e5b, 0xffc0527a7fec16fd},
+	{0xeb71ad8fc3477864, 0xef83b978ad49f80c},
+	{0x170cbe277a2e6681, 0x21f7be2ef815f545},
+	{0x4ac109db2c341d09, 0xd6ce2baa68a889a3},
+	{0xd174db8d8579d665, 0xdc13e58579fe4135},
+	{0xaa4c9fa6ff93a0c0, 0xb7f4318c3278be03},
+	{0xb6ca1d9ccadfa669, 0x1bf78f7ee2bc3c9e},
+	{0x842f09ca0cbf5f47, 0x704d8ee7aee59432},
+	{0x704d88cba37cee36, 0x7c0031f6d4f65f9c},
+	{0x1f09bfa13f4f4790, 0x4e36906017427392},
+	{0x63a207791a332993, 0x150ea114b8c1ffd6},
+	{0xd0d8851b2df06291, 0xac2e32b40d595e21},
+	{0x8b4d04226bcd9bfa, 0xaba8d0d5ae85df9c},
+	{0x033f89ac041d6fbb, 0xe79ec4d288000d12},
+	{0x1cdd94e97fba0f19, 0x8600034a81fc60e8},
+	{0x215f7792cd1c0876, 0x7ab0a8ada62d7198},
+	{0x5ea477353ee10923, 0x482d7985b647f19b},
+	{0x485ad8ec7bb422c8, 0x7777a1b8f287b9f8},
+	{0x0ee8466f15da87b9, 0xc549c50e55f035bc},
+	{0x6cbf7b387c9722c5, 0x546ba9e6f657c137},
+	{0x533e4cad4558e03a, 0x0dd9a89668fc9562},
 };
 
 /* Odd and even change places from one round of the lengths to the next. */

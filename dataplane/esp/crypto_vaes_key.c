@@ -3,7 +3,7 @@
  * Key blobs of the VAES engine: round keys (FIPS 197 section 5.2), H = E(0) and its powers.
  */
 #include "dataplane/esp/crypto_vaes.h"
-#include "dataplane/esp/crypto_vaes_gcm.h"
+#include "dataplane/esp/crypto_vaes256.h"
 
 #include <stddef.h>
 
@@ -11,16 +11,6 @@ size_t crypto_vaes_key_blob_bytes(enum crypto_alg alg)
 {
 	return offsetof(struct gcm_key, round_keys) +
 	       (crypto_vaes_rounds(alg) + (size_t)1) * GCM_BLOCK;
-}
-
-static inline __m128i load(const uint8_t *block)
-{
-	return _mm_loadu_si128((const __m128i_u *)(const void *)block);
-}
-
-static inline void store(uint8_t *block, __m128i value)
-{
-	_mm_storeu_si128((__m128i_u *)(void *)block, value);
 }
 
 /* Each word plus all words before it: the expansion but for what its first word is given. */
@@ -41,30 +31,30 @@ static inline __m128i running_sum(__m128i words)
 
 static inline void expand_128(const uint8_t *key, uint8_t out[][GCM_BLOCK])
 {
-	__m128i k = load(key);
+	__m128i k = gcm_load_block(key);
 
-	store(out[0], k);
-	store(out[1], k = NEXT_ROTATED(k, k, 0x01));
-	store(out[2], k = NEXT_ROTATED(k, k, 0x02));
-	store(out[3], k = NEXT_ROTATED(k, k, 0x04));
-	store(out[4], k = NEXT_ROTATED(k, k, 0x08));
-	store(out[5], k = NEXT_ROTATED(k, k, 0x10));
-	store(out[6], k = NEXT_ROTATED(k, k, 0x20));
-	store(out[7], k = NEXT_ROTATED(k, k, 0x40));
-	store(out[8], k = NEXT_ROTATED(k, k, 0x80));
-	store(out[9], k = NEXT_ROTATED(k, k, 0x1b));
-	store(out[10], NEXT_ROTATED(k, k, 0x36));
+	gcm_store_block(out[0], k);
+	gcm_store_block(out[1], k = NEXT_ROTATED(k, k, 0x01));
+	gcm_store_block(out[2], k = NEXT_ROTATED(k, k, 0x02));
+	gcm_store_block(out[3], k = NEXT_ROTATED(k, k, 0x04));
+	gcm_store_block(out[4], k = NEXT_ROTATED(k, k, 0x08));
+	gcm_store_block(out[5], k = NEXT_ROTATED(k, k, 0x10));
+	gcm_store_block(out[6], k = NEXT_ROTATED(k, k, 0x20));
+	gcm_store_block(out[7], k = NEXT_ROTATED(k, k, 0x40));
+	gcm_store_block(out[8], k = NEXT_ROTATED(k, k, 0x80));
+	gcm_store_block(out[9], k = NEXT_ROTATED(k, k, 0x1b));
+	gcm_store_block(out[10], NEXT_ROTATED(k, k, 0x36));
 }
 
 /* Six words at a time, of which a round key has four: one and a half of these a step. The words 4
  * and 5 of a step are the running sum that begins with its word 3. */
 static inline void expand_192(const uint8_t *key, uint8_t out[][GCM_BLOCK])
 {
-	__m128i low = load(key),
+	__m128i low = gcm_load_block(key),
 		high = _mm_loadl_epi64((const __m128i_u *)(const void *)(key + 16));
 	uint8_t *at = out[0];
 
-	store(at, low);
+	gcm_store_block(at, low);
 	_mm_storel_epi64((__m128i_u *)(void *)(at + 16), high);
 #define STEP(rcon)                                                                       \
 	do {                                                                             \
@@ -73,7 +63,7 @@ static inline void expand_192(const uint8_t *key, uint8_t out[][GCM_BLOCK])
 		high = _mm_xor_si128(_mm_xor_si128(high, _mm_slli_si128(high, 4)),       \
 			_mm_shuffle_epi32(low, 0xff));                                   \
 		at += 24;                                                                \
-		store(at, low);                                                          \
+		gcm_store_block(at, low);                                                \
 		_mm_storel_epi64((__m128i_u *)(void *)(at + 16), high);                  \
 	} while (0)
 	STEP(0x01);
@@ -87,28 +77,28 @@ static inline void expand_192(const uint8_t *key, uint8_t out[][GCM_BLOCK])
 	/* 52 words in all: of the last six only four. */
 	low = _mm_xor_si128(
 		running_sum(low), _mm_shuffle_epi32(_mm_aeskeygenassist_si128(high, 0x80), 0x55));
-	store(at + 24, low);
+	gcm_store_block(at + 24, low);
 }
 
 static inline void expand_256(const uint8_t *key, uint8_t out[][GCM_BLOCK])
 {
-	__m128i even = load(key), odd = load(key + GCM_BLOCK);
+	__m128i even = gcm_load_block(key), odd = gcm_load_block(key + GCM_BLOCK);
 
-	store(out[0], even);
-	store(out[1], odd);
-	store(out[2], even = NEXT_ROTATED(even, odd, 0x01));
-	store(out[3], odd = NEXT_PLAIN(odd, even));
-	store(out[4], even = NEXT_ROTATED(even, odd, 0x02));
-	store(out[5], odd = NEXT_PLAIN(odd, even));
-	store(out[6], even = NEXT_ROTATED(even, odd, 0x04));
-	store(out[7], odd = NEXT_PLAIN(odd, even));
-	store(out[8], even = NEXT_ROTATED(even, odd, 0x08));
-	store(out[9], odd = NEXT_PLAIN(odd, even));
-	store(out[10], even = NEXT_ROTATED(even, odd, 0x10));
-	store(out[11], odd = NEXT_PLAIN(odd, even));
-	store(out[12], even = NEXT_ROTATED(even, odd, 0x20));
-	store(out[13], odd = NEXT_PLAIN(odd, even));
-	store(out[14], NEXT_ROTATED(even, odd, 0x40));
+	gcm_store_block(out[0], even);
+	gcm_store_block(out[1], odd);
+	gcm_store_block(out[2], even = NEXT_ROTATED(even, odd, 0x01));
+	gcm_store_block(out[3], odd = NEXT_PLAIN(odd, even));
+	gcm_store_block(out[4], even = NEXT_ROTATED(even, odd, 0x02));
+	gcm_store_block(out[5], odd = NEXT_PLAIN(odd, even));
+	gcm_store_block(out[6], even = NEXT_ROTATED(even, odd, 0x04));
+	gcm_store_block(out[7], odd = NEXT_PLAIN(odd, even));
+	gcm_store_block(out[8], even = NEXT_ROTATED(even, odd, 0x08));
+	gcm_store_block(out[9], odd = NEXT_PLAIN(odd, even));
+	gcm_store_block(out[10], even = NEXT_ROTATED(even, odd, 0x10));
+	gcm_store_block(out[11], odd = NEXT_PLAIN(odd, even));
+	gcm_store_block(out[12], even = NEXT_ROTATED(even, odd, 0x20));
+	gcm_store_block(out[13], odd = NEXT_PLAIN(odd, even));
+	gcm_store_block(out[14], NEXT_ROTATED(even, odd, 0x40));
 }
 
 /* A shift by one bit; the bit that falls out comes back as the polynomial. */
@@ -125,7 +115,7 @@ static inline __m128i times_x(__m128i block)
 static __attribute__((noinline)) void key_expand(
 	enum crypto_alg alg, const uint8_t *key, struct gcm_key *out)
 {
-	const unsigned rounds = crypto_vaes_rounds(alg);
+	const struct gcm_cipher cipher = {.key = out, .rounds = crypto_vaes_rounds(alg)};
 	struct gcm_chunk state = {.d = _mm256_setzero_si256()};
 	const __m256i zero = _mm256_setzero_si256();
 	__m256i h, power;
@@ -137,14 +127,14 @@ static __attribute__((noinline)) void key_expand(
 	else
 		expand_256(key, out->round_keys);
 	gcm_first_key(&state, 1, out);
-	for (unsigned round = 1; round < rounds; round++)
+	for (unsigned round = 1; round < cipher.rounds; round++)
 		gcm_round(&state, 1, out, round);
-	gcm_last_round(&state, 1, out, rounds);
+	gcm_last_round(&state, 1, &cipher);
 	power = gcm_swap_bytes(state.d);
 	h = _mm256_zextsi128_si256(times_x(_mm256_castsi256_si128(power)));
 	power = h;
-	for (unsigned i = 2 * GCM_CHUNK_VECTORS; i-- > 0;) {
-		store(out->powers[i / 2] + i % 2 * GCM_BLOCK, _mm256_castsi256_si128(power));
+	for (unsigned i = GCM_POWERS; i-- > 0;) {
+		gcm_store_block(out->powers[i], _mm256_castsi256_si128(power));
 		power = _mm256_zextsi128_si256(
 			gcm_reduce(gcm_multiply(power, zero, h, zero, gcm_halves(h, zero))));
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The same burst through both AES-GCM engines: same ciphertext, same tags, same verdict on damaged
- * messages; no byte outside of a text, a tag or a key blob is touched (ASan watches both ends).
+ * The same burst through all AES-GCM engines that this CPU has: same ciphertext, same tags, same
+ * verdict on damaged messages; no byte outside of a text, a tag or a key blob is touched (ASan
+ * watches both ends).
  *
  * Input: operations one behind the other, at most a burst of them. Each: a byte (bits 0 and 1: key,
  * even ones are AES-128; bit 2: 12 bytes of additional data, else 8; bit 3: damage the text, bit 4:
@@ -26,8 +27,10 @@ static void demand(bool holds)
 		abort();
 }
 
-static const struct crypto_engine *const engines[] = {&crypto_engine_ipsec_mb, &crypto_engine_vaes};
-#define N_ENGINES (sizeof engines / sizeof engines[0])
+static const struct crypto_engine *const engines[] = {
+	&crypto_engine_ipsec_mb, &crypto_engine_vaes, &crypto_engine_vaes512};
+#define ENGINES_MAX (sizeof engines / sizeof engines[0])
+static unsigned n_engines;
 
 struct side {
 	struct crypto_thread *thread;
@@ -35,7 +38,7 @@ struct side {
 	struct crypto_op ops[CRYPTO_BURST_MAX];
 	uint8_t *areas[CRYPTO_BURST_MAX]; /* the text is at their end */
 };
-static struct side sides[N_ENGINES];
+static struct side sides[ENGINES_MAX];
 
 static void start(void)
 {
@@ -45,7 +48,8 @@ static void start(void)
 		fprintf(stderr, "no VAES and VPCLMULQDQ on this CPU: nothing to compare\n");
 		exit(0);
 	}
-	for (unsigned e = 0; e < N_ENGINES; e++) {
+	n_engines = crypto_engine_vaes512.supported() ? 3 : 2;
+	for (unsigned e = 0; e < n_engines; e++) {
 		sides[e].thread = engines[e]->thread_new();
 		for (unsigned k = 0; k < KEYS; k++) {
 			enum crypto_alg alg = (enum crypto_alg)(k % CRYPTO_GCM_COUNT);
@@ -85,7 +89,7 @@ static unsigned parse(const uint8_t *data, size_t size, uint8_t flags[])
 			op.nonce[i] = next(&data, &size);
 		for (unsigned i = 0; i < op.aad_len; i++)
 			op.aad[i] = next(&data, &size);
-		for (unsigned e = 0; e < N_ENGINES; e++) {
+		for (unsigned e = 0; e < n_engines; e++) {
 			uint8_t *area = malloc(align + op.len + CRYPTO_TAG_BYTES);
 
 			demand(area != NULL);
@@ -103,11 +107,13 @@ static unsigned parse(const uint8_t *data, size_t size, uint8_t flags[])
 
 static void compare(unsigned n)
 {
-	for (unsigned i = 0; i < n; i++) {
-		const struct crypto_op *a = &sides[0].ops[i], *b = &sides[1].ops[i];
+	for (unsigned e = 1; e < n_engines; e++) {
+		for (unsigned i = 0; i < n; i++) {
+			const struct crypto_op *a = &sides[0].ops[i], *b = &sides[e].ops[i];
 
-		demand(a->ok == b->ok);
-		demand(memcmp(a->data, b->data, a->len + CRYPTO_TAG_BYTES) == 0);
+			demand(a->ok == b->ok);
+			demand(memcmp(a->data, b->data, a->len + CRYPTO_TAG_BYTES) == 0);
+		}
 	}
 }
 
@@ -129,10 +135,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (sides[0].thread == NULL)
 		start();
 	n = parse(data, size, flags);
-	for (unsigned e = 0; e < N_ENGINES; e++)
+	for (unsigned e = 0; e < n_engines; e++)
 		engines[e]->encrypt(sides[e].thread, sides[e].ops, n);
 	compare(n);
-	for (unsigned e = 0; e < N_ENGINES; e++) {
+	for (unsigned e = 0; e < n_engines; e++) {
 		for (unsigned i = 0; i < n; i++)
 			damage(&sides[e].ops[i], flags[i]);
 		engines[e]->decrypt(sides[e].thread, sides[e].ops, n);
@@ -143,8 +149,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			      ((flags[i] & 8) != 0 && sides[0].ops[i].len != 0);
 
 		demand(sides[1].ops[i].ok == !harmed);
-		free(sides[0].areas[i]);
-		free(sides[1].areas[i]);
+		for (unsigned e = 0; e < n_engines; e++)
+			free(sides[e].areas[i]);
 	}
 	return 0;
 }

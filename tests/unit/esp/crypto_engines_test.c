@@ -21,8 +21,23 @@
 #define AREA (FRONT + SPARE + TEXT_MAX + SPARE)
 #define BURSTS 400
 
-static const struct crypto_engine *const engines[] = {&crypto_engine_ipsec_mb, &crypto_engine_vaes};
-#define N_ENGINES (sizeof engines / sizeof engines[0])
+/* Those that this CPU has; the first is what the others are compared with. */
+#define ENGINES_MAX 3
+static const struct crypto_engine *engines[ENGINES_MAX];
+static unsigned n_engines;
+
+static void find_engines(void)
+{
+	static const struct crypto_engine *const all[ENGINES_MAX] = {
+		&crypto_engine_ipsec_mb, &crypto_engine_vaes, &crypto_engine_vaes512};
+
+	for (unsigned e = 0; e < ENGINES_MAX; e++) {
+		if (all[e]->supported())
+			engines[n_engines++] = all[e];
+		else
+			printf("%s: not on this CPU, not proven\n", all[e]->name);
+	}
+}
 
 /* xorshift64*: the same bursts in every run. */
 static uint64_t random_state;
@@ -72,7 +87,7 @@ struct side { /* what one engine works on; all but the key blobs is the same for
 
 struct contest {
 	uint8_t keys[KEYS][CRYPTO_MATERIAL_MAX];
-	struct side sides[N_ENGINES];
+	struct side sides[ENGINES_MAX];
 	unsigned n;
 	unsigned key_of_op[CRYPTO_BURST_MAX];
 };
@@ -82,7 +97,7 @@ static void contest_open(struct contest *c)
 	random_state = 0x9e3779b97f4a7c15u;
 	for (unsigned k = 0; k < KEYS; k++)
 		random_bytes(c->keys[k], sizeof c->keys[k]);
-	for (unsigned e = 0; e < N_ENGINES; e++) {
+	for (unsigned e = 0; e < n_engines; e++) {
 		struct side *side = &c->sides[e];
 
 		side->thread = engines[e]->thread_new();
@@ -96,7 +111,7 @@ static void contest_open(struct contest *c)
 
 static void contest_close(struct contest *c)
 {
-	for (unsigned e = 0; e < N_ENGINES; e++) {
+	for (unsigned e = 0; e < n_engines; e++) {
 		for (unsigned k = 0; k < KEYS; k++)
 			free(c->sides[e].blobs[k]);
 		free(c->sides[e].areas);
@@ -133,8 +148,9 @@ static void contest_fill(struct contest *c)
 		random_bytes(op.nonce, sizeof op.nonce);
 		random_bytes(op.aad, sizeof op.aad);
 		random_bytes(c->sides[0].areas[i], room);
-		memcpy(c->sides[1].areas[i], c->sides[0].areas[i], room);
-		for (unsigned e = 0; e < N_ENGINES; e++) {
+		for (unsigned e = 1; e < n_engines; e++)
+			memcpy(c->sides[e].areas[i], c->sides[0].areas[i], room);
+		for (unsigned e = 0; e < n_engines; e++) {
 			struct side *side = &c->sides[e];
 
 			op.key = side->blobs[c->key_of_op[i]];
@@ -145,17 +161,17 @@ static void contest_fill(struct contest *c)
 	}
 }
 
-/* Both engines use the same code for what is no AES-GCM: OpenSSL is the judge of that. */
-static void contest_compare(const struct contest *c, const char *what)
+/* All engines use the same code for what is no AES-GCM: OpenSSL is the judge of that. */
+static void contest_compare(const struct contest *c, unsigned e, const char *what)
 {
 	for (unsigned i = 0; i < c->n; i++) {
-		const struct crypto_op *a = &c->sides[0].ops[i], *b = &c->sides[1].ops[i];
+		const struct crypto_op *a = &c->sides[0].ops[i], *b = &c->sides[e].ops[i];
 		char row[96];
 
-		snprintf(row, sizeof row, "%s, %s, length %u, operation %u of %u", what,
-			crypto_alg_infos[a->alg].name, a->len, i, c->n);
+		snprintf(row, sizeof row, "%s %s, %s, length %u, operation %u of %u",
+			engines[e]->name, what, crypto_alg_infos[a->alg].name, a->len, i, c->n);
 		CHECK_ROW(row, a->ok == b->ok);
-		CHECK_ROW(row, memcmp(c->sides[0].areas[i], c->sides[1].areas[i],
+		CHECK_ROW(row, memcmp(c->sides[0].areas[i], c->sides[e].areas[i],
 				       FRONT + SPARE + a->len + SPARE) == 0);
 	}
 }
@@ -203,7 +219,7 @@ static void contest_damage(struct contest *c, bool damaged[])
 		damaged[i] = random_below(3) == 0;
 		if (!damaged[i])
 			continue;
-		for (unsigned e = 0; e < N_ENGINES; e++)
+		for (unsigned e = 0; e < n_engines; e++)
 			*place_to_damage(&c->sides[e].ops[i], what, random) ^= (uint8_t)(1u << bit);
 	}
 }
@@ -221,14 +237,16 @@ static void test_random_bursts(void)
 		contest_fill(&c);
 		for (unsigned i = 0; i < c.n; i++)
 			memcpy(before[i], c.sides[0].areas[i], AREA);
-		for (unsigned e = 0; e < N_ENGINES; e++)
+		for (unsigned e = 0; e < n_engines; e++)
 			engines[e]->encrypt(c.sides[e].thread, c.sides[e].ops, c.n);
-		contest_compare(&c, "encrypted");
+		for (unsigned e = 1; e < n_engines; e++)
+			contest_compare(&c, e, "encrypted");
 		contest_against_openssl(&c, before);
 		contest_damage(&c, damaged);
-		for (unsigned e = 0; e < N_ENGINES; e++)
+		for (unsigned e = 0; e < n_engines; e++)
 			engines[e]->decrypt(c.sides[e].thread, c.sides[e].ops, c.n);
-		contest_compare(&c, "decrypted");
+		for (unsigned e = 1; e < n_engines; e++)
+			contest_compare(&c, e, "decrypted");
 		for (unsigned i = 0; i < c.n; i++) {
 			CU_ASSERT_EQUAL(c.sides[1].ops[i].ok, !damaged[i]);
 			refused += damaged[i];
@@ -333,7 +351,7 @@ static void test_guard_pages(void)
 {
 	struct islands is = {island_new(), island_new(), island_new(), island_new()};
 
-	for (unsigned e = 0; e < N_ENGINES; e++) {
+	for (unsigned e = 0; e < n_engines; e++) {
 		for (int alg = 0; alg < CRYPTO_ALG_COUNT; alg++) {
 			size_t bytes = engines[e]->key_blob_bytes((enum crypto_alg)alg);
 			char row[64];
@@ -373,49 +391,61 @@ static void test_guard_pages(void)
 #define STACK_BYTES (256 * 1024)
 #define STACK_PATTERN 0xa5
 #define BLOB_MAX 1024
-#define REGISTERS 16
+#define REGISTERS 32 /* with AVX-512 */
+#define REGISTER_BYTES 64
 #define SECRETS_MAX 256
 
 static struct {
 	enum { CALL_KEY_INIT, CALL_ENCRYPT, CALL_DECRYPT, CALLS } call;
+	const struct crypto_engine *engine;
+	bool wide;  /* this CPU has AVX-512 */
 	bool plant; /* a secret, to see that it would be found */
 	enum crypto_alg alg;
 	struct crypto_op ops[CRYPTO_BURST_MAX];
 	uint8_t text[CRYPTO_BURST_MAX][TEXT_MAX], tags[CRYPTO_BURST_MAX][CRYPTO_TAG_BYTES];
 	_Alignas(CRYPTO_KEY_ALIGN) uint8_t blob[BLOB_MAX];
-	uint8_t registers[REGISTERS][32]; /* after the call */
+	uint8_t registers[REGISTERS][REGISTER_BYTES]; /* after the call */
 	uint8_t secrets[SECRETS_MAX][8];
 	unsigned n_secrets;
 } left;
 
-#define READ_REGISTER(n, to) __asm__ volatile("vmovdqu %%ymm" #n ", %0" : "=m"((to)[n]))
-
-static inline __attribute__((always_inline)) void read_registers(uint8_t (*to)[32])
+/* libc leaves there what is no secret, and a 256-bit engine does not wipe them. */
+static void clear_wide_registers(void)
 {
-	READ_REGISTER(0, to);
-	READ_REGISTER(1, to);
-	READ_REGISTER(2, to);
-	READ_REGISTER(3, to);
-	READ_REGISTER(4, to);
-	READ_REGISTER(5, to);
-	READ_REGISTER(6, to);
-	READ_REGISTER(7, to);
-	READ_REGISTER(8, to);
-	READ_REGISTER(9, to);
-	READ_REGISTER(10, to);
-	READ_REGISTER(11, to);
-	READ_REGISTER(12, to);
-	READ_REGISTER(13, to);
-	READ_REGISTER(14, to);
-	READ_REGISTER(15, to);
+	if (left.wide)
+		__asm__ volatile(
+			".irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31\n"
+			"vpxord %zmm\\n, %zmm\\n, %zmm\\n\n"
+			".endr");
+}
+
+/* All that the CPU has; inline, since a call would use them. */
+static inline __attribute__((always_inline)) void read_registers(uint8_t (*to)[REGISTER_BYTES])
+{
+	if (left.wide)
+		__asm__ volatile(".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, "
+				 "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31\n"
+				 "vmovdqu64 %%zmm\\n, \\n*64(%0)\n"
+				 ".endr"
+				 :
+				 : "r"(to)
+				 : "memory");
+	else
+		__asm__ volatile(".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n"
+				 "vmovdqu %%ymm\\n, \\n*64(%0)\n"
+				 ".endr"
+				 :
+				 : "r"(to)
+				 : "memory");
 }
 
 /* Deep in the stack, where what ends the thread does not write. */
 static __attribute__((noinline)) void run_deep(void)
 {
-	const struct crypto_engine *engine = &crypto_engine_vaes;
+	const struct crypto_engine *engine = left.engine;
 	uint8_t room[STACK_BYTES / 2]; /* kept in one piece by handing it out */
 
+	clear_wide_registers();
 	if (left.call == CALL_KEY_INIT)
 		engine->key_init(left.alg, raw_key, left.blob);
 	else if (left.call == CALL_ENCRYPT)
@@ -443,12 +473,12 @@ static void add_secrets(const uint8_t *at, size_t bytes)
 /* Halves of round keys and of powers of H, their sums, and key stream. */
 static void collect_secrets(void)
 {
-	size_t bytes = crypto_engine_vaes.key_blob_bytes(left.alg);
+	size_t bytes = left.engine->key_blob_bytes(left.alg);
 	uint8_t zeros[64] = {0}, tag[CRYPTO_TAG_BYTES], sum[8];
 	const struct crypto_op *op = &left.ops[0];
 
 	left.n_secrets = 0;
-	crypto_engine_vaes.key_init(left.alg, raw_key, left.blob);
+	left.engine->key_init(left.alg, raw_key, left.blob);
 	add_secrets(left.blob, bytes);
 	for (size_t block = 0; block < bytes; block += 16) {
 		for (unsigned i = 0; i < 8; i++)
@@ -467,6 +497,16 @@ static unsigned count_secrets(const uint8_t *at, size_t bytes)
 	for (size_t i = 0; i + 8 <= bytes; i++)
 		for (unsigned s = 0; s < left.n_secrets; s++)
 			found += memcmp(at + i, left.secrets[s], 8) == 0;
+	return found;
+}
+
+/* Registers: not all that could be secret in them is in the list, such as H^16..H^9. */
+static unsigned count_nonzero(const uint8_t *at, size_t bytes)
+{
+	unsigned found = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		found += at[i] != 0;
 	return found;
 }
 
@@ -494,9 +534,20 @@ static unsigned leftovers(uint32_t len)
 	pthread_join(thread, NULL);
 	pthread_attr_destroy(&attr);
 	found = count_secrets(stack, STACK_BYTES);
-	found += count_secrets(&left.registers[0][0], sizeof left.registers);
+	found += count_nonzero(&left.registers[0][0], sizeof left.registers);
 	munmap(stack, STACK_BYTES);
 	return found;
+}
+
+static void check_nothing_left(const char *row, uint32_t len)
+{
+	for (int call = 0; call < CALLS; call++) {
+		left.call = call;
+		left.plant = false;
+		CHECK_ROW(row, leftovers(len) == 0);
+		left.plant = true;
+		CHECK_ROW(row, leftovers(len) != 0);
+	}
 }
 
 static void test_nothing_left(void)
@@ -508,18 +559,17 @@ static void test_nothing_left(void)
 		return;
 	}
 	memset(left.text, 0x3c, sizeof left.text);
-	for (int alg = 0; alg < CRYPTO_GCM_COUNT; alg++) {
-		left.alg = (enum crypto_alg)alg;
-		for (size_t i = 0; i < sizeof lens / sizeof lens[0]; i++) {
-			char row[64];
+	left.wide = crypto_engine_vaes512.supported();
+	for (unsigned e = 1; e < n_engines; e++) {
+		left.engine = engines[e];
+		for (int alg = 0; alg < CRYPTO_GCM_COUNT; alg++) {
+			left.alg = (enum crypto_alg)alg;
+			for (size_t i = 0; i < sizeof lens / sizeof lens[0]; i++) {
+				char row[64];
 
-			snprintf(row, sizeof row, "%s, %u", crypto_alg_infos[alg].name, lens[i]);
-			for (int call = 0; call < CALLS; call++) {
-				left.call = call;
-				left.plant = false;
-				CHECK_ROW(row, leftovers(lens[i]) == 0);
-				left.plant = true;
-				CHECK_ROW(row, leftovers(lens[i]) != 0);
+				snprintf(row, sizeof row, "%s, %s, %u", engines[e]->name,
+					crypto_alg_infos[alg].name, lens[i]);
+				check_nothing_left(row, lens[i]);
 			}
 		}
 	}
@@ -538,6 +588,7 @@ int main(void)
 		fprintf(stderr, "no VAES and VPCLMULQDQ on this CPU: nothing was compared\n");
 		return 77;
 	}
+	find_engines();
 	random_state = 1;
 	random_bytes(raw_key, sizeof raw_key);
 	return unit_run("crypto engines", cases);

@@ -401,7 +401,9 @@ static void test_self_test(void)
 
 static void test_find(void)
 {
-	const struct crypto_engine *first = crypto_engine_vaes.supported()
+	const struct crypto_engine *first = crypto_engine_vaes512.supported()
+						    ? &crypto_engine_vaes512
+					    : crypto_engine_vaes.supported()
 						    ? &crypto_engine_vaes
 						    : &crypto_engine_ipsec_mb;
 	const char *failed;
@@ -412,6 +414,8 @@ static void test_find(void)
 	CU_ASSERT_PTR_EQUAL(crypto_engine_find("ipsec-mb"), &crypto_engine_ipsec_mb);
 	CU_ASSERT_PTR_EQUAL(crypto_engine_find("vaes"),
 		crypto_engine_vaes.supported() ? &crypto_engine_vaes : NULL);
+	CU_ASSERT_PTR_EQUAL(crypto_engine_find("vaes512"),
+		crypto_engine_vaes512.supported() ? &crypto_engine_vaes512 : NULL);
 	CU_ASSERT_PTR_NULL(crypto_engine_open("none", &failed));
 	CU_ASSERT_PTR_NULL(failed);
 	CU_ASSERT_PTR_NULL(crypto_engine_find("none"));
@@ -535,7 +539,7 @@ static void test_key_bytes(void)
 int main(void)
 {
 	static const struct crypto_engine *const engines[] = {
-		&crypto_engine_vaes, &crypto_engine_ipsec_mb};
+		&crypto_engine_vaes512, &crypto_engine_vaes, &crypto_engine_ipsec_mb};
 	static const struct unit_case each[] = {
 		{"self-test", test_self_test},
 		{"self-test of bursts", test_self_test_of_bursts},

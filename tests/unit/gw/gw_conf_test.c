@@ -356,7 +356,7 @@ static void test_shipped(void)
 
 static void test_crypto_engine(void)
 {
-	static const char *const names[] = {"auto", "vaes", "ipsec-mb"};
+	static const char *const names[] = {"auto", "vaes512", "vaes", "ipsec-mb"};
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		char good[TEXT_MAX], text[TEXT_MAX], said[4096], fresh[64];
