@@ -85,6 +85,7 @@ uint32_t dataplane_workers(const struct dataplane *dp);
 struct dp_node_params {
 	struct ip_addr home_address, home_agent;
 	uint32_t handle, flags;
+	struct node_tfc tfc;
 	struct path_params path; /* flags PATH_CLOSED if no CoA is known yet */
 };
 /* Adds to the tables all at once or not at all. -EEXIST (home address), -ENOMEM, -ENOSPC, -EINVAL.

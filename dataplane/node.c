@@ -71,6 +71,8 @@ static void free_node(void *owner, void *object, bool drop_slots)
 	if (node->sa_out_next != NULL)
 		free_sa_out(dp, node->sa_out_next, drop_slots);
 	path_free(dp, atomic_load_explicit(&node->path, memory_order_relaxed));
+	if (node->tfc.pad != 0)
+		atomic_fetch_sub_explicit(&dp->tfc_nodes, 1, memory_order_relaxed);
 	slab_free(&dp->nodes, node);
 }
 
@@ -301,8 +303,14 @@ int dataplane_node_add(struct dataplane *dp, const struct dp_node_params *params
 		dp->home_agents_v6[home_agent_index(dp, entry->node.home_agent)];
 	entry->node.handle = params->handle;
 	entry->node.flags = params->flags;
+	entry->node.tfc = params->tfc;
+	/* Before the node is published: who finds it finds this, too. */
+	if (params->tfc.pad != 0)
+		atomic_fetch_add_explicit(&dp->tfc_nodes, 1, memory_order_relaxed);
 	ret = link_node(dp, entry, &params->path);
 	if (ret != 0) {
+		if (params->tfc.pad != 0)
+			atomic_fetch_sub_explicit(&dp->tfc_nodes, 1, memory_order_relaxed);
 		slab_free(&dp->nodes, entry);
 		return ret;
 	}

@@ -23,6 +23,15 @@ enum node_flag {
 	NODE_STRICT_OUTER_SOURCE = 1u << 4, /* default on; control's */
 };
 
+#define NODE_TFC_PAD_MAX 9000
+#define NODE_TFC_DUMMIES_MAX 1000
+
+/* Against traffic analysis; zeros: nothing is done. */
+struct node_tfc {
+	uint16_t pad;     /* packets to it are filled up to a multiple of so many bytes: tfc.h */
+	uint16_t dummies; /* dummy packets to it a second; control sends them */
+};
+
 struct node { /* its first line is what packets need */
 	/* RCU: replaced whole, never NULL (a closed path has PATH_CLOSED). Store: release, by
 	 * control. Load: acquire, once per packet or burst. */
@@ -37,6 +46,7 @@ struct node { /* its first line is what packets need */
 	uint32_t flags;               /* enum node_flag */
 	/* atomic: when control last heard of another port, ms; any worker, seldom: nat.c */
 	_Atomic(uint32_t) port_told_ms;
+	struct node_tfc tfc; /* const after init */
 	/* atomic: registrations let through, tokens for the limit; any worker */
 	_Alignas(SA_CACHE_LINE) _Atomic(uint64_t) registration_at_ns;
 	struct rcu_link link; /* sad.c */

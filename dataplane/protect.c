@@ -6,6 +6,7 @@
 
 #include "dataplane/rules.h"
 #include "dataplane/state.h"
+#include "dataplane/tfc.h"
 
 static void check_sas(struct burst *b)
 {
@@ -58,6 +59,7 @@ static void spend_credits(struct burst *b)
 void protect_burst(struct worker *worker, struct burst *b)
 {
 	check_sas(b);
+	tfc_pad(worker, b);
 	esp_encap_burst(worker->crypto, worker->dp->engine, b->sas.out, b->paths, b->pkts,
 		b->verdicts, b->n);
 	stamp_first(b);

@@ -66,6 +66,8 @@ struct dataplane {
 	_Atomic(uint64_t) bicast_until_ns;
 	/* atomic: control counts, workers load: paths with PATH_PROVISIONAL that may be in use */
 	_Atomic(uint32_t) provisional_paths;
+	/* atomic: control counts, workers load: nodes with tfc.pad that may be in use */
+	_Atomic(uint32_t) tfc_nodes;
 	/* control only */
 	bool running;
 	struct notices sa_notices; /* handles of nodes whose SAs passed a mark; has its own rules */

@@ -44,7 +44,7 @@ static void print_help(void)
 	      "  sa del NODE in|out spi=N\n"
 	      "  node add NAME home_address=ADDRESS home_agent=NAME [care_of=ADDRESS]\n"
 	      "         [strict_inner_source=false] [strict_outer_source=false] [allow_nat=true]\n"
-	      "         [bicast=true] [provisional=true]\n"
+	      "         [bicast=true] [provisional=true] [tfc_pad=BYTES] [tfc_dummies=A_SECOND]\n"
 	      "  node del NAME\n"
 	      "  reload                           read the configuration again: nodes of the "
 	      "gateway,\n"

@@ -93,7 +93,8 @@ static bool put_secret(
 static bool put_word(json_t *request, const char *word, const struct sentence *why)
 {
 	static const char *const numbers[] = {"spi", "replay_window", "rekey_time", "life_time",
-		"rekey_packets", "life_packets", "rekey_bytes", "life_bytes", NULL};
+		"rekey_packets", "life_packets", "rekey_bytes", "life_bytes", "tfc_pad",
+		"tfc_dummies", NULL};
 	static const char *const switches[] = {"esn", "strict_inner_source", "strict_outer_source",
 		"allow_nat", "bicast", "provisional", NULL};
 	static const char *const secrets[] = {"key", "secret", NULL};

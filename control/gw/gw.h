@@ -16,6 +16,7 @@ struct gw {
 	struct key_verbs *keys;
 	struct pmtu *pmtu;
 	struct audit_log *audit;
+	struct dummies *dummies;
 	struct mirror *mirror;
 	struct siu_handler *siu;
 	struct admin *admin;

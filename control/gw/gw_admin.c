@@ -155,6 +155,10 @@ static json_t *node_row(const struct gw *gw, const struct tunnel *tunnel)
 	put_count(row, "generation", at->generation);
 	if (end_ns != POSITION_NEVER_ENDS)
 		put_count(row, "expires_s", end_ns > now_ns ? (end_ns - now_ns) / NS_PER_S : 0);
+	if (tunnel->tfc.pad != 0)
+		put_count(row, "tfc_pad", tunnel->tfc.pad);
+	if (tunnel->tfc.dummies != 0)
+		put_count(row, "tfc_dummies", tunnel->tfc.dummies);
 	json_object_set_new(row, "origin",
 		json_string(tunnel->configured ? "configuration" : "control socket"));
 	return row;

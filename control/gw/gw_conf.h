@@ -66,7 +66,8 @@ struct gw_node_conf {
 	uint32_t home_agent;    /* index */
 	struct ip_addr care_of; /* unset: silent until the first registration */
 	uint32_t flags;         /* enum node_flag */
-	bool has_sas;           /* false: keys come by the control socket */
+	struct node_tfc tfc;
+	bool has_sas; /* false: keys come by the control socket */
 	struct sa_params in, out;
 };
 

@@ -288,6 +288,10 @@ static void read_node(
 		node->flags |= NODE_BICAST;
 	if (conf_get_bool(group, "provisional", false))
 		node->flags |= NODE_PROVISIONAL;
+	node->tfc.pad = (uint16_t)conf_get_int(
+		group, "tfc_pad", "bytes", 0, NODE_TFC_PAD_MAX, 0, false);
+	node->tfc.dummies = (uint16_t)conf_get_int(
+		group, "tfc_dummies", "packets/s", 0, NODE_TFC_DUMMIES_MAX, 0, false);
 	node->has_sas = has_in || has_out;
 	if (node->has_sas) {
 		struct conf_group in = conf_get_group(group, "inbound", true);

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <x86intrin.h>
 
-#define NODE_VERSION 2
+#define NODE_VERSION 3
 #define SA_VERSION 2
 #define SA_BYTES_MAX (5 + 1 + SA_SOURCE_MAX * 18 + CRYPTO_MATERIAL_MAX + 4)
 static_assert(SA_BYTES_MAX <= STATE_DATA_MAX, "the longest record of an SA fits");
@@ -237,6 +237,8 @@ void kept_put_node(struct kept *kept, const struct tunnel *tunnel)
 	wire_put_u8(&w, NODE_VERSION);
 	wire_put_u8(&w, tunnel->configured);
 	wire_put_u32(&w, tunnel->flags);
+	wire_put_u16(&w, tunnel->tfc.pad);
+	wire_put_u16(&w, tunnel->tfc.dummies);
 	put_name(&w, kept->conf->home_agents[tunnel->home_agent].name);
 	put_name(&w, tunnel->name);
 	put_addr(&w, at->generation == 0 && !at->closed ? &at->coa : &nowhere);
@@ -305,6 +307,8 @@ static bool read_node(struct store_value key, struct store_value value, struct k
 		return false;
 	node->configured = wire_u8(&w) != 0;
 	node->flags = wire_u32(&w);
+	node->tfc.pad = wire_u16(&w);
+	node->tfc.dummies = wire_u16(&w);
 	get_name(&w, node->home_agent);
 	get_name(&w, node->name);
 	node->care_of = get_addr(&w);

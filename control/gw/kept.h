@@ -40,6 +40,7 @@ struct kept_node {
 	struct ip_addr
 		care_of; /* where it is without an update of its home agent; unset: nowhere */
 	uint32_t flags;
+	struct node_tfc tfc;
 	bool configured; /* the node itself is from the file, only its SAs are not */
 	unsigned n_sas;
 	struct kept_sa sas[TUNNEL_SAS_MAX];

@@ -6,6 +6,7 @@
  * counters), then ports, Linux's mirrors, nodes with their keys, SIU, the control socket, and last
  * the workers. The stop goes the other way round. Exit codes: 0, 1 configuration, 2 environment.
  */
+#include "control/gw/dummies.h"
 #include "control/gw/gw.h"
 #include "control/gw/gw_admin.h"
 #include "control/gw/gw_conf.h"
@@ -147,7 +148,8 @@ static int start_tables(struct program *program)
 		return -ENOMEM;
 	gw->pmtu = pmtu_new(gw->tunnels);
 	gw->audit = audit_log_new(gw->dp);
-	if (gw->pmtu == NULL || gw->audit == NULL)
+	gw->dummies = dummies_new(gw->dp, gw->tunnels);
+	if (gw->pmtu == NULL || gw->audit == NULL || gw->dummies == NULL)
 		return -ENOMEM;
 	if (gw->conf->keep_keys) {
 		gw->kept = kept_new(gw->state, gw->conf);
@@ -267,6 +269,7 @@ static int start(struct program *program)
 		.errors = &program->errors,
 		.pmtu = gw->pmtu,
 		.audit = gw->audit,
+		.dummies = gw->dummies,
 		.siu = gw->siu,
 		.keys = gw->keys,
 		.state = gw->state,
@@ -289,6 +292,7 @@ static void stop(struct program *program)
 	key_verbs_free(gw->keys);
 	kept_free(gw->kept);
 	audit_log_free(gw->audit);
+	dummies_free(gw->dummies);
 	pmtu_free(gw->pmtu);
 	tunnels_free(gw->tunnels);
 	handovers_free(gw->handovers);

@@ -92,6 +92,7 @@ static int add_node(struct gw *gw, const struct gw_node_conf *node, uint32_t hom
 		.home_agent_source = gw->conf->home_agents[home_agent].tunnel_source,
 		.home_agent = home_agent,
 		.flags = node->flags,
+		.tfc = node->tfc,
 		.configured = configured,
 		.position = *position,
 	};
@@ -202,7 +203,11 @@ static struct tunnel *restored_tunnel(struct restore *restore, const struct kept
 	struct gw *gw = restore->gw;
 	const int ha = home_agent_named(gw, node->home_agent);
 	struct gw_node_conf as_conf = {
-		.home_address = node->home_address, .care_of = node->care_of, .flags = node->flags};
+		.home_address = node->home_address,
+		.care_of = node->care_of,
+		.flags = node->flags,
+		.tfc = node->tfc,
+	};
 	struct position position;
 	char why[256];
 
@@ -371,7 +376,8 @@ static bool same_node(const struct gw *gw, const struct gw_conf *fresh, struct t
 	const struct gw_node_conf *node)
 {
 	if (!ip_addr_equal(&tunnel->home_address, &node->home_address) ||
-		tunnel->flags != node->flags ||
+		tunnel->flags != node->flags || tunnel->tfc.pad != node->tfc.pad ||
+		tunnel->tfc.dummies != node->tfc.dummies ||
 		running_home_agent(gw, fresh, node) != (int)tunnel->home_agent)
 		return false;
 	if (!node->has_sas)

@@ -74,6 +74,7 @@ uint64_t pump_turn(void *arg)
 	if (empty_rings(pump, now_ns) != 0)
 		pump->spin_until_ns = now_ns + PUMP_SPIN_NS;
 	(void)audit_log_turn(pump->audit, now_ns);
+	(void)dummies_turn(pump->dummies, now_ns);
 	dataplane_poll(pump->dp, now_ns, take_epoch, pump->state);
 	again = siu_handler_poll(pump->siu, now_ns);
 	key_verbs_poll(pump->keys, now_ns);

@@ -11,6 +11,7 @@
  * datagram may wait for it at most.
  */
 #include "control/gw/audit.h"
+#include "control/gw/dummies.h"
 #include "control/gw/icmp_errors.h"
 #include "control/gw/key_verbs.h"
 #include "control/gw/mirror.h"
@@ -28,6 +29,7 @@ struct pump { /* all lent */
 	struct mirror *mirror;
 	struct icmp_errors *errors;
 	struct audit_log *audit;
+	struct dummies *dummies;
 	struct pmtu *pmtu;
 	struct siu_handler *siu;
 	struct key_verbs *keys;

@@ -4,7 +4,8 @@
  * and name, and their SAs by inbound SPI and key fingerprint. Each change first checks, then asks
  * the packet path, and then takes its places, which cannot fail. Whatever is done to one node takes
  * the same number of steps however many there are; only among the deadlines, one for a node's
- * position and one for the first of its SAs to end, it takes two more for ten times as many.
+ * position, one for the first of its SAs to end and one for its next dummy packet, it takes two
+ * more for ten times as many.
  */
 #include "control/gw/tunnel.h"
 
@@ -34,7 +35,8 @@ struct tunnels {
 	uint32_t fresh;          /* no place from here on was ever in use */
 	uint32_t oldest, newest; /* of the places given back; 0: none */
 	struct chains home_addresses, names, spis_in, spis_out, keys;
-	struct deadlines ends, sa_ends; /* by handle: of open positions; of SAs, the first one's */
+	/* by handle: of open positions; of SAs, the first one's; of dummy packets */
+	struct deadlines ends, sa_ends, dummies;
 };
 
 static bool make_tables(struct tunnels *tunnels, uint32_t max_nodes)
@@ -49,7 +51,8 @@ static bool make_tables(struct tunnels *tunnels, uint32_t max_nodes)
 	       chains_init(&tunnels->spis_out, max_nodes / SPIS_OUT_A_CHAIN) &&
 	       chains_init(&tunnels->keys, max_nodes) &&
 	       deadlines_init(&tunnels->ends, max_nodes) &&
-	       deadlines_init(&tunnels->sa_ends, max_nodes);
+	       deadlines_init(&tunnels->sa_ends, max_nodes) &&
+	       deadlines_init(&tunnels->dummies, max_nodes);
 }
 
 struct tunnels *tunnels_new(const struct tunnel_config *config)
@@ -81,6 +84,7 @@ void tunnels_free(struct tunnels *tunnels)
 	chains_fini(&tunnels->keys);
 	deadlines_fini(&tunnels->ends);
 	deadlines_fini(&tunnels->sa_ends);
+	deadlines_fini(&tunnels->dummies);
 	free(tunnels->places);
 	free(tunnels->used);
 	free(tunnels);
@@ -181,6 +185,7 @@ static struct tunnel *tunnel_make(const struct tunnel_params *params, uint32_t h
 	tunnel->handle = handle;
 	tunnel->home_agent = (uint16_t)params->home_agent;
 	tunnel->flags = params->flags;
+	tunnel->tfc = params->tfc;
 	tunnel->configured = params->configured;
 	tunnel->position = params->position;
 	return tunnel;
@@ -216,6 +221,7 @@ int tunnel_add(struct tunnels *tunnels, const struct tunnel_params *params, stru
 		.home_agent = params->home_agent_source,
 		.handle = handle,
 		.flags = params->flags,
+		.tfc = params->tfc,
 		.path = path_of(tunnels, &params->position),
 	};
 	struct tunnel *tunnel;
@@ -238,6 +244,8 @@ int tunnel_add(struct tunnels *tunnels, const struct tunnel_params *params, stru
 	chain_add(place_of_home_address(tunnels, &tunnel->home_address), &tunnel->by_home_address);
 	handle_take(tunnels, handle, tunnel);
 	deadline_set(&tunnels->ends, handle, ends_mono_ns(&params->position));
+	if (tunnel->tfc.dummies != 0)
+		deadline_set(&tunnels->dummies, handle, 0);
 	*out = tunnel;
 	return 0;
 }
@@ -304,6 +312,7 @@ int tunnel_del(struct tunnels *tunnels, struct tunnel *tunnel, bool drop_slots)
 	chain_del(place_of_home_address(tunnels, &tunnel->home_address), &tunnel->by_home_address);
 	chain_del(place_of_name(tunnels, tunnel->name), &tunnel->by_name);
 	deadline_set(&tunnels->ends, tunnel->handle, DEADLINE_NEVER);
+	deadline_set(&tunnels->dummies, tunnel->handle, DEADLINE_NEVER);
 	handle_give_back(tunnels, tunnel->handle);
 	free(tunnel->rrqs);
 	free(tunnel);
@@ -513,6 +522,21 @@ bool tunnel_is_tried(const struct tunnel *tunnel)
 	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
 
 	return (path->flags & PATH_PROVISIONAL) != 0;
+}
+
+struct tunnel *tunnel_dummy_due(const struct tunnels *tunnels, uint64_t now_ns)
+{
+	return tunnels->places[deadline_due(&tunnels->dummies, now_ns)].tunnel;
+}
+
+uint64_t tunnel_dummy_at(const struct tunnels *tunnels, const struct tunnel *tunnel)
+{
+	return deadline_of(&tunnels->dummies, tunnel->handle);
+}
+
+void tunnel_set_dummy(struct tunnels *tunnels, const struct tunnel *tunnel, uint64_t at_ns)
+{
+	deadline_set(&tunnels->dummies, tunnel->handle, at_ns);
 }
 
 uint64_t tunnel_end(const struct tunnels *tunnels, const struct tunnel *tunnel)

@@ -69,7 +69,8 @@ struct tunnel {
 	bool configured;     /* from the file; a reload looks at these alone */
 	uint16_t home_agent; /* index */
 	uint32_t handle;
-	uint32_t flags;    /* enum node_flag */
+	uint32_t flags; /* enum node_flag */
+	struct node_tfc tfc;
 	struct node *node; /* the packet path's */
 	/* replaced by tunnel_move() and tunnel_move_port() alone */
 	struct position position;
@@ -104,6 +105,7 @@ struct tunnel_params {
 	struct ip_addr home_agent_source; /* who tunnels to this node */
 	uint32_t home_agent;
 	uint32_t flags;
+	struct node_tfc tfc;
 	bool configured;
 	struct position position;
 };
@@ -129,6 +131,11 @@ struct tunnel *tunnel_by_key(
 	const struct tunnels *tunnels, const uint8_t key_id[COUNTERS_ID_BYTES]);
 /* The first tunnel with a handle above after (0: the first), or NULL. */
 struct tunnel *tunnel_next(const struct tunnels *tunnels, uint32_t after);
+/* The one whose next dummy packet is due first; NULL: none. The same one again until
+ * tunnel_set_dummy(). */
+struct tunnel *tunnel_dummy_due(const struct tunnels *tunnels, uint64_t now_ns);
+uint64_t tunnel_dummy_at(const struct tunnels *tunnels, const struct tunnel *tunnel);
+void tunnel_set_dummy(struct tunnels *tunnels, const struct tunnel *tunnel, uint64_t at_ns);
 uint32_t tunnels_count(const struct tunnels *tunnels);
 
 /* The swap: the new position is in force on return; what can fail comes before the one store.

@@ -17,7 +17,6 @@
 #include <string.h>
 
 #define PADDING_3 0x030201u /* 1, 2, 3, the first lowest */
-#define NEXT_HEADER_NONE 59 /* dummy packet: RFC 4303 section 2.6 */
 #define IPV4_HEADER_MIN 20  /* bytes */
 #define ECN_MASK 0x03       /* of the TOS byte: RFC 3168 section 5 */
 #define IPV6_ECN_AT 1       /* byte; in its bits 4 and 5 */
@@ -110,7 +109,7 @@ static inline enum verdict padding_check(const uint8_t *text, uint32_t len, uint
 	}
 	if (next_header == IP_NEXT_IPV4 || next_header == IP_NEXT_IPV6)
 		return VERDICT_OK;
-	return next_header == NEXT_HEADER_NONE ? VERDICT_DUMMY : VERDICT_BAD_PADDING;
+	return next_header == IP_NEXT_NONE ? VERDICT_DUMMY : VERDICT_BAD_PADDING;
 }
 
 /* RFC 6040 section 4.2, figure 4: [inner][outer]. 0: Not-ECT, 1: ECT(1), 2: ECT(0), 3: CE. */

@@ -8,6 +8,8 @@
  *
  * Layout (RFC 4303 section 2, RFC 4106 section 3):
  *   outer header | SPI, sequence number | IV | inner, padding, pad length, next header | ICV
+ * What is behind the inner packet's own length in the view goes along, as padding against traffic
+ * analysis (RFC 4303 section 2.7): the receiver goes by the inner length.
  * To a node behind a NAT a UDP header is the end of the outer one (RFC 3948 section 2.1); if IPv6
  * is before it, its checksum is made last of all, over what was encrypted.
  *
@@ -29,6 +31,7 @@
 #define OUTER_IPV4_BYTES 20
 #define OUTER_UDP_BYTES 8
 #define INNER_IPV6_BIT 0x20 /* of the first byte: version 6 has it, 4 has not */
+static_assert((ESP_DUMMY_BYTE & INNER_IPV6_BIT) != 0, "dummies take the way of IPv6");
 
 ESP_INLINE unsigned pad_bytes(uint32_t inner_len, struct esp_format format)
 {
@@ -206,6 +209,13 @@ static __attribute__((noinline)) void udp_sums_write(const struct path *const pa
 			udp_sum_write(&pkts[index[k]]);
 }
 
+static inline uint8_t next_header_of(const uint8_t *inner)
+{
+	if (ip_is_v6(inner))
+		return IP_NEXT_IPV6;
+	return inner[0] == ESP_DUMMY_BYTE ? IP_NEXT_NONE : IP_NEXT_IPV4;
+}
+
 /* 1, 2, 3, ... and the two trailer bytes: RFC 4303 section 2.4. */
 ESP_INLINE uint32_t trailer_write(
 	uint8_t *at, uint32_t inner_len, uint8_t next_header, struct esp_format format)
@@ -253,7 +263,7 @@ ESP_INLINE void build(struct crypto_op *op, const struct run *run, const struct 
 	const uint32_t inner_len = pkt->len, outer_len = outer->len;
 	uint8_t *inner = pkt->data;
 	uint8_t *esp = inner - ESP_HDR_BYTES - format.iv_bytes;
-	const uint8_t next_header = !v4_only && ip_is_v6(inner) ? IP_NEXT_IPV6 : IP_NEXT_IPV4;
+	const uint8_t next_header = v4_only ? IP_NEXT_IPV4 : next_header_of(inner);
 	const uint32_t text_len = inner_len +
 				  trailer_write(inner + inner_len, inner_len, next_header, format);
 	const uint32_t front = outer_len + (uint32_t)ESP_HDR_BYTES + format.iv_bytes;

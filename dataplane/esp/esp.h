@@ -40,13 +40,18 @@ struct esp_pkt {       /* a packet in one piece; data and len are moved by encap
 	uint16_t vlan;    /* 802.1Q tag control information; 0: no tag */
 };
 
+/* What a dummy packet begins with, against traffic analysis (RFC 4303 section 2.6): no version of
+ * IP. It leaves with next header 59; TOS and DF of the outer header are read from it as from IPv4,
+ * all else in it is free. */
+#define ESP_DUMMY_BYTE 0x20
+
 /*
  * Encapsulates pkts[i] with sas[i] to paths[i]; on VERDICT_OK pkts[i] is the whole outer packet.
  * verdicts[i] must be VERDICT_OK on entry to be handled; others are left alone. The caller has done
  * selector checks and TTL. Numbers are reserved before encryption: a gap is legal, a repeat is not.
- * pkts[i] is IPv4 or IPv6, with or without a path of its own family. Outer: TOS copied (RFC 6040
- * normal mode), TTL 64; IPv4: DF from the inner packet, set for IPv6, which nobody on the way
- * fragments; IPv6: a flow label for each SA (see encap.c).
+ * pkts[i] is IPv4, IPv6 or a dummy, with or without a path of its own family. Outer: TOS copied
+ * (RFC 6040 normal mode), TTL 64; IPv4: DF from the inner packet, set for IPv6, which nobody on the
+ * way fragments; IPv6: a flow label for each SA (see encap.c).
  */
 void esp_encap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
 	struct sa_out *const sas[], const struct path *const paths[], struct esp_pkt pkts[],

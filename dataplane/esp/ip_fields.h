@@ -16,6 +16,7 @@
 
 #define IP_NEXT_IPV4 4 /* IANA protocol numbers */
 #define IP_NEXT_IPV6 41
+#define IP_NEXT_NONE 59
 #define IPV4_SRC_AT 12
 #define IPV4_ADDR_BYTES 4
 #define IPV6_HDR_BYTES 40

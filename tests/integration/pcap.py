@@ -105,16 +105,20 @@ class EspKey:
 
     def open(self, packet, high=0):
         """The inner datagram as bytes, or None if the packet is not whole, ours and genuine."""
+        return self.open_any(packet, high)[0]
+
+    def open_any(self, packet, high=0):
+        """The same and the next header."""
         esp = packet.payload
         if len(esp) < 8 + 8 + 2 + 16 or struct.unpack_from(">I", esp)[0] != self.spi:
-            return None
+            return None, None
         aad = esp[:4] + (struct.pack(">I", high) if self.esn else b"") + esp[4:8]
         try:
             plain = self.gcm.decrypt(self.salt + esp[8:16], esp[16:], aad)
         except InvalidTag:
-            return None
-        padding, _ = plain[-2:]
-        return plain[: len(plain) - 2 - padding]
+            return None, None
+        padding, next_header = plain[-2:]
+        return plain[: len(plain) - 2 - padding], next_header
 
     def seal(self, inner, sequence, iv, high=0, next_header=4, padding=None):
         """An ESP payload; padding: bytes in place of the right ones (RFC 4303 section 2.4)."""

@@ -19,6 +19,8 @@ FOLDERS = {"roamgate": "gw", "roamgate-ha": "ha", "roamgate-mn": "mn"}
 RANGES = {
     "grace_ms": {"roamgate-mn": (0, 2000), "": (0, 10000)},
     "provisional_credit": (1500, 16777216),
+    "tfc_pad": (0, 9000),
+    "tfc_dummies": (0, 1000),
     "move_rate": (1, 1000),
     "move_burst": (1, 1000),
     "registration_rate": (1, 1000),
@@ -55,7 +57,8 @@ OPTIONAL = {
     "move_burst", "registration_rate", "forbidden_coas", "control_cpu", "worker_cpus",
     "no_huge", "memory_mb", "mbufs", "file_prefix", "crypto_engine", "max_nodes", "max_routes",
     "max_neighbours", "mtu", "vlan", "tunnel_source_v6",
-    "strict_inner_source", "strict_outer_source", "allow_nat", "bicast", "provisional", "source", "esn", "replay_window",
+    "strict_inner_source", "strict_outer_source", "allow_nat", "bicast", "provisional", "tfc_pad",
+    "tfc_dummies", "source", "esn", "replay_window",
     "tunnel_interface", "tunnel_mtu", "max_lifetime", "timestamp_tolerance", "rrq_seen_wait_ms",
     "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts", "gateway@roamgate-ha",
     "tcp_mss_clamp", "df", "dscp_map",

@@ -37,6 +37,7 @@ class Row:
     window: int = 64
     natt: bool = False  # ESP in UDP, from a registration on
     name: str = ""
+    tfc_pad: int = 0
 
     def __str__(self):
         return self.name or self.algorithm + "-esn" * self.esn + "-natt" * self.natt
@@ -53,6 +54,8 @@ ROWS += [
     Row("aes128gcm16", natt=True),
     Row("aes256-sha512", esn=False, window=32, natt=True),
 ]
+PADDED = Row("aes256gcm16", name="tfc", tfc_pad=1500)  # against traffic analysis
+ROWS.insert(0, PADDED)
 SPENT = Row("aes256gcm16", window=1024, name="spent")  # its SAs end in a test
 
 
@@ -67,7 +70,7 @@ class Peer:
     def gateway_settings(self, lab):
         if self.row.natt:
             return self.node.gateway_settings(lab, allow_nat=True)
-        return self.node.gateway_settings(lab, self.care_of)
+        return self.node.gateway_settings(lab, self.care_of, tfc_pad=self.row.tfc_pad)
 
     def state(self, source, destination, spi, key):
         row = self.row
@@ -349,6 +352,17 @@ def test_what_does_not_fit_is_cut_or_told(world):
     told += world.lab.run("ha", "ip", "route", "get", peer.care_of, "from", HOME_AGENT)
     assert re.search(r" mtu 14[0-9]{2}", told), told
     assert f" {PINGS} received" in ping(TUNNEL_MTU, "pmtudisc", "-M", "dont")
+
+
+def test_linux_takes_what_is_padded(world):
+    """RFC 4303 section 2.7: all packets are as long as the path takes, whatever is in them."""
+    peer = world.by_name[str(PADDED)]
+    world.lab.do(f"ping -n -q -c {PINGS} -W 5 -I {peer.node.home_address} {CORRESPONDENT}")
+    (row,) = (
+        r for r in world.roamctl("roamgate", "show", "sa")["rows"]
+        if int(r["spi"], 16) == peer.node.spi_down
+    )  # fmt: skip
+    assert row["packets"] >= PINGS and row["bytes"] == row["packets"] * 1446
 
 
 def test_linux_speaks_with_the_gateway(world, peer):

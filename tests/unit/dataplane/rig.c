@@ -202,17 +202,23 @@ struct dp_node_params rig_node_params(uint32_t handle, const char *coa)
 	return params;
 }
 
-struct node *rig_node_add(struct rig *rig, uint32_t handle, const char *coa)
+struct node *rig_node_add_params(struct rig *rig, const struct dp_node_params *params)
 {
-	struct dp_node_params params = rig_node_params(handle, coa);
-	struct sa_params in = rig_sa(handle, true), out = rig_sa(handle, false);
+	struct sa_params in = rig_sa(params->handle, true), out = rig_sa(params->handle, false);
 	struct node *node;
 
-	REQUIRE(dataplane_node_add(rig->dp, &params, &node) == 0);
+	REQUIRE(dataplane_node_add(rig->dp, params, &node) == 0);
 	REQUIRE(dataplane_sa_in_add(rig->dp, node, &in) == 0);
 	REQUIRE(dataplane_sa_out_add(rig->dp, node, &out, 1) == 0);
-	rig->seq_in[handle] = 0;
+	rig->seq_in[params->handle] = 0;
 	return node;
+}
+
+struct node *rig_node_add(struct rig *rig, uint32_t handle, const char *coa)
+{
+	const struct dp_node_params params = rig_node_params(handle, coa);
+
+	return rig_node_add_params(rig, &params);
 }
 
 void rig_turn(struct rig *rig)
@@ -354,7 +360,8 @@ bool rig_unseal(uint32_t handle, const uint8_t *outer, size_t len, struct rig_op
 	if (!gcm(false, handle, false, esp, text, text_len, out->inner, tag))
 		return false;
 	out->len = text_len - ESP_TRAILER_BYTES - out->inner[text_len - 2];
-	return out->inner[text_len - 1] == 4;
+	out->next_header = out->inner[text_len - 1];
+	return out->next_header == 4 || out->next_header == 59;
 }
 
 /* --- frames --------------------------------------------------------------------------------------

@@ -47,6 +47,8 @@ extern const uint8_t rig_mac_outside_router[6], rig_mac_inside_router[6], rig_ma
 struct path_params rig_path(const char *coa, const char *former, uint64_t grace_until_ns);
 struct dp_node_params rig_node_params(uint32_t handle, const char *coa);
 struct node *rig_node_add(struct rig *rig, uint32_t handle, const char *coa);
+/* The same, of any kind. */
+struct node *rig_node_add_params(struct rig *rig, const struct dp_node_params *params);
 struct sa_params rig_sa(uint32_t handle, bool inbound);
 /* Deletes, turns the worker, polls: nothing is left. */
 void rig_node_del(struct rig *rig, struct node *node);
@@ -68,7 +70,8 @@ struct rig_opened {
 	uint64_t iv;
 	struct ip_addr src, dst; /* outer */
 	uint8_t inner[RIG_FRAME_MAX];
-	size_t len;
+	size_t len;          /* padding of RFC 4303 section 2.7 included */
+	uint8_t next_header; /* 4, or 59: a dummy */
 };
 /* Any length of outer packet as the gateway sent it to node `handle`; checks the outer header.
  * False: not authentic, or malformed. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * IPv4 and IPv6 inside and outside, all mixes, with OpenSSL as the other end: next header, lengths,
- * traffic class, hop limit, DF, flow label, and the checksum of UDP over IPv6.
+ * IPv4, IPv6 and dummies inside and outside, all mixes, with OpenSSL as the other end: next header,
+ * lengths, traffic class, hop limit, DF, flow label, and the checksum of UDP over IPv6.
  */
 #include "tests/unit/esp/rig.h"
 
@@ -12,16 +12,20 @@
 
 static const struct mix {
 	const char *name;
-	bool in6, out6, udp;
+	bool in6, out6, udp, dummy;
 } mixes[] = {
-	{"4 in 4", false, false, false},
-	{"6 in 4", true, false, false},
-	{"4 in 6", false, true, false},
-	{"6 in 6", true, true, false},
-	{"4 in 4, UDP", false, false, true},
-	{"6 in 4, UDP", true, false, true},
-	{"4 in 6, UDP", false, true, true},
-	{"6 in 6, UDP", true, true, true},
+	{"4 in 4", false, false, false, false},
+	{"6 in 4", true, false, false, false},
+	{"4 in 6", false, true, false, false},
+	{"6 in 6", true, true, false, false},
+	{"4 in 4, UDP", false, false, true, false},
+	{"6 in 4, UDP", true, false, true, false},
+	{"4 in 6, UDP", false, true, true, false},
+	{"6 in 6, UDP", true, true, true, false},
+	{"dummy in 4", false, false, false, true},
+	{"dummy in 6", false, true, false, true},
+	{"dummy in 4, UDP", false, false, true, true},
+	{"dummy in 6, UDP", false, true, true, true},
 };
 #define N_MIXES (sizeof mixes / sizeof mixes[0])
 
@@ -42,6 +46,12 @@ static void make_inner(const struct mix *mix, uint8_t *at, uint8_t traffic_class
 	rig_inner(at, INNER_BYTES, traffic_class);
 	if (mix->in6)
 		ipv6_header(at, INNER_BYTES, traffic_class, 17);
+	if (mix->dummy) {
+		memset(at, 0, INNER_BYTES);
+		at[0] = ESP_DUMMY_BYTE;
+		at[1] = traffic_class;
+		at[6] = 0x40; /* DF */
+	}
 }
 
 static void take_path(const struct mix *mix, struct path *path)
@@ -115,7 +125,7 @@ static void check_sealed(const struct mix *mix, const struct rig *rig, const str
 	CHECK_ROW(mix->name, rig_unseal(rig->params.key, 16, nonce, aad, aad_len, text,
 				     (int)text_len, pkt->data + pkt->len - CRYPTO_TAG_BYTES));
 	CHECK_ROW(mix->name, memcmp(text, inner, INNER_BYTES) == 0);
-	CHECK_ROW(mix->name, text[text_len - 1] == (mix->in6 ? 41 : 4));
+	CHECK_ROW(mix->name, text[text_len - 1] == (mix->dummy ? 59 : mix->in6 ? 41 : 4));
 }
 
 static void test_encap(void)
@@ -142,7 +152,7 @@ static void test_encap(void)
 		if (mix->out6)
 			check_outer_ipv6(mix, &pkt, tc);
 		else
-			check_outer_ipv4(mix, &pkt, tc, mix->in6);
+			check_outer_ipv4(mix, &pkt, tc, mix->in6 || mix->dummy);
 		check_sealed(mix, &rig, &pkt, inner);
 		rig_close(&rig);
 	}
@@ -277,7 +287,7 @@ static void test_mixed_burst(void)
 		if (mix->out6)
 			check_outer_ipv6(mix, &pkts[i], 0);
 		else
-			check_outer_ipv4(mix, &pkts[i], 0, mix->in6);
+			check_outer_ipv4(mix, &pkts[i], 0, mix->in6 || mix->dummy);
 		check_sealed(mix, &rig, &pkts[i], inner);
 	}
 	rig_close(&rig);

@@ -39,7 +39,8 @@ static void add_node(const char *name, const char *home_address)
 {
 	struct gw_node_conf node = {.home_address = addr_of(home_address),
 		.care_of = addr_of("203.0.113.9"),
-		.flags = NODE_STRICT_INNER_SOURCE};
+		.flags = NODE_STRICT_INNER_SOURCE,
+		.tfc = {.pad = 256, .dummies = 7}};
 	char why[256];
 
 	snprintf(node.name, sizeof node.name, "%s", name);
@@ -108,6 +109,7 @@ static void test_restart(void)
 	tunnel = fixture_node(&fx, "roamer");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(tunnel);
 	CU_ASSERT(!tunnel->configured && tunnel->flags == NODE_STRICT_INNER_SOURCE);
+	CU_ASSERT(tunnel->tfc.pad == 256 && tunnel->tfc.dummies == 7);
 	CU_ASSERT(!tunnel->position.closed && tunnel->position.generation == 0);
 	CU_ASSERT(ip_addr_equal(&tunnel->position.coa, &care_of));
 	sa = sa_of("roamer", true, 1000);
