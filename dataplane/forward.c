@@ -253,6 +253,26 @@ static bool punt(
 	return punt_push(&worker->rings, mbuf);
 }
 
+/* All but what is good: punted or dropped, and counted. What that gives rise to, such as fragments,
+ * comes behind what is good. */
+static __attribute__((noinline)) void finish_others(struct worker *worker, struct burst *b,
+	enum dp_port came_in, enum dp_port port, struct verdict_cells *cells, uint32_t others)
+{
+	for (; others != 0; others &= others - 1) {
+		unsigned i = (unsigned)__builtin_ctz(others);
+
+		if (b->verdicts[i] == VERDICT_PUNTED && !punt(worker, b, i, came_in, port))
+			burst_drop(b, i, VERDICT_PUNT_FULL);
+		if (b->verdicts[i] == VERDICT_BAD_ICV)
+			shed_charge(worker, b, i);
+		if (verdict_is_audited(b->verdicts[i]))
+			audit_note(&worker->audit, b, i, came_in);
+		if (b->verdicts[i] != VERDICT_PUNTED && !aftermath(worker, b, i, came_in, port))
+			rte_pktmbuf_free(b->mbufs[i]);
+		count(cells, b->verdicts[i], 1);
+	}
+}
+
 void forward_finish(struct worker *worker, struct burst *b, enum dp_port came_in, enum dp_port port,
 	struct verdict_cells *cells)
 {
@@ -260,6 +280,7 @@ void forward_finish(struct worker *worker, struct burst *b, enum dp_port came_in
 	struct rte_mbuf *good[PKT_BURST_MAX];
 	uint8_t good_at[PKT_BURST_MAX];
 	unsigned n_good = 0, sent;
+	uint32_t others = 0;
 
 	for (unsigned i = 0; i < b->n; i++) {
 		ahead_frame(b, i, 2);
@@ -271,15 +292,7 @@ void forward_finish(struct worker *worker, struct burst *b, enum dp_port came_in
 			good_at[n_good++] = (uint8_t)i;
 			continue;
 		}
-		if (b->verdicts[i] == VERDICT_PUNTED && !punt(worker, b, i, came_in, port))
-			burst_drop(b, i, VERDICT_PUNT_FULL);
-		if (b->verdicts[i] == VERDICT_BAD_ICV)
-			shed_charge(worker, b, i);
-		if (verdict_is_audited(b->verdicts[i]))
-			audit_note(&worker->audit, b, i, came_in);
-		if (b->verdicts[i] != VERDICT_PUNTED && !aftermath(worker, b, i, came_in, port))
-			rte_pktmbuf_free(b->mbufs[i]);
-		count(cells, b->verdicts[i], 1);
+		others |= UINT32_C(1) << i;
 	}
 	sent = n_good == 0 ? 0 : port_tx(out, worker->id, good, n_good);
 	if (sent != 0)
@@ -289,4 +302,6 @@ void forward_finish(struct worker *worker, struct burst *b, enum dp_port came_in
 		rte_pktmbuf_free(good[j]);
 		count(cells, VERDICT_TX_FULL, 1);
 	}
+	if (__builtin_expect(others != 0, 0))
+		finish_others(worker, b, came_in, port, cells, others);
 }

@@ -292,6 +292,31 @@ static void test_no_buffers(void)
 	rig_node_del(&rig, node);
 }
 
+/* More pieces than a burst holds: they still leave behind what was numbered before them. */
+static void test_order(void)
+{
+	struct node *node = rig_node_add(&rig, 1, COA);
+	uint8_t ip[RIG_FRAME_MAX], frame[RIG_FRAME_MAX];
+	struct rig_opened opened;
+	unsigned n = 0;
+	uint32_t last = 0;
+	size_t len;
+
+	set_small_path(node);
+	for (unsigned i = 0; i < 20; i++)
+		rig_push(&rig, DP_INSIDE, ip, udp(ip, CORR, COA, 1500, false));
+	rig_push(&rig, DP_INSIDE, ip, udp(ip, CORR, COA, 100, false));
+	rig_turn(&rig);
+	for (; (len = rig_pop(&rig, DP_OUTSIDE, frame)) != 0; n++) {
+		CU_ASSERT_FATAL(rig_unseal(1, frame + 14, len - 14, &opened));
+		CU_ASSERT(opened.seq > last);
+		last = opened.seq;
+		CU_ASSERT(n != 0 || opened.len == 100);
+	}
+	CU_ASSERT(n == 20 * 3 + 1);
+	rig_node_del(&rig, node);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -301,6 +326,7 @@ int main(void)
 		{"flood", test_flood},
 		{"burst", test_burst},
 		{"no buffers", test_no_buffers},
+		{"order", test_order},
 		{NULL, NULL},
 	};
 	int ret;
