@@ -52,6 +52,12 @@ void fixture_write(const char *dir, const char *name, const char *text, unsigned
 }
 
 static char folder[128];
+static const char *secret = "000102030405060708090a0b0c0d0e0f\n";
+
+void fixture_secret(const char *line)
+{
+	secret = line;
+}
 
 const char *fixture_folder(void)
 {
@@ -60,19 +66,24 @@ const char *fixture_folder(void)
 	snprintf(folder, sizeof folder, "%s/roamgate-unit-XXXXXX", tmp != NULL ? tmp : "/tmp");
 	if (mkdtemp(folder) == NULL)
 		abort();
-	fixture_write(folder, "siu.key", "000102030405060708090a0b0c0d0e0f\n", 0600);
+	fixture_write(folder, "siu.key", secret, 0600);
 	fixture_write(folder, "1.key", "101112131415161718191a1b1c1d1e1f20212223\n", 0600);
 	fixture_write(folder, "2.key", "303132333435363738393a3b3c3d3e3f40414243\n", 0600);
 	return folder;
 }
 
-void fixture_remove_folder(void)
+static void remove_folder(const char *dir)
 {
 	char command[160];
 
-	snprintf(command, sizeof command, "rm -rf -- '%s'", folder);
+	snprintf(command, sizeof command, "rm -rf -- '%s'", dir);
 	if (system(command) != 0)
-		fprintf(stderr, "%s is left behind\n", folder);
+		fprintf(stderr, "%s is left behind\n", dir);
+}
+
+void fixture_remove_folder(void)
+{
+	remove_folder(folder);
 }
 
 size_t fixture_conf_text(const char *dir, char *out, size_t room)
@@ -174,7 +185,7 @@ void fixture_close(struct fixture *fixture)
 {
 	close_parts(fixture);
 	gw_conf_free(fixture->conf);
-	fixture_remove_folder();
+	remove_folder(fixture->dir);
 }
 
 void fixture_add_nodes(struct fixture *fixture)

@@ -28,6 +28,7 @@ size_t fixture_conf_text(const char *dir, char *out, size_t room);
 /* Makes a folder of our own with key files in it; removed by fixture_remove_folder(). */
 const char *fixture_folder(void);
 void fixture_remove_folder(void);
+void fixture_secret(const char *line); /* of the home agents, in the next folder: 32 hex digits */
 void fixture_write(const char *dir, const char *name, const char *text, unsigned mode);
 
 /* disk: the state thread runs, so records become durable. */

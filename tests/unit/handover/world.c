@@ -2,8 +2,9 @@
 /*
  * How this works: the home agent's socket is ours (--wrap=sendto, recvmsg), the gateway's datagrams
  * are calls of the packet path's double; both end in one bag of datagrams, from which the script
- * draws. The model never looks into a message: it knows what the home agent's table said at each
- * generation, and that is all that may ever be in force at the gateway.
+ * draws. The model knows what the home agent's table said of each gateway at each generation, and
+ * that is all that may ever be in force there; it looks into no message but the acknowledgements,
+ * which must tell of what the gateway had.
  */
 #include "tests/unit/handover/world.h"
 
@@ -12,6 +13,7 @@
 #include "lib/clock.h"
 #include "lib/ipv4.h"
 #include "lib/wire.h"
+#include "siu/codec.h"
 #include "tests/unit/gw/dataplane_double.h"
 #include "tests/unit/gw/gw_fixture.h"
 #include "tests/unit/handover/doubles.h"
@@ -22,6 +24,7 @@
 #include <sys/socket.h>
 
 #define NODES 2
+#define GATEWAYS 2
 #define COAS 4
 #define BAG_MAX 64
 #define GENERATIONS 1024
@@ -29,7 +32,8 @@
 #define REAL_NS (1800000000 * NS_PER_S)
 #define HEAL_MS 2000
 #define HEAL_STEP_MS 5
-#define WAIT_MS 60000 /* if they do not agree by then: a lifetime must end first */
+#define WAIT_MS 30000 /* if they do not agree by then: something is said ever more slowly */
+#define WAITS 3       /* less than a lifetime, which would cover up what was never said */
 #define WAIT_STEP_MS 500
 #define MAX_LIFETIME_S 300
 #define DEMAND(condition)                                                                        \
@@ -43,38 +47,58 @@
 
 struct datagram {
 	bool to_gw;
+	unsigned gw; /* to or from which */
 	size_t len;
 	uint8_t bytes[SIU_DATAGRAM_MAX];
 };
 
 struct model { /* of a node */
-	/* Addresses that the home agent's table had with a generation: bit COAS: none. */
-	uint8_t meant[GENERATIONS];
-	uint64_t newest;   /* generation of the home agent's table */
-	uint64_t acked;    /* the highest that the gateway said to have */
-	uint64_t in_force; /* at the gateway, in this run of it */
+	struct at_gateway {
+		/* Addresses that the home agent's table had there with a generation: bit COAS:
+		 * none. */
+		uint8_t meant[GENERATIONS];
+		uint8_t was[GENERATIONS]; /* the same, as the gateway had it at some time */
+		uint64_t acked;           /* the highest that the gateway said to have */
+		uint64_t in_force;        /* in this run of it */
+		uint64_t unleft;          /* that a worker may have the path before; 0: none */
+	} at[GATEWAYS];
+	uint64_t newest; /* generation of the home agent's table */
+	bool pending;    /* there, at the last look */
 };
 
-static const char *const coas[COAS] = {"198.51.100.7", "203.0.113.7", "203.0.113.8", "192.0.2.99"};
+struct gate { /* a gateway */
+	struct dataplane_double *dp;
+	struct fixture fx;
+	struct siu_handler *handler;
+	bool is_cut; /* nothing goes there or comes from there */
+};
+
+/* The last one is forbidden at the gateways: they refuse it. */
+static const char *const coas[COAS] = {"198.51.100.7", "203.0.113.7", "203.0.113.8", "198.18.0.9"};
 static const char *const homes[NODES] = {"10.1.0.10", "10.1.0.11"};
 static const char *const names[NODES] = {"node1", "node2"};
 
-static struct fixture fx;
-static struct siu_handler *handler;
+static struct gate gates[GATEWAYS], *here; /* here: whose code may run */
 static struct ha_conf conf;
-static struct ha_conf_gateway gateway;
+static struct ha_conf_gateway conf_gateways[GATEWAYS];
 static struct ha_conf_node conf_nodes[NODES];
 static struct ha_counters counters;
 static struct store *store;
 static struct ha_bindings *bindings;
 static struct ha_notify *notify;
-static struct siu *other_agent; /* has a key of its own, and no right to these nodes */
+static struct siu *other_agent; /* at the first gateway, and no right to these nodes */
 static struct model models[NODES];
 static struct datagram bag[BAG_MAX], spoken[BAG_MAX], arriving;
 static unsigned n_bag, n_spoken;
 static bool is_arriving;
 static uint64_t now_ns, identification, other_generation;
-static uint32_t ha_epoch;
+static uint32_t ha_epoch, other_epoch;
+
+static void go_to(unsigned gw)
+{
+	here = &gates[gw];
+	dp_double_now = here->dp;
+}
 
 /* --- the network ---------------------------------------------------------------------------------
  */
@@ -83,14 +107,15 @@ ssize_t __wrap_sendto(int fd, const void *data, size_t len, int flags, const str
 	socklen_t to_len);
 ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
 
-static void throw_in(bool to_gw, const void *bytes, size_t len)
+static void throw_in(bool to_gw, unsigned gw, const void *bytes, size_t len)
 {
 	struct datagram *datagram = &bag[n_bag];
 
 	DEMAND(len <= sizeof datagram->bytes);
-	if (n_bag == BAG_MAX)
+	if (n_bag == BAG_MAX || gates[gw].is_cut)
 		return; /* lost */
 	datagram->to_gw = to_gw;
+	datagram->gw = gw;
 	datagram->len = len;
 	memcpy(datagram->bytes, bytes, len);
 	spoken[n_spoken++ % BAG_MAX] = *datagram;
@@ -100,11 +125,17 @@ static void throw_in(bool to_gw, const void *bytes, size_t len)
 ssize_t __wrap_sendto(int fd, const void *data, size_t len, int flags, const struct sockaddr *to,
 	socklen_t to_len)
 {
+	const struct sockaddr_in *name = (const struct sockaddr_in *)(const void *)to;
+	struct ip_addr addr = ip_addr_from_v4(name->sin_addr.s_addr);
+	unsigned gw = 0;
+
 	(void)fd;
 	(void)flags;
-	(void)to;
 	(void)to_len;
-	throw_in(true, data, len);
+	while (gw < GATEWAYS && !ip_addr_equal(&addr, &conf_gateways[gw].address.addr))
+		gw++;
+	DEMAND(gw < GATEWAYS);
+	throw_in(true, gw, data, len);
 	return (ssize_t)len;
 }
 
@@ -121,35 +152,13 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
 	}
 	is_arriving = false;
 	from->sin_family = AF_INET;
-	from->sin_addr.s_addr = ip_addr_to_v4(&gateway.address.addr);
-	from->sin_port = htons(gateway.address.port);
+	from->sin_addr.s_addr = ip_addr_to_v4(&conf_gateways[arriving.gw].address.addr);
+	from->sin_port = htons(conf_gateways[arriving.gw].address.port);
 	message->msg_controllen = 0;
 	if (len > message->msg_iov[0].iov_len)
 		len = message->msg_iov[0].iov_len;
 	memcpy(message->msg_iov[0].iov_base, arriving.bytes, len);
 	return (ssize_t)len;
-}
-
-/* What the gateway handed to its workers. */
-static void collect(void)
-{
-	struct ip_addr agent = addr_of("10.2.0.1");
-
-	for (unsigned i = 0; i < dp_double.n; i++) { /* n may grow meanwhile */
-		const struct double_call *call = &dp_double.calls[i];
-		struct ipv4_view ip;
-		struct udp_view udp;
-
-		if (call->kind != DOUBLE_SEND_INSIDE ||
-			!ipv4_udp_parse(call->data, call->len, &ip, &udp) ||
-			udp.dst_port != SIU_PORT_DEFAULT)
-			continue;
-		if (ip_addr_equal(&ip.dst, &agent))
-			throw_in(false, udp.payload, udp.payload_len);
-		else if (other_agent != NULL)
-			siu_input(other_agent, udp.payload, udp.payload_len, now_ns);
-	}
-	double_reset_calls();
 }
 
 /* --- the model -----------------------------------------------------------------------------------
@@ -167,58 +176,188 @@ static unsigned number_of(const struct ip_addr *coa)
 	return COAS;
 }
 
-static void mean(struct model *model, uint64_t generation, const struct ip_addr *coa)
+static void mean(struct model *model, int gw, uint64_t generation, const struct ip_addr *coa)
 {
 	DEMAND(generation < GENERATIONS);
-	model->meant[generation] |= (uint8_t)(1u << number_of(coa));
+	if (gw != HA_DIRECT)
+		model->at[gw].meant[generation] |= (uint8_t)(1u << number_of(coa));
 }
 
-/* What the home agent's table says now is what it may tell. */
+static bool is_away(const struct ha_care *care, unsigned gw)
+{
+	return ip_addr_is_set(&care->coa) && care->gateway == (int)gw;
+}
+
+/* What the home agent's table says now is what it may tell. While another gateway has not
+ * acknowledged, the one that carries the traffic is not told to let go. */
+static void look_at_meaning(struct model *model, const struct ha_binding *binding)
+{
+	const struct ip_addr none = {0};
+
+	for (unsigned gw = 0; gw < GATEWAYS; gw++)
+		if (is_away(&binding->registered, gw))
+			mean(model, (int)gw, binding->generation, &binding->registered.coa);
+		else if (!binding->pending || binding->registered.gateway == (int)gw ||
+			 !is_away(&binding->in_force, gw))
+			mean(model, (int)gw, binding->generation, &none);
+	if (binding->pending) /* what a SYNC tells of the gateway that has the traffic */
+		mean(model, binding->in_force.gateway, binding->generation - 1,
+			&binding->in_force.coa);
+}
+
 static void look_at_agent(void)
 {
 	for (unsigned i = 0; i < NODES; i++) {
 		const struct ha_binding *binding = ha_binding_at(bindings, i);
-		const struct ip_addr none = {0};
+		struct model *model = &models[i];
+		const int gw = binding->registered.gateway;
+		const bool same = binding->generation == model->newest;
 
-		DEMAND(binding->generation >= models[i].newest);
-		models[i].newest = binding->generation;
-		if (binding->generation == 0)
-			continue;
-		mean(&models[i], binding->generation,
-			binding->registered.gateway == 0 ? &binding->registered.coa : &none);
-		if (binding->pending) /* what a SYNC tells of the gateway that has the traffic */
-			mean(&models[i], binding->generation - 1, &binding->in_force.coa);
-		else if (ip_addr_is_set(&binding->registered.coa) &&
-			 binding->registered.gateway == 0)
-			models[i].acked = binding->generation;
+		DEMAND(binding->generation >= model->newest);
+		/* Refused ones end as a later generation. */
+		if (gw != HA_DIRECT && same && model->pending && !binding->pending) {
+			DEMAND(model->at[gw].unleft != binding->generation);
+			if (is_away(&binding->registered, (unsigned)gw))
+				model->at[gw].acked = binding->generation;
+		}
+		model->newest = binding->generation;
+		model->pending = binding->pending;
+		if (binding->generation != 0)
+			look_at_meaning(model, binding);
 	}
 }
 
-static void look_at_gateway(void)
+/* Is this gateway the one that the home agent tunnels to, by what it was told? */
+static bool carries(const struct ha_binding *binding, unsigned gw)
 {
-	for (unsigned i = 0; i < NODES; i++) {
-		const struct tunnel *tunnel = fixture_node(&fx, names[i]);
-		const struct position *position = &tunnel->position;
-		const struct path *path = atomic_load(&tunnel->node->path);
+	const struct ha_care *care = binding->pending ? &binding->in_force : &binding->registered;
 
-		DEMAND(position->generation >= models[i].in_force);
-		DEMAND(position->generation >= models[i].acked);
-		DEMAND(position->generation <= models[i].newest);
-		models[i].in_force = position->generation;
-		DEMAND(((path->flags & PATH_CLOSED) != 0) == position->closed);
-		if (position->closed)
-			continue;
-		DEMAND(ip_addr_equal(&path->coa, &position->coa));
-		DEMAND(ip_addr_equal(&path->remote.addr, &position->coa));
-		DEMAND((models[i].meant[position->generation] >> number_of(&position->coa) & 1) !=
-			0);
+	return is_away(care, gw) && care->ends_mono_ns > now_ns;
+}
+
+static void note_position(struct at_gateway *at, const struct position *position)
+{
+	const struct ip_addr none = {0};
+
+	DEMAND(position->generation < GENERATIONS);
+	at->was[position->generation] |=
+		(uint8_t)(1u << number_of(position->closed ? &none : &position->coa));
+	if (position->generation > at->in_force)
+		at->unleft = dp_double.grace_open ? position->generation : 0;
+}
+
+static void look_at_node(unsigned gw, unsigned i)
+{
+	const struct tunnel *tunnel = fixture_node(&here->fx, names[i]);
+	const struct position *position = &tunnel->position;
+	const struct path *path = atomic_load(&tunnel->node->path);
+	struct at_gateway *at = &models[i].at[gw];
+	const uint8_t meant = at->meant[position->generation];
+
+	DEMAND(position->generation >= at->in_force);
+	DEMAND(position->generation >= at->acked);
+	DEMAND(position->generation <= models[i].newest);
+	note_position(at, position);
+	at->in_force = position->generation;
+	DEMAND(((path->flags & PATH_CLOSED) != 0) == position->closed);
+	if (position->closed) {
+		/* By the home agent's will, or the traffic has another way. */
+		DEMAND((meant >> COAS & 1) != 0 || !carries(ha_binding_at(bindings, i), gw));
+		return;
 	}
+	DEMAND(ip_addr_equal(&path->coa, &position->coa));
+	DEMAND(ip_addr_equal(&path->remote.addr, &position->coa));
+	DEMAND((meant >> number_of(&position->coa) & 1) != 0);
 }
 
 static void look(void)
 {
+	for (unsigned gw = 0; gw < GATEWAYS; gw++) {
+		go_to(gw);
+		for (unsigned i = 0; i < NODES; i++)
+			note_position(
+				&models[i].at[gw], &fixture_node(&here->fx, names[i])->position);
+	}
 	look_at_agent();
-	look_at_gateway();
+	for (unsigned gw = 0; gw < GATEWAYS; gw++) {
+		go_to(gw);
+		for (unsigned i = 0; i < NODES; i++)
+			look_at_node(gw, i);
+	}
+}
+
+static int node_of(const struct ip_addr *home)
+{
+	for (int i = 0; i < NODES; i++) {
+		struct ip_addr known = addr_of(homes[i]);
+
+		if (ip_addr_equal(&known, home))
+			return i;
+	}
+	return -1;
+}
+
+/* What an entry says to be in force was so at some time. A stranger learns nothing. */
+static void look_at_entry(unsigned gw, const struct siu_ack_entry *entry, bool stranger)
+{
+	int i = node_of(&entry->home_address);
+
+	if (stranger)
+		DEMAND(entry->node == 0 && entry->in_force == 0 && !ip_addr_is_set(&entry->coa));
+	if (i < 0 || entry->node == 0)
+		return;
+	DEMAND(entry->in_force < GENERATIONS);
+	DEMAND((models[i].at[gw].was[entry->in_force] >> number_of(&entry->coa) & 1) != 0);
+}
+
+static void look_at_answer(unsigned gw, const uint8_t *datagram, size_t len, bool stranger)
+{
+	struct siu_header header;
+	struct siu_ack_entry entry;
+	struct wire body, tlv;
+	uint64_t reference;
+
+	DEMAND(siu_header_decode(datagram, len, &header) == SIU_RESULT_OK);
+	body = wire_over(datagram + SIU_HEADER_BYTES, len - SIU_HEADER_BYTES - SIU_TAG_BYTES);
+	if (header.type != SIU_ACK)
+		return;
+	while (siu_body_next(&body, SIU_ACK, &tlv))
+		if (siu_ack_decode(tlv, &entry, &reference) == SIU_RESULT_OK)
+			look_at_entry(gw, &entry, stranger);
+}
+
+/* What the gateway handed to its workers. */
+static void collect(unsigned gw)
+{
+	struct ip_addr agent = addr_of("10.2.0.1");
+
+	for (unsigned i = 0; i < NODES; i++)
+		note_position(&models[i].at[gw], &fixture_node(&here->fx, names[i])->position);
+	for (unsigned i = 0; i < dp_double.n; i++) { /* n may grow meanwhile */
+		const struct double_call *call = &dp_double.calls[i];
+		struct ipv4_view ip;
+		struct udp_view udp;
+		bool stranger;
+
+		if (call->kind != DOUBLE_SEND_INSIDE ||
+			!ipv4_udp_parse(call->data, call->len, &ip, &udp) ||
+			udp.dst_port != SIU_PORT_DEFAULT)
+			continue;
+		stranger = !ip_addr_equal(&ip.dst, &agent);
+		look_at_answer(gw, udp.payload, udp.payload_len, stranger);
+		if (!stranger)
+			throw_in(false, gw, udp.payload, udp.payload_len);
+		else if (other_agent != NULL)
+			siu_input(other_agent, udp.payload, udp.payload_len, now_ns);
+	}
+	double_reset_calls();
+}
+
+static void set_grace(bool open)
+{
+	dp_double.grace_open = open;
+	for (unsigned i = 0; !open && i < NODES; i++)
+		models[i].at[here - gates].unleft = 0;
 }
 
 /* --- start and crash -----------------------------------------------------------------------------
@@ -265,7 +404,7 @@ static struct position first_position(unsigned node)
 	struct ip_addr home = addr_of(homes[node]);
 	struct position position;
 
-	if (state_load(fx.state, &home, &position) != 0)
+	if (state_load(here->fx.state, &home, &position) != 0)
 		return closed;
 	position.former_coa = (struct ip_addr){0};
 	position.grace_until_ns = 0;
@@ -276,36 +415,38 @@ static struct position first_position(unsigned node)
 
 static void gateway_start(void)
 {
-	struct siu_handler_config config = {.conf = fx.conf,
+	struct fixture *fx = &here->fx;
+	struct siu_handler_config config = {.conf = fx->conf,
 		.dp = DOUBLE_DP,
-		.tunnels = fx.tunnels,
-		.handovers = fx.handovers,
-		.state = fx.state,
+		.tunnels = fx->tunnels,
+		.handovers = fx->handovers,
+		.state = fx->state,
 		.device = "none"};
 	char why[256];
 
 	for (unsigned i = 0; i < NODES; i++) {
 		struct tunnel_params params = {.name = names[i],
 			.home_address = addr_of(homes[i]),
-			.home_agent_source = fx.conf->home_agents[0].tunnel_source,
+			.home_agent_source = fx->conf->home_agents[0].tunnel_source,
 			.configured = true,
 			.position = first_position(i)};
 		struct tunnel *tunnel;
 
-		DEMAND(tunnel_add(fx.tunnels, &params, &tunnel) == 0);
-		models[i].in_force = 0; /* what was not acknowledged may be lost */
+		DEMAND(tunnel_add(fx->tunnels, &params, &tunnel) == 0);
+		models[i].at[here - gates].in_force = 0; /* what was not acknowledged may be lost */
 	}
 	double_reset_calls();
-	dp_double.grace_open = false;
+	set_grace(false);
 	dp_double.set_path_fails = dp_double.send_fails = 0;
 	dp_double.stamp_replies = true;
-	DEMAND(siu_handler_open(&config, &handler, why, sizeof why) == 0);
+	DEMAND(siu_handler_open(&config, &here->handler, why, sizeof why) == 0);
 }
 
-static void gateway_crash(void)
+static void gateway_crash(unsigned gw)
 {
-	siu_handler_close(handler);
-	fixture_crash(&fx);
+	go_to(gw);
+	siu_handler_close(here->handler);
+	fixture_crash(&here->fx);
 	gateway_start();
 }
 
@@ -314,7 +455,8 @@ static void other_send(void *arg, const uint8_t *datagram, size_t len)
 	struct ip_addr source = addr_of("10.2.0.2");
 
 	(void)arg;
-	siu_handler_input(handler, &source, SIU_TTL, datagram, len, now_ns);
+	go_to(0);
+	siu_handler_input(here->handler, &source, SIU_TTL, datagram, len, now_ns);
 }
 
 static uint64_t other_binding(void *arg, uint64_t cursor, struct siu_update *update)
@@ -329,9 +471,11 @@ static void other_start(void)
 {
 	static const struct siu_callbacks callbacks = {
 		.send = other_send, .next_binding = other_binding};
-	struct siu_config config = {
-		.role = SIU_HOME_AGENT, .local_id = 2, .boot_epoch = 1, .max_pending = 4};
-	const struct conf_secret *secret = &gateway.keys[0].secret;
+	struct siu_config config = {.role = SIU_HOME_AGENT,
+		.local_id = 2,
+		.boot_epoch = ++other_epoch,
+		.max_pending = 4};
+	const struct conf_secret *secret = &conf_gateways[0].keys[0].secret;
 
 	siu_derive_keys(secret->bytes, secret->len, 1, &config.keys_out[0], &config.keys_in[0]);
 	other_agent = siu_new(&config, &callbacks, NULL);
@@ -340,12 +484,19 @@ static void other_start(void)
 
 static void make_conf(void)
 {
-	gateway = (struct ha_conf_gateway){
-		.name = "gw", .address = {addr_of("10.2.0.254"), SIU_PORT_DEFAULT}};
-	gateway.keys[0].id = 1;
-	gateway.keys[0].secret.len = 16;
-	for (unsigned i = 0; i < 16; i++)
-		gateway.keys[0].secret.bytes[i] = (uint8_t)i; /* the fixture's */
+	static const char *const addresses[GATEWAYS] = {"10.2.0.254", "10.2.0.253"};
+
+	for (unsigned gw = 0; gw < GATEWAYS; gw++) {
+		struct conf_secret *secret = &conf_gateways[gw].keys[0].secret;
+
+		conf_gateways[gw].name = gw == 0 ? "gw" : "gw2";
+		conf_gateways[gw].address = (struct ip_endpoint){
+			addr_of(addresses[gw]), SIU_PORT_DEFAULT};
+		conf_gateways[gw].keys[0].id = 1;
+		secret->len = 16;
+		for (unsigned i = 0; i < 16; i++)
+			secret->bytes[i] = (uint8_t)(i + 16 * gw); /* the fixtures' */
+	}
 	for (unsigned i = 0; i < NODES; i++) {
 		conf_nodes[i] = (struct ha_conf_node){.name = names[i],
 			.home_address = addr_of(homes[i]),
@@ -360,21 +511,44 @@ static void make_conf(void)
 		.rrq_seen_wait_ms = 20,
 		.grace_ms = 2000,
 		.siu_listen = {.addr = addr_of("127.0.0.1")},
-		.gateways = &gateway,
-		.n_gateways = 1,
+		.gateways = conf_gateways,
+		.n_gateways = GATEWAYS,
 		.nodes = conf_nodes,
 		.n_nodes = NODES};
 }
 
-static void close_fixture(void)
+static void close_fixtures(void)
 {
-	fixture_close(&fx);
+	for (unsigned gw = 0; gw < GATEWAYS; gw++) {
+		go_to(gw);
+		fixture_close(&here->fx);
+		free(here->dp);
+	}
+}
+
+static void open_fixtures(void)
+{
+	static bool open;
+
+	for (unsigned gw = 0; gw < GATEWAYS; gw++) {
+		if (!open)
+			gates[gw].dp = calloc(1, sizeof *gates[gw].dp);
+		DEMAND(gates[gw].dp != NULL);
+		go_to(gw);
+		fixture_secret(gw == 0 ? "000102030405060708090a0b0c0d0e0f\n"
+				       : "101112131415161718191a1b1c1d1e1f\n");
+		if (open)
+			fixture_crash(&here->fx);
+		else
+			fixture_open(&here->fx, false);
+	}
+	if (!open)
+		DEMAND(atexit(close_fixtures) == 0);
+	open = true;
 }
 
 static void begin(void)
 {
-	static bool open;
-
 	now_ns = START_NS;
 	clock_set_test(now_ns, REAL_NS + now_ns);
 	store_double_wipe();
@@ -382,16 +556,15 @@ static void begin(void)
 	n_bag = n_spoken = 0;
 	identification = 1;
 	other_generation = 1;
-	ha_epoch = 0;
-	if (!open) {
-		make_conf();
-		fixture_open(&fx, false);
-		DEMAND(atexit(close_fixture) == 0);
-		open = true;
-	} else {
-		fixture_crash(&fx);
+	ha_epoch = other_epoch = 0;
+	for (unsigned gw = 0; gw < GATEWAYS; gw++)
+		gates[gw].is_cut = false;
+	make_conf();
+	open_fixtures();
+	for (unsigned gw = 0; gw < GATEWAYS; gw++) {
+		go_to(gw);
+		gateway_start();
 	}
-	gateway_start();
 	agent_start();
 	other_start();
 }
@@ -401,7 +574,10 @@ static void end(void)
 	siu_free(other_agent);
 	other_agent = NULL;
 	agent_stop();
-	siu_handler_close(handler);
+	for (unsigned gw = 0; gw < GATEWAYS; gw++) {
+		go_to(gw);
+		siu_handler_close(here->handler);
+	}
 }
 
 /* --- steps ---------------------------------------------------------------------------------------
@@ -412,10 +588,11 @@ static void deliver(const struct datagram *datagram)
 	struct ip_addr source = addr_of("10.2.0.1");
 
 	if (datagram->to_gw) {
+		go_to(datagram->gw);
 		siu_handler_input(
-			handler, &source, SIU_TTL, datagram->bytes, datagram->len, now_ns);
-		siu_handler_flush(handler, now_ns);
-		collect();
+			here->handler, &source, SIU_TTL, datagram->bytes, datagram->len, now_ns);
+		siu_handler_flush(here->handler, now_ns);
+		collect(datagram->gw);
 	} else {
 		arriving = *datagram;
 		is_arriving = true;
@@ -444,35 +621,52 @@ static void deliver_from_bag(unsigned which, bool keep)
 	deliver(&datagram);
 }
 
-/* One that was said, changed on the way: as if it had not been. */
+/* It must be as if it had not been. */
+static void deliver_in_vain(const struct datagram *datagram)
+{
+	struct position before[GATEWAYS][NODES];
+	uint64_t generations[NODES];
+
+	for (unsigned i = 0; i < NODES; i++) {
+		generations[i] = ha_binding_at(bindings, i)->generation;
+		for (unsigned gw = 0; gw < GATEWAYS; gw++)
+			before[gw][i] = fixture_node(&gates[gw].fx, names[i])->position;
+	}
+	deliver(datagram);
+	for (unsigned i = 0; i < NODES; i++) {
+		DEMAND(ha_binding_at(bindings, i)->generation == generations[i]);
+		for (unsigned gw = 0; gw < GATEWAYS; gw++) {
+			const struct position *was = &before[gw][i];
+			const struct position *after =
+				&fixture_node(&gates[gw].fx, names[i])->position;
+
+			DEMAND(after->generation == was->generation &&
+				ip_addr_equal(&after->coa, &was->coa));
+		}
+	}
+}
+
+/* One that was said, changed on the way, or led to the other gateway or taken for its own. */
 static void forge(struct wire *script)
 {
 	struct datagram forged;
-	struct position before[NODES];
-	uint64_t generations[NODES];
-	unsigned changes = 1 + wire_u8(script) % 4;
+	unsigned how = wire_u8(script), changes = 1 + how % 4;
 	size_t cut;
 
 	if (n_spoken == 0)
 		return;
 	forged = spoken[wire_u8(script) % (n_spoken < BAG_MAX ? n_spoken : BAG_MAX)];
 	cut = wire_u8(script);
+	if ((how & 0xc0) == 0xc0) {
+		forged.gw = 1 - forged.gw;
+		deliver_in_vain(&forged);
+		return;
+	}
 	for (unsigned i = 0; i < changes; i++)
 		forged.bytes[wire_u16(script) % forged.len] ^= (uint8_t)(1u << i);
 	if (cut > 128)
 		forged.len = forged.len > cut - 128 ? forged.len - (cut - 128) : 1;
-	for (unsigned i = 0; i < NODES; i++) {
-		before[i] = fixture_node(&fx, names[i])->position;
-		generations[i] = ha_binding_at(bindings, i)->generation;
-	}
-	deliver(&forged);
-	for (unsigned i = 0; i < NODES; i++) {
-		const struct position *after = &fixture_node(&fx, names[i])->position;
-
-		DEMAND(after->generation == before[i].generation &&
-			ip_addr_equal(&after->coa, &before[i].coa));
-		DEMAND(ha_binding_at(bindings, i)->generation == generations[i]);
-	}
+	deliver_in_vain(&forged);
 }
 
 static bool is_over(const struct ha_binding *binding)
@@ -493,9 +687,12 @@ static void pass_time(unsigned ms)
 		if (is_over(ha_binding_at(bindings, i)))
 			ha_notify_expire(notify, ha_binding_at(bindings, i));
 	(void)siu_tick(other_agent, now_ns);
-	(void)siu_handler_poll(handler, now_ns);
-	siu_handler_flush(handler, now_ns);
-	collect();
+	for (unsigned gw = 0; gw < GATEWAYS; gw++) {
+		go_to(gw);
+		(void)siu_handler_poll(here->handler, now_ns);
+		siu_handler_flush(here->handler, now_ns);
+		collect(gw);
+	}
 	look();
 }
 
@@ -535,7 +732,7 @@ static void register_node(struct wire *script)
 	unsigned how = wire_u8(script);
 
 	submit(how & 1, (how >> 1) % (COAS + 1), (how & 0x40) != 0 ? 0 : MAX_LIFETIME_S,
-		(how & 0x80) != 0 ? HA_DIRECT : 0);
+		(how & 0x80) != 0 ? HA_DIRECT : (int)(how >> 5 & 1));
 }
 
 /* The other home agent wants a node that is not its own. */
@@ -553,18 +750,26 @@ static void intrude(struct wire *script)
 	if (siu_update(other_agent, &update, now_ns) != 0)
 		return; /* too many that wait */
 	(void)siu_tick(other_agent, now_ns);
-	siu_handler_flush(handler, now_ns);
-	collect();
+	go_to(0);
+	siu_handler_flush(here->handler, now_ns);
+	collect(0);
 	look();
 }
 
 static void crash(struct wire *script)
 {
-	if (wire_u8(script) % 2 == 0) {
-		gateway_crash();
-	} else {
+	unsigned who = wire_u8(script) % 4;
+
+	if (who < GATEWAYS) {
+		gateway_crash(who);
+	} else if (who == GATEWAYS) {
 		agent_stop();
 		agent_start();
+		for (unsigned i = 0; i < NODES; i++) /* as the disk has it */
+			models[i].pending = ha_binding_at(bindings, i)->pending;
+	} else {
+		siu_free(other_agent);
+		other_start();
 	}
 	look();
 }
@@ -573,9 +778,13 @@ static void weather(struct wire *script)
 {
 	unsigned how = wire_u8(script);
 
-	switch (how % 6) {
+	go_to(how >> 6 & 1);
+	switch (how % 7) {
+	case 6:
+		here->is_cut = (how & 0x80) != 0;
+		break;
 	case 0:
-		dp_double.grace_open = (how & 0x80) != 0;
+		set_grace((how & 0x80) != 0);
 		break;
 	case 1:
 		dp_double.set_path_fails = (how & 0x80) != 0 ? -EAGAIN : 0;
@@ -590,22 +799,26 @@ static void weather(struct wire *script)
 		dp_double.stamp_replies = (how & 0x80) != 0;
 		break;
 	case 5:
-		(void)state_flush(fx.state);
+		(void)state_flush(here->fx.state);
 		break;
 	}
 }
 
-/* All that is said arrives, and all works, for a while. */
+/* All that is said arrives, and all works, for a while; but who is cut off stays so. */
 static void heal(unsigned ms, unsigned step_ms)
 {
 	store_double_is_full = false;
-	dp_double.grace_open = false;
-	dp_double.set_path_fails = dp_double.send_fails = 0;
-	dp_double.stamp_replies = true;
+	for (unsigned gw = 0; gw < GATEWAYS; gw++) {
+		go_to(gw);
+		set_grace(false);
+		dp_double.set_path_fails = dp_double.send_fails = 0;
+		dp_double.stamp_replies = true;
+	}
 	for (unsigned i = 0; i < ms; i += step_ms) {
 		while (n_bag > 0)
 			deliver_from_bag(0, false);
-		(void)state_flush(fx.state);
+		for (unsigned gw = 0; gw < GATEWAYS; gw++)
+			(void)state_flush(gates[gw].fx.state);
 		pass_time(step_ms);
 	}
 }
@@ -614,15 +827,20 @@ static bool agree(void)
 {
 	for (unsigned i = 0; i < NODES; i++) {
 		const struct ha_binding *binding = ha_binding_at(bindings, i);
-		const struct position *position = &fixture_node(&fx, names[i])->position;
-		bool away = ip_addr_is_set(&binding->registered.coa) &&
-			    binding->registered.gateway == 0;
 
-		if (binding->pending || position->closed == away)
+		if (binding->pending)
 			return false;
-		if (away && (position->generation != binding->generation ||
-				    !ip_addr_equal(&position->coa, &binding->registered.coa)))
-			return false;
+		for (unsigned gw = 0; gw < GATEWAYS; gw++) {
+			const struct position *position =
+				&fixture_node(&gates[gw].fx, names[i])->position;
+
+			if (position->closed == is_away(&binding->registered, gw))
+				return false;
+			if (!position->closed &&
+				(position->generation != binding->generation ||
+					!ip_addr_equal(&position->coa, &binding->registered.coa)))
+				return false;
+		}
 	}
 	return true;
 }
@@ -679,8 +897,10 @@ void world_play(const uint8_t *bytes, size_t len)
 	begin();
 	while (wire_left(&script) > 0)
 		step(&script);
+	for (unsigned gw = 0; gw < GATEWAYS; gw++)
+		gates[gw].is_cut = false;
 	heal(HEAL_MS, HEAL_STEP_MS);
-	for (unsigned ms = 0; ms < 2 * MAX_LIFETIME_S * 1000 && !agree(); ms += WAIT_MS)
+	for (unsigned ms = 0; ms < WAITS * WAIT_MS && !agree(); ms += WAIT_MS)
 		heal(WAIT_MS, WAIT_STEP_MS);
 	DEMAND(agree());
 	end();
