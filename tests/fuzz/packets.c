@@ -14,7 +14,10 @@
 
 struct packet_self packet_self;
 
-enum { HOW_FIELDS = 1, HOW_OPTIONS = 2, HOW_FRAGMENT = 4, HOW_RAW = 8 };
+#define V6_BYTES 40
+#define EXTENSIONS_MAX 10 /* more than anybody takes */
+
+enum { HOW_FIELDS = 1, HOW_OPTIONS = 2, HOW_FRAGMENT = 4, HOW_RAW = 8, HOW_V6 = 16 };
 enum payload { UDP, REGISTRATION, TUNNEL, ESP, BYTES, PAYLOADS };
 
 be32_t packet_addr(struct wire *script)
@@ -52,13 +55,13 @@ be32_t packet_addr(struct wire *script)
 		{255, 255, 255, 255},
 	};
 	unsigned which = wire_u8(script);
-	const be32_t self[] = {
-		packet_self.home, packet_self.home_agent, packet_self.coa, packet_self.former};
+	const struct ip_addr *const self[] = {
+		&packet_self.home, &packet_self.home_agent, &packet_self.coa, &packet_self.former};
 	const uint8_t *own;
 	be32_t addr = 0;
 
 	if (which >= 0xe0 && which < 0xf8)
-		return self[which % 4];
+		return ip_addr_to_v4(self[which % 4]);
 	if (which < 0xe0) {
 		memcpy(&addr, table[which % (sizeof table / sizeof table[0])], 4);
 		return addr;
@@ -67,6 +70,71 @@ be32_t packet_addr(struct wire *script)
 	if (own != NULL)
 		memcpy(&addr, own, 4);
 	return addr;
+}
+
+struct ip_addr packet_addr_v6(struct wire *script)
+{
+	static const uint8_t table[][16] = {
+		{0x20, 1, 0xd, 0xb8, [7] = 1, [15] = 0x10},
+		{0x20, 1, 0xd, 0xb8, [7] = 1, [15] = 0x11}, /* home addresses */
+		{0x20, 1, 0xd, 0xb8, [7] = 7, [15] = 9},
+		{0x20, 1, 0xd, 0xb8, [7] = 7, [15] = 0xb},
+		{0x20, 1, 0xd, 0xb8, [7] = 8, [15] = 9},   /* care-of addresses */
+		{0x20, 1, 0xd, 0xb8, [7] = 0xd, [15] = 7}, /* a NAT */
+		{0x20, 1, 0xd, 0xb8, [7] = 0xa, [15] = 1}, /* gateway */
+		{0xfd, 2, [15] = 0xfe},
+		{0x20, 1, 0xd, 0xb8, [7] = 0xa, [15] = 77}, /* beside it */
+		{0xfd, 1, [15] = 1},
+		{0xfd, 1, [15] = 2}, /* home agents */
+		{0xfd, 2, [15] = 5},
+		{0xfd, 2, [15] = 77}, /* inside */
+		{0x26, 6, 0x47, [15] = 1},
+		{0},
+		{[15] = 1},
+		{[10] = 0xff, [11] = 0xff, [12] = 10, [13] = 1, [15] = 10},
+		{0xfe, 0x80, [15] = 1},
+		{0xff, 2, [15] = 1},
+		{0xff, 2, [11] = 1, [12] = 0xff, [15] = 1},
+		{0xff, 5, [15] = 1},
+	};
+	unsigned which = wire_u8(script);
+	const struct ip_addr self[] = {
+		packet_self.home, packet_self.home_agent_v6, packet_self.coa, packet_self.former};
+	struct ip_addr addr = {.family = AF_INET6};
+	const uint8_t *own;
+
+	if (which >= 0xe0 && which < 0xf8 && self[which % 4].family == AF_INET6)
+		return self[which % 4];
+	if (which < 0xf8) {
+		memcpy(addr.bytes, table[which % (sizeof table / sizeof table[0])], 16);
+		return addr;
+	}
+	own = wire_take(script, 16);
+	if (own != NULL)
+		memcpy(addr.bytes, own, 16);
+	return addr;
+}
+
+size_t packet_extension(struct wire *script, uint8_t *at, uint8_t **next)
+{
+	static const uint8_t kinds[] = {60, 43, 0, 44, 60, 43, 135, 51};
+	unsigned how = wire_u8(script);
+	uint8_t kind = kinds[how & 7];
+	size_t bytes = kind == 44 ? 8 : 8 * (1 + (how >> 3 & 3));
+
+	memset(at, 0, bytes);
+	if (kind != 44)
+		at[1] = (uint8_t)(bytes / 8 - 1);
+	if (kind == 0 || kind == 60) { /* one PadN */
+		at[2] = 1;
+		at[3] = (uint8_t)(bytes - 4);
+	}
+	if ((how & 0x80) != 0)
+		for (unsigned i = 2; i < 4; i++)
+			at[i] = wire_u8(script);
+	**next = kind;
+	*next = at;
+	return bytes;
 }
 
 size_t packet_len(struct wire *script)
@@ -191,7 +259,7 @@ static uint8_t protocol_of(enum payload what, struct wire *script)
 	case UDP:
 	case REGISTRATION:
 		return 17;
-	case TUNNEL:
+	case TUNNEL: /* see name_inner() */
 		return 4;
 	case ESP:
 		return 50;
@@ -212,6 +280,62 @@ static void mend_checksum(uint8_t *ip, size_t len)
 	wire_store_u16(ip + 10, inet_fold(inet_sum(ip, hdr, 0)));
 }
 
+/* What a tunnel carries says which protocol it is. */
+static void name_inner(enum payload what, uint8_t *protocol, const uint8_t *inner, size_t len)
+{
+	if (what == TUNNEL && len != 0)
+		*protocol = inner[0] >> 4 == 6 ? 41 : 4;
+}
+
+/* Returns the header's bytes, and where it says what comes next. */
+static size_t make_header_v6(struct wire *script, unsigned how, uint8_t *at, uint8_t **next)
+{
+	size_t hdr = V6_BYTES;
+	struct ip_addr src = packet_addr_v6(script), dst = packet_addr_v6(script);
+
+	memset(at, 0, V6_BYTES);
+	at[0] = 0x60;
+	at[7] = 64;
+	memcpy(at + 8, src.bytes, 16);
+	memcpy(at + 24, dst.bytes, 16);
+	if ((how & HOW_FIELDS) != 0) {
+		wire_store_u16(at, (uint16_t)(0x6000 | wire_u8(script) << 4));
+		at[7] = wire_u8(script);
+	}
+	*next = at + 6;
+	if ((how & HOW_OPTIONS) != 0)
+		for (unsigned i = wire_u8(script) % EXTENSIONS_MAX; i != 0; i--)
+			hdr += packet_extension(script, at + hdr, next);
+	if ((how & HOW_FRAGMENT) != 0) {
+		memset(at + hdr, 0, 8);
+		wire_store_u16(at + hdr + 2, wire_u16(script));
+		**next = 44;
+		*next = at + hdr;
+		hdr += 8;
+	}
+	return hdr;
+}
+
+static size_t make_v6(
+	struct wire *script, unsigned how, enum payload what, uint8_t *at, unsigned depth)
+{
+	uint8_t *next;
+	size_t hdr = make_header_v6(script, how, at, &next), len;
+	unsigned end;
+
+	*next = protocol_of(what, script);
+	len = make_payload(script, what, at + hdr, PACKET_MAX - hdr, depth);
+	name_inner(what, next, at + hdr, len);
+	len += hdr;
+	wire_store_u16(at + 4, (uint16_t)(len - V6_BYTES));
+	end = wire_u8(script);
+	if ((end & 1) != 0)
+		len = packet_patch(script, at, len);
+	if ((end & 2) != 0 && len >= V6_BYTES)
+		wire_store_u16(at + 4, (uint16_t)(len - V6_BYTES));
+	return len;
+}
+
 size_t packet_make(struct wire *script, uint8_t *at, unsigned depth)
 {
 	unsigned how = wire_u8(script), end;
@@ -221,6 +345,8 @@ size_t packet_make(struct wire *script, uint8_t *at, unsigned depth)
 
 	if ((how & HOW_RAW) != 0 && (how & 0xf0) == 0xf0)
 		return own_bytes(script, at, PACKET_MAX);
+	if ((how & HOW_V6) != 0)
+		return make_v6(script, how, what, at, depth);
 	memset(at, 0, IPV4_HDR_BYTES + OPTION_BYTES_MAX);
 	src = packet_addr(script);
 	dst = packet_addr(script);
@@ -240,7 +366,9 @@ size_t packet_make(struct wire *script, uint8_t *at, unsigned depth)
 		wire_store_u16(at + 6, wire_u16(script));
 	memcpy(at + 12, &src, 4);
 	memcpy(at + 16, &dst, 4);
-	len = hdr + make_payload(script, what, at + hdr, PACKET_MAX - hdr, depth);
+	len = make_payload(script, what, at + hdr, PACKET_MAX - hdr, depth);
+	name_inner(what, &at[9], at + hdr, len);
+	len += hdr;
 	wire_store_u16(at + 2, (uint16_t)len);
 	end = wire_u8(script); /* 0: no damage */
 	if ((end & 1) != 0)
@@ -264,6 +392,8 @@ static uint16_t adjusted(uint16_t checksum, uint16_t before, uint16_t after)
 
 void packet_stamp(uint8_t *ip, size_t len, uint16_t number)
 {
+	if (len >= V6_BYTES && ip[0] >> 4 == 6)
+		wire_store_u16(ip + 2, number);
 	if (len < IPV4_HDR_BYTES || ip[0] >> 4 != 4)
 		return;
 	wire_store_u16(ip + 10, adjusted(wire_load_u16(ip + 10), wire_load_u16(ip + 4), number));
@@ -272,5 +402,7 @@ void packet_stamp(uint8_t *ip, size_t len, uint16_t number)
 
 uint16_t packet_stamped(const uint8_t *ip, size_t len)
 {
+	if (len >= V6_BYTES && ip[0] >> 4 == 6)
+		return wire_load_u16(ip + 2);
 	return len < IPV4_HDR_BYTES || ip[0] >> 4 != 4 ? 0 : wire_load_u16(ip + 4);
 }

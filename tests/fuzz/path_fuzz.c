@@ -17,7 +17,9 @@
 #define FRAME_MAX (PACKET_MAX - 512) /* a mbuf's buffer is at most 65535 bytes */
 #define ROOM_MAX 250
 #define TUNNELS_MAX 2
-#define OUTER_MAX 28 /* IPv4 and UDP */
+#define V6_BYTES 40
+#define EXTENSIONS_MAX 3
+#define OUTER_MAX (V6_BYTES + EXTENSIONS_MAX * 32 + 8) /* and UDP */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -59,7 +61,8 @@ static struct world_shape make_shape(struct wire *script)
 static size_t make_frame(struct wire *script, enum dp_port port, const uint8_t *ip, size_t len)
 {
 	unsigned how = wire_u8(script);
-	size_t behind = (how & 1) != 0 ? packet_len(script) : 0;
+	size_t behind = (how & 1) != 0 ? packet_len(script) : 0, l2 = RTE_ETHER_HDR_LEN;
+	uint16_t tag = world_vlan(), type = len != 0 && ip[0] >> 4 == 6 ? 0x86dd : 0x0800;
 
 	last.number = 0;
 	if (len > FRAME_MAX)
@@ -68,18 +71,26 @@ static size_t make_frame(struct wire *script, enum dp_port port, const uint8_t *
 		behind = FRAME_MAX - len;
 	memcpy(frame, world_mac(port), 6);
 	memset(frame + 6, 2, 6);
-	wire_store_u16(frame + 12, 0x0800);
+	if ((how & 0x30) == 0x20 && (how & 0xc0) != 0) /* another's, with priority, or two */
+		tag = wire_u16(script);
+	if (tag != 0) {
+		wire_store_u16(frame + 12, 0x8100);
+		wire_store_u16(frame + 14, tag);
+		l2 += 4;
+	}
+	wire_store_u16(frame + l2 - 2, type);
 	if ((how & 14) == 14)
 		for (unsigned i = 0; i < 6; i++)
 			frame[i] = wire_u8(script);
 	if ((how & 0x30) == 0x30) {
 		static const uint16_t types[] = {0x0806, 0x86dd, 0x8100, 0x88a8};
 
-		wire_store_u16(frame + 12, types[how >> 6]);
+		wire_store_u16(frame + l2 - 2, types[how >> 6]);
 	}
-	memcpy(frame + RTE_ETHER_HDR_LEN, ip, len);
-	memset(frame + RTE_ETHER_HDR_LEN + len, 0, behind);
-	return RTE_ETHER_HDR_LEN + len + behind;
+	if (len != 0)
+		memcpy(frame + l2, ip, len);
+	memset(frame + l2 + len, 0, behind);
+	return l2 + len + behind;
 }
 
 static void push(enum dp_port port, size_t len, const struct world_shape *shape,
@@ -105,7 +116,7 @@ static void say_raw(struct wire *script)
 {
 	unsigned how = wire_u8(script);
 	struct world_shape shape = make_shape(script);
-	size_t len = packet_len(script);
+	size_t len = packet_len(script), l2 = RTE_ETHER_HDR_LEN;
 	const uint8_t *bytes;
 
 	if (len > wire_left(script))
@@ -113,8 +124,9 @@ static void say_raw(struct wire *script)
 	bytes = wire_take(script, len);
 	if (bytes != NULL)
 		memcpy(frame, bytes, len);
-	if (len > RTE_ETHER_HDR_LEN)
-		packet_stamp(frame + RTE_ETHER_HDR_LEN, len - RTE_ETHER_HDR_LEN, world_number());
+	l2 += world_vlan() != 0 ? 4 : 0;
+	if (len > l2)
+		packet_stamp(frame + l2, len - l2, world_number());
 	push((enum dp_port)(how & 1), len, &shape, NULL);
 }
 
@@ -171,7 +183,8 @@ static size_t finish_text(
 	for (uint8_t i = 0; i < pad; i++)
 		text[len++] = (uint8_t)(i + 1);
 	text[len++] = pad;
-	text[len++] = (how & SEAL_NEXT_HEADER) == 0 ? 4 : (pad = wire_u8(script)) < 128 ? 59 : pad;
+	pad = (how & SEAL_NEXT_HEADER) == 0 ? (text[0] >> 4 == 6 ? 41 : 4) : wire_u8(script);
+	text[len++] = (how & SEAL_NEXT_HEADER) != 0 && pad < 128 ? 59 : pad;
 	return len;
 }
 
@@ -187,36 +200,75 @@ static size_t make_outer_udp(struct wire *script, uint8_t *udp, size_t esp_len, 
 	return UDP_HDR_BYTES;
 }
 
-static void sum_udp(uint8_t *ip, size_t len)
+static void sum_udp(uint8_t *udp, size_t len, const struct ip_addr *src, const struct ip_addr *dst)
 {
-	struct ip_addr src = {.family = AF_INET}, dst = {.family = AF_INET};
-	size_t udp_len = len - IPV4_HDR_BYTES;
+	wire_store_u16(udp + 6,
+		inet_fold(inet_sum(udp, len, inet_pseudo_sum(src, dst, 17, (uint32_t)len))));
+}
 
-	memcpy(src.bytes, ip + 12, 4);
-	memcpy(dst.bytes, ip + 16, 4);
-	wire_store_u16(ip + IPV4_HDR_BYTES + 6,
-		inet_fold(inet_sum(ip + IPV4_HDR_BYTES, udp_len,
-			inet_pseudo_sum(&src, &dst, 17, (uint32_t)udp_len))));
+enum outer_how { OUTER_UDP = 1, OUTER_SUM = 2, OUTER_V6 = 4, OUTER_EXTENSIONS = 8 };
+
+/* IPv6 up to the upper layer; returns its bytes. */
+static size_t make_outer_v6(struct wire *script, unsigned how, uint8_t *ip, uint8_t protocol,
+	const struct ip_addr *src, const struct ip_addr *dst)
+{
+	uint8_t *next = ip + 6;
+	size_t hdr = V6_BYTES;
+
+	memset(ip, 0, V6_BYTES);
+	ip[0] = 0x60;
+	ip[7] = 64;
+	memcpy(ip + 8, src->bytes, 16);
+	memcpy(ip + 24, dst->bytes, 16);
+	if ((how & OUTER_EXTENSIONS) != 0)
+		for (unsigned i = wire_u8(script) % (EXTENSIONS_MAX + 1); i != 0; i--)
+			hdr += packet_extension(script, ip + hdr, &next);
+	*next = protocol;
+	return hdr;
 }
 
 /* The outer packet of what lies behind OUTER_MAX; returns where it begins. */
 static uint8_t *make_outer(
 	struct wire *script, size_t esp_len, struct ip_endpoint *from, size_t *len)
 {
+	static uint8_t header[OUTER_MAX];
 	unsigned how = wire_u8(script);
-	struct ip_addr dst = ip_addr_from_v4(htonl(0xc0000201));
-	uint8_t *ip = sealed_packet + OUTER_MAX - IPV4_HDR_BYTES;
+	const bool v6 = (how & OUTER_V6) != 0;
+	const uint8_t protocol = (how & OUTER_UDP) != 0 ? 17 : 50;
+	struct ip_addr dst = world_outside(v6 ? AF_INET6 : AF_INET);
+	uint8_t *udp = sealed_packet + OUTER_MAX, *ip;
+	size_t hdr = IPV4_HDR_BYTES;
 
-	*len = IPV4_HDR_BYTES + esp_len;
-	from->addr = ip_addr_from_v4(packet_addr(script));
-	if ((how & 1) != 0) {
-		ip -= UDP_HDR_BYTES;
-		*len += make_outer_udp(script, ip + IPV4_HDR_BYTES, esp_len, &from->port);
+	from->addr = v6 ? packet_addr_v6(script) : ip_addr_from_v4(packet_addr(script));
+	if ((how & OUTER_UDP) != 0) {
+		udp -= UDP_HDR_BYTES;
+		esp_len += make_outer_udp(script, udp, esp_len, &from->port);
 	}
-	ipv4_build(ip, &from->addr, &dst, (how & 1) != 0 ? 17 : 50, 64, 0, 7, 0, (uint16_t)*len);
-	if ((how & 3) == 3)
-		sum_udp(ip, *len);
+	if (v6)
+		hdr = make_outer_v6(script, how, header, protocol, &from->addr, &dst);
+	*len = hdr + esp_len;
+	if (v6)
+		wire_store_u16(header + 4, (uint16_t)(*len - V6_BYTES));
+	else
+		ipv4_build(header, &from->addr, &dst, protocol, 64, 0, 7, 0, (uint16_t)*len);
+	if ((how & (OUTER_UDP | OUTER_SUM)) == (OUTER_UDP | OUTER_SUM))
+		sum_udp(udp, esp_len, &from->addr, &dst);
+	ip = udp - hdr;
+	memcpy(ip, header, hdr);
 	return ip;
+}
+
+static void mend_outer(uint8_t *ip, size_t len, bool length)
+{
+	if (ip[0] >> 4 == 6 && len >= V6_BYTES) {
+		if (length)
+			wire_store_u16(ip + 4, (uint16_t)(len - V6_BYTES));
+	} else if (len >= IPV4_HDR_BYTES) {
+		if (length)
+			wire_store_u16(ip + 2, (uint16_t)len);
+		wire_store_u16(ip + 10, 0);
+		wire_store_u16(ip + 10, inet_fold(inet_sum(ip, IPV4_HDR_BYTES, 0)));
+	}
 }
 
 /* Damage to the outer packet, whose last bytes are ESP. False: these are not as the peer sealed
@@ -225,23 +277,25 @@ static bool damage_outer(
 	struct wire *script, uint8_t *ip, size_t *len, size_t esp_len, struct ip_endpoint *from)
 {
 	static uint8_t before[PACKET_MAX];
-	size_t whole = *len;
+	size_t whole = *len, at = whole - esp_len;
 	uint8_t tos;
 
 	memcpy(before, ip, whole);
 	tos = wire_u8(script);
-	ip[1] = tos;
+	if (ip[0] >> 4 == 6)
+		wire_store_u16(ip, (uint16_t)(0x6000 | tos << 4));
+	else
+		ip[1] = tos;
 	*len = packet_patch(script, ip, whole);
-	if (*len >= IPV4_HDR_BYTES) {
-		if (*len != whole && (tos & 4) != 0)
-			wire_store_u16(ip + 2, (uint16_t)*len);
-		wire_store_u16(ip + 10, 0);
-		wire_store_u16(ip + 10, inet_fold(inet_sum(ip, IPV4_HDR_BYTES, 0)));
-	}
-	if (*len != whole || memcmp(before + whole - esp_len, ip + whole - esp_len, esp_len) != 0)
+	mend_outer(ip, *len, *len != whole && (tos & 4) != 0);
+	if (*len != whole || memcmp(before + at, ip + at, esp_len) != 0)
 		return false;
-	memcpy(from->addr.bytes, ip + 12, 4);
-	from->port = ip[9] == 17 ? wire_load_u16(ip + IPV4_HDR_BYTES) : 0;
+	if (ip[0] >> 4 == 6)
+		memcpy(from->addr.bytes, ip + 8, 16);
+	else
+		memcpy(from->addr.bytes, ip + 12, 4);
+	if (from->port != 0)
+		from->port = wire_load_u16(ip + at - UDP_HDR_BYTES);
 	return true;
 }
 
@@ -260,6 +314,26 @@ static void say_piece(void *arg, const uint8_t *ip, size_t len)
 	pieces->sealed = NULL;
 }
 
+/* In pieces of so many bytes, multiples of 8, behind a fragment header (RFC 8200 section 4.5). */
+static void fragment_v6(const uint8_t *ip, size_t len, size_t bytes, struct pieces *pieces)
+{
+	static uint8_t piece[PACKET_MAX];
+
+	for (size_t at = V6_BYTES, n; at < len; at += n) {
+		n = len - at < bytes ? len - at : bytes;
+		memcpy(piece, ip, V6_BYTES);
+		memset(piece + V6_BYTES, 0, 8);
+		piece[6] = 44;
+		piece[V6_BYTES] = ip[6];
+		wire_store_u16(
+			piece + V6_BYTES + 2, (uint16_t)((at - V6_BYTES) | (at + n < len ? 1 : 0)));
+		piece[V6_BYTES + 7] = 7;
+		memcpy(piece + V6_BYTES + 8, ip + at, n);
+		wire_store_u16(piece + 4, (uint16_t)(8 + n));
+		say_piece(pieces, piece, V6_BYTES + 8 + n);
+	}
+}
+
 /* As a whole, or in fragments. */
 static void say_outer(struct wire *script, const uint8_t *ip, size_t len,
 	const struct world_shape *shape, const struct world_sealed *sealed)
@@ -267,7 +341,9 @@ static void say_outer(struct wire *script, const uint8_t *ip, size_t len,
 	unsigned mtu = wire_u8(script);
 	struct pieces pieces = {script, shape, sealed};
 
-	if (mtu < 128 || ipv4_fragment(ip, len, 68 + (mtu - 128) * 8, say_piece, &pieces) <= 0)
+	if (mtu >= 128 && len > V6_BYTES && ip[0] >> 4 == 6)
+		fragment_v6(ip, len, 8 + (mtu - 128) * 8, &pieces);
+	else if (mtu < 128 || ipv4_fragment(ip, len, 68 + (mtu - 128) * 8, say_piece, &pieces) <= 0)
 		say_piece(&pieces, ip, len);
 }
 
@@ -299,15 +375,21 @@ static void say_sealed(struct wire *script)
 	say_outer(script, ip, len, &shape, &sealed);
 }
 
+static struct ip_addr some_addr(struct wire *script, bool v6)
+{
+	return v6 ? packet_addr_v6(script) : ip_addr_from_v4(packet_addr(script));
+}
+
 static void inject(struct wire *script)
 {
 	unsigned how = wire_u8(script);
 	enum world_way way = (enum world_way)(how % (WORLD_ONCE + 1));
 	unsigned node = wire_u8(script) % (WORLD_NODES + 2);
-	struct ip_endpoint remote = {ip_addr_from_v4(packet_addr(script)), 0};
+	struct ip_endpoint remote = {0};
 	struct ipv4_view view;
 	size_t len;
 
+	remote.addr = some_addr(script, (how & 0x40) != 0);
 	if ((how & 0x80) != 0)
 		remote.port = wire_u16(script);
 	world_self(1 + node % WORLD_NODES, &packet_self);
@@ -317,8 +399,10 @@ static void inject(struct wire *script)
 	if (!ipv4_parse(packet, len, &view) || view.total_len != len)
 		return;
 	if (way == WORLD_FRAME_OUT || way == WORLD_FRAME_IN) {
-		len = make_frame(
-			script, way == WORLD_FRAME_OUT ? DP_OUTSIDE : DP_INSIDE, packet, len);
+		memmove(frame + RTE_ETHER_HDR_LEN, packet, len);
+		memset(frame, 2, 12);
+		wire_store_u16(frame + 12, 0x0800);
+		len += RTE_ETHER_HDR_LEN; /* of Linux: without a tag */
 		world_inject(way, node, &remote, frame, len, world_number());
 	} else {
 		world_inject(way, node, &remote, packet, len, world_number());
@@ -328,21 +412,36 @@ static void inject(struct wire *script)
 static void move(struct wire *script, unsigned node)
 {
 	unsigned how = wire_u8(script);
-	struct ip_addr coa = ip_addr_from_v4(packet_addr(script));
+	struct ip_addr coa = some_addr(script, (how & 4) != 0);
 	struct ip_endpoint nat = {0};
 
-	if ((how & 1) != 0)
-		nat = (struct ip_endpoint){ip_addr_from_v4(packet_addr(script)), wire_u16(script)};
-	else if ((how & 2) != 0)
+	if ((how & 1) != 0) {
+		nat.addr = some_addr(script, (how & 8) != 0);
+		nat.port = wire_u16(script);
+	} else if ((how & 2) != 0) {
 		coa = (struct ip_addr){0};
-	world_move(node, &coa, &nat, wire_u8(script) * 10u);
+	}
+	world_move(node, &coa, &nat, wire_u8(script) * 10u, (how & 16) != 0);
+}
+
+static void try_place(struct wire *script, unsigned node)
+{
+	unsigned how = wire_u8(script);
+	struct ip_endpoint remote = {some_addr(script, (how & 4) != 0), 0};
+
+	if ((how & 1) != 0)
+		remote.port = wire_u16(script);
+	world_try(node, &remote, wire_u16(script));
 }
 
 static void change(struct wire *script)
 {
 	unsigned how = wire_u8(script), node = 1 + wire_u8(script) % WORLD_NODES;
 
-	switch (how % 5) {
+	switch (how % 6) {
+	case 5:
+		try_place(script, node);
+		break;
 	case 4:
 		world_wait(wire_u8(script) * 10u);
 		break;

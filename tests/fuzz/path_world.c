@@ -11,6 +11,7 @@
 #include "dataplane/reassembly.h"
 #include "lib/ipv4.h"
 #include "tests/fuzz/esp_peer.h"
+#include "tests/fuzz/look.h"
 #include "tests/fuzz/packets.h"
 
 #include <stdio.h>
@@ -25,11 +26,33 @@
 #define GRACE_MS 2000
 #define OUTER_TTL 64
 #define USED_MAX 8192 /* packets to a node in one input */
+#define VLAN 100
 #define DEMAND(condition)                                     \
 	do {                                                  \
 		if (!(condition))                             \
 			fail(__FILE__, __LINE__, #condition); \
 	} while (0)
+
+/* What came out right since the start: shown at the end if ROAMGATE_FUZZ_FIGURES is set, so that
+ * one sees what a corpus reaches. */
+enum figure {
+	FIG_IN_V4,
+	FIG_IN_V6,
+	FIG_IN_OUTER_V6,
+	FIG_OUT_V4,
+	FIG_OUT_V6,
+	FIG_OUT_OUTER_V6,
+	FIG_OUT_UDP_V6,
+	FIG_TAGGED,
+	FIG_COPIES,
+	FIG_TRIED,
+	FIG_PIECES,
+	FIG_LINUX_V6,
+	FIGURES
+};
+static const char *const figure_names[FIGURES] = {"in, IPv4", "in, IPv6", "in, by IPv6",
+	"out, IPv4", "out, IPv6", "out, by IPv6", "out, by UDP in IPv6", "with a tag", "copies",
+	"provisional", "pieces", "IPv6 for Linux"};
 
 enum origin { NOTHING, CAME_OUTSIDE, CAME_INSIDE, INJECTED, KEPT };
 
@@ -47,21 +70,29 @@ struct record {
 
 struct numbers {
 	uint64_t seq, iv;
+	uint32_t hash; /* of the ESP packet */
+	uint8_t ways;  /* that it went: enum way */
 };
+
+enum way { BY_PATH = 1, BY_COPY = 2 };
 
 struct world_node {
 	struct node *node;
 	uint32_t flags;
 	struct ip_addr home, home_agent, coa, former; /* as they were set; coa unset: closed */
-	struct ip_endpoint remote;                    /* where its ESP goes */
+	struct ip_addr home_agent_v6;
+	struct ip_endpoint remote; /* where its ESP goes */
+	struct ip_endpoint second; /* bicast: and in the grace time there, too; port 0 and unset */
 	uint64_t grace_until_ns;
 	bool is_label; /* coa is */
+	bool is_tried; /* remote is provisional: but for so many bytes */
+	uint32_t credit;
 	struct sa_params in, out;
 	unsigned n_in;   /* packets that came in by its SA */
 	uint64_t seq_in; /* last that the peer used */
 	/* What the gateway used: the highest, the last that was sent and the last that was punted
-	 * as unresolved, and all of them. */
-	struct numbers high, last[2], used[USED_MAX];
+	 * as unresolved, both also of copies, and all of them. */
+	struct numbers high, last[4], used[USED_MAX];
 	unsigned n_used;
 };
 
@@ -74,6 +105,9 @@ static uint64_t put_in[3];        /* outside, inside, injected: packets since th
 static uint64_t counted[3];       /* verdicts when the input began */
 static uint32_t next_epoch;
 static uint64_t now_ns, cut_before, held_before;
+static bool any_copies; /* may have been made */
+static uint64_t figures[FIGURES];
+static uint64_t plain_macs[DP_PORTS]; /* of ports without a tag, as they were opened */
 
 __attribute__((noreturn)) static void fail(const char *file, int line, const char *what)
 {
@@ -87,44 +121,99 @@ __attribute__((noreturn)) static void fail(const char *file, int line, const cha
 static void stop(void)
 {
 	rig_close(&rig);
+	for (unsigned i = 0; i < FIGURES && getenv("ROAMGATE_FUZZ_FIGURES") != NULL; i++)
+		fprintf(stderr, "%10llu %s\n", (unsigned long long)figures[i], figure_names[i]);
+}
+
+static void set_forwarding_v6(void)
+{
+	static const struct {
+		const char *prefix, *via;
+		enum dp_port port;
+	} routes[] = {
+		{"::/0", "2001:db8:0:a::fe", DP_OUTSIDE},
+		{"2001:db8:0:a::/64", NULL, DP_OUTSIDE},
+		{"2001:db8:0:1::/64", "fd02::1", DP_INSIDE},
+		{"fd01::/64", "fd02::1", DP_INSIDE},
+		{"fd02::/64", NULL, DP_INSIDE},
+	};
+	const struct ip_addr corr = rig_addr("fd02::5");
+
+	for (unsigned i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+		const struct ip_prefix prefix = rig_prefix(routes[i].prefix);
+		const bool far = routes[i].via != NULL;
+		const struct ip_addr via = far ? rig_addr(routes[i].via) : (struct ip_addr){0};
+
+		DEMAND(dataplane_route_set(rig.dp, &prefix, routes[i].port, far ? &via : NULL) ==
+			0);
+		if (far)
+			DEMAND(dataplane_neigh_set(
+				       rig.dp, routes[i].port, &via, rig_mac_inside_router) == 0);
+	}
+	DEMAND(dataplane_neigh_set(rig.dp, DP_INSIDE, &corr, rig_mac_corr) == 0);
 }
 
 void world_start(void)
 {
 	rig_open(&rig, 1, RING_PLACES);
+	set_forwarding_v6();
+	for (unsigned i = 0; i < DP_PORTS; i++)
+		plain_macs[i] = rig.dp->ports[i].plain_mac;
 	unlink(rig.counters_path); /* it stays open; a crash leaves no file */
 	DEMAND(atexit(stop) == 0);
 }
 
 #define NAT_ADDRESS "203.0.113.7"
-#define LABEL "192.168.1.5" /* that both nodes behind the NAT have */
+#define NAT_ADDRESS_V6 "2001:db8:0:d::7"
+#define LABEL "192.168.1.5" /* that all nodes behind a NAT have */
 #define LIFE_PACKETS 24     /* of the SAs of node 6 */
 #define LIFE_BYTES 6000     /* of those of node 4 */
 
-static const struct { /* by handle */
+static const struct {     /* by handle */
+	const char *home; /* NULL: rig_node_params()'s */
 	const char *coa, *former;
 	uint16_t port; /* at the NAT */
 	uint32_t flags;
 	bool esn;
 	enum crypto_alg alg;
 } plan[WORLD_NODES + 1] = {
-	[1] = {"198.51.100.7", NULL, 0, NODE_STRICT_INNER_SOURCE, false, CRYPTO_AES128GCM16},
-	[2] = {"198.51.100.8", NULL, 0, 0, true, CRYPTO_AES256GCM16},
-	[3] = {NULL, NULL, 0, NODE_STRICT_INNER_SOURCE, false, CRYPTO_CHACHA20POLY1305},
-	[4] = {"198.51.100.9", NULL, 0, NODE_STRICT_INNER_SOURCE, false, CRYPTO_AES128_SHA256},
-	[5] = {"198.51.100.9", NULL, 0, 0, true, CRYPTO_AES256GMAC}, /* ambiguous */
-	[6] = {"198.51.100.10", "198.51.100.11", 0, NODE_STRICT_INNER_SOURCE, false,
+	[1] = {NULL, "198.51.100.7", NULL, 0, NODE_STRICT_INNER_SOURCE, false, CRYPTO_AES128GCM16},
+	[2] = {NULL, "198.51.100.8", NULL, 0, 0, true, CRYPTO_AES256GCM16},
+	[3] = {NULL, NULL, NULL, 0, NODE_STRICT_INNER_SOURCE, false, CRYPTO_CHACHA20POLY1305},
+	[4] = {NULL, "198.51.100.9", NULL, 0, NODE_STRICT_INNER_SOURCE, false,
+		CRYPTO_AES128_SHA256},
+	[5] = {NULL, "198.51.100.9", NULL, 0, 0, true, CRYPTO_AES256GMAC}, /* ambiguous */
+	[6] = {NULL, "198.51.100.10", "198.51.100.11", 0, NODE_STRICT_INNER_SOURCE, false,
 		CRYPTO_AES192GCM16},
-	[7] = {LABEL, NULL, 5555, NODE_ALLOW_NAT, true, CRYPTO_AES256CTR_SHA512},
-	[8] = {LABEL, NULL, 6666, NODE_ALLOW_NAT | NODE_STRICT_INNER_SOURCE, false,
+	[7] = {NULL, LABEL, NULL, 5555, NODE_ALLOW_NAT, true, CRYPTO_AES256CTR_SHA512},
+	[8] = {NULL, LABEL, NULL, 6666, NODE_ALLOW_NAT | NODE_STRICT_INNER_SOURCE, false,
 		CRYPTO_NULL_SHA1},
+	[9] = {NULL, "2001:db8:0:7::9", "2001:db8:0:8::9", 0, NODE_STRICT_INNER_SOURCE, false,
+		CRYPTO_AES128GCM16},
+	[10] = {"2001:db8:0:1::10", "198.51.100.12", NULL, 0, 0, false, CRYPTO_AES256_SHA384},
+	[11] = {"2001:db8:0:1::11", "2001:db8:0:7::b", "198.51.100.13", 0, 0, true,
+		CRYPTO_CHACHA20POLY1305},
+	[12] = {NULL, LABEL, NULL, 5555, NODE_ALLOW_NAT | NODE_STRICT_INNER_SOURCE, false,
+		CRYPTO_AES128GCM16},
 };
+
+static struct ip_addr our_addr(enum dp_port port, uint8_t family)
+{
+	return rig_addr(port == DP_OUTSIDE ? (family == AF_INET6 ? "2001:db8:0:a::1" : "192.0.2.1")
+					   : (family == AF_INET6 ? "fd02::fe" : "10.2.0.254"));
+}
+
+struct ip_addr world_outside(uint8_t family)
+{
+	return our_addr(DP_OUTSIDE, family);
+}
 
 /* The path as the node has it in the judge's eyes. */
 static struct path_params path_of(const struct world_node *n)
 {
-	struct path_params params = {.local.addr = rig_addr("192.0.2.1"), .mtu = WORLD_MTU};
+	struct path_params params = {.mtu = WORLD_MTU};
 
+	params.local.addr = our_addr(DP_OUTSIDE, n->remote.addr.family);
 	if (!ip_addr_is_set(&n->coa)) {
 		params.flags = PATH_CLOSED;
 		return params;
@@ -133,8 +222,12 @@ static struct path_params path_of(const struct world_node *n)
 	params.former_coa = n->former;
 	params.grace_until_ns = n->grace_until_ns;
 	params.remote = n->remote;
+	params.second = n->second;
 	params.local.port = n->remote.port != 0 ? PATH_NAT_PORT : 0;
 	params.flags = n->is_label ? PATH_LABEL : 0;
+	if (n->is_tried)
+		params.flags |= PATH_PROVISIONAL;
+	params.credit = n->credit;
 	return params;
 }
 
@@ -159,11 +252,15 @@ static void add_node(unsigned handle, unsigned turn)
 	struct dp_node_params params = rig_node_params(handle, NULL);
 
 	n->n_used = n->n_in = 0;
-	n->high = n->last[0] = n->last[1] = (struct numbers){0};
+	n->high = (struct numbers){0};
+	memset(n->last, 0, sizeof n->last);
 	n->seq_in = 0;
 	n->flags = plan[handle].flags;
+	if (plan[handle].home != NULL)
+		params.home_address = rig_addr(plan[handle].home);
 	n->home = params.home_address;
 	n->home_agent = rig_addr(handle == 2 ? "10.1.0.2" : "10.1.0.1");
+	n->home_agent_v6 = rig_addr(handle == 2 ? "fd01::2" : "fd01::1");
 	n->coa = n->former = (struct ip_addr){0};
 	if (plan[handle].coa != NULL)
 		n->coa = rig_addr(plan[handle].coa);
@@ -171,8 +268,12 @@ static void add_node(unsigned handle, unsigned turn)
 		n->former = rig_addr(plan[handle].former);
 	n->grace_until_ns = START_NS + GRACE_MS * NS_PER_MS;
 	n->is_label = plan[handle].port != 0;
-	n->remote = (struct ip_endpoint){
-		n->is_label ? rig_addr(NAT_ADDRESS) : n->coa, plan[handle].port};
+	n->is_tried = false;
+	n->credit = 0;
+	n->remote = n->second = (struct ip_endpoint){0};
+	n->remote.addr = n->is_label ? rig_addr(handle == 12 ? NAT_ADDRESS_V6 : NAT_ADDRESS)
+				     : n->coa;
+	n->remote.port = plan[handle].port;
 	n->in = sa_of(handle, true, turn);
 	n->out = sa_of(handle, false, turn);
 	params.home_agent = n->home_agent;
@@ -215,8 +316,37 @@ static uint64_t times_cut(void)
 	return sum;
 }
 
+/* As port_open() has it. */
+static void set_tag(uint16_t vlan)
+{
+	for (unsigned i = 0; i < DP_PORTS; i++) {
+		struct port *port = &rig.dp->ports[i];
+
+		port->plain_mac = vlan == 0 ? plain_macs[i] : 1;
+		port->vlan = vlan;
+		port->l2_bytes = RTE_ETHER_HDR_LEN + (vlan != 0 ? VLAN_TAG_BYTES : 0);
+		port->frame_max = (uint32_t)port->mtu + port->l2_bytes;
+	}
+}
+
+uint16_t world_vlan(void)
+{
+	return rig.dp->ports[DP_OUTSIDE].vlan;
+}
+
+/* Of the frames of this input. */
+static size_t l2_bytes(void)
+{
+	return rig.dp->ports[DP_OUTSIDE].l2_bytes;
+}
+
 void world_reset(unsigned turn)
 {
+	set_tag((turn & 0x80) != 0 ? VLAN : 0);
+	turn &= 0x7f;
+	any_copies = false;
+	rig.dp->bicast_until_ns = 0;
+	rig.dp->workers[0]->copies_at_ns = 0;
 	now_ns = START_NS;
 	clock_set_test(now_ns, now_ns);
 	for (unsigned i = 1; i <= WORLD_NODES; i++)
@@ -307,28 +437,21 @@ static struct record *record_of(const uint8_t *ip, size_t len)
 	return &records[number];
 }
 
-static bool is_v4(const struct ip_addr *addr, const uint8_t at[4])
+static bool is_ours(const struct ip_addr *addr)
 {
-	return addr->family == AF_INET && memcmp(addr->bytes, at, 4) == 0;
-}
+	for (unsigned i = 0; i < DP_PORTS; i++) {
+		const struct ip_addr ours = our_addr((enum dp_port)i, addr->family);
 
-static bool is_ours(const uint8_t at[4])
-{
-	static const uint8_t ours[2][4] = {{192, 0, 2, 1}, {10, 2, 0, 254}};
-
-	return memcmp(at, ours[0], 4) == 0 || memcmp(at, ours[1], 4) == 0;
-}
-
-/* RFC 1812 section 5.3.7. */
-static bool may_travel(const uint8_t at[4])
-{
-	return at[0] != 0 && at[0] != 127 && at[0] < 224 && !(at[0] == 169 && at[1] == 254);
+		if (ip_addr_equal(&ours, addr))
+			return true;
+	}
+	return false;
 }
 
 /* Where the control thread lets a tunnel go to. */
 static bool may_be_remote(const struct ip_addr *addr)
 {
-	return addr->family == AF_INET && may_travel(addr->bytes) && !is_ours(addr->bytes);
+	return look_may_travel(addr) && !is_ours(addr);
 }
 
 /* --- in ------------------------------------------------------------------------------------------
@@ -423,6 +546,18 @@ static void receive(
 	put_in[port == DP_OUTSIDE ? 0 : 1]++;
 }
 
+/* A port takes what is sent to its MAC under its tag, or under none if it has none. */
+static bool is_for_port(enum dp_port port, const uint8_t *frame, size_t len)
+{
+	const uint16_t vlan = world_vlan();
+
+	if (len < l2_bytes() || memcmp(frame, world_mac(port), 6) != 0)
+		return false;
+	if (vlan == 0)
+		return wire_load_u16(frame + 12) != 0x8100;
+	return wire_load_u16(frame + 12) == 0x8100 && (wire_load_u16(frame + 14) & 0xfff) == vlan;
+}
+
 bool world_push(enum dp_port port, const uint8_t *frame, size_t len,
 	const struct world_shape *shape, const struct world_sealed *sealed, uint16_t number)
 {
@@ -431,13 +566,15 @@ bool world_push(enum dp_port port, const uint8_t *frame, size_t len,
 	if (n_records == WORLD_RECORDS)
 		return false;
 	DEMAND(number == n_records + 1);
-	if (sealed != NULL) {
+	if (!is_for_port(port, frame, len)) {
+		record_add(NOTHING, frame, len);
+	} else if (sealed != NULL) {
 		record = record_add(CAME_OUTSIDE, sealed->text, sealed->len);
 		record->node = sealed->node;
 		record->seq = sealed->seq;
 		record->remote = sealed->from;
-	} else if (port == DP_INSIDE && len >= RTE_ETHER_HDR_LEN) {
-		record_add(CAME_INSIDE, frame + RTE_ETHER_HDR_LEN, len - RTE_ETHER_HDR_LEN);
+	} else if (port == DP_INSIDE) {
+		record_add(CAME_INSIDE, frame + l2_bytes(), len - l2_bytes());
 	} else {
 		record_add(NOTHING, frame, len);
 	}
@@ -492,60 +629,29 @@ void world_inject(enum world_way way, unsigned node, const struct ip_endpoint *r
 /* --- the judge -----------------------------------------------------------------------------------
  */
 
-static bool is_at(const struct world_node *n, const uint8_t addr[4])
+static bool is_at(const struct world_node *n, const struct ip_addr *addr)
 {
-	return is_v4(&n->coa, addr) || (now_ns < n->grace_until_ns && is_v4(&n->former, addr));
+	return ip_addr_equal(&n->coa, addr) ||
+	       (now_ns < n->grace_until_ns && ip_addr_equal(&n->former, addr));
 }
 
-/* A whole packet with a right header. */
-static bool is_sound(const uint8_t *ip, size_t len)
+static const struct ip_addr *agent_of(const struct world_node *n, const struct look *look)
 {
-	size_t hdr = (ip[0] & 15u) * 4u;
-
-	return len >= IPV4_HDR_BYTES && ip[0] >> 4 == 4 && hdr >= IPV4_HDR_BYTES && hdr <= len &&
-	       wire_load_u16(ip + 2) == len && inet_fold(inet_sum(ip, hdr, 0)) == 0;
+	return look->src.family == AF_INET6 ? &n->home_agent_v6 : &n->home_agent;
 }
 
-/* ip is original after a router: TTL one less, perhaps a congestion mark, else the same. */
-static bool is_routed(const uint8_t *ip, size_t len, const uint8_t *original, size_t room)
+/* Is addr any home agent's? The second node has one of its own. */
+static bool is_agent(const struct look *look, const struct ip_addr *addr)
 {
-	return len >= IPV4_HDR_BYTES && len <= room && ip[0] == original[0] &&
-	       (ip[1] & 0xfc) == (original[1] & 0xfc) && memcmp(ip + 2, original + 2, 6) == 0 &&
-	       ip[8] == original[8] - 1 && ip[8] != 0 && ip[9] == original[9] &&
-	       memcmp(ip + 12, original + 12, len - 12) == 0;
+	return ip_addr_equal(agent_of(&nodes[1], look), addr) ||
+	       ip_addr_equal(agent_of(&nodes[2], look), addr);
 }
 
-/* One datagram is a piece of the other, cut by a router (RFC 791 section 3.2). */
-static bool is_piece_of(const uint8_t *ip, size_t len, const uint8_t *whole, size_t room)
-{
-	size_t hdr = (ip[0] & 15u) * 4u, from = (whole[0] & 15u) * 4u;
-	size_t offset = (wire_load_u16(ip + 6) & IPV4_FRAG_MASK) * 8u;
-	size_t begin = (wire_load_u16(whole + 6) & IPV4_FRAG_MASK) * 8u;
-
-	return is_sound(ip, len) && (wire_load_u16(whole + 6) & IPV4_FLAG_DF) == 0 &&
-	       memcmp(ip + 12, whole + 12, 8) == 0 && ip[9] == whole[9] &&
-	       memcmp(ip + 4, whole + 4, 2) == 0 && offset >= begin &&
-	       from + offset - begin + len - hdr <= room &&
-	       memcmp(ip + hdr, whole + from + offset - begin, len - hdr) == 0;
-}
-
-/* ip was cut from what the record is: of IP-in-IP the datagram inside, each with the tunnel's
- * header in front. */
+/* ip was cut from what the record is. */
 static bool is_piece(const struct record *record, const uint8_t *ip, size_t len)
 {
-	const uint8_t *whole = record->bytes;
-	size_t hdr = (whole[0] & 15u) * 4u;
-
-	if (len < IPV4_HDR_BYTES || record->left == 0)
-		return false;
-	if (record->origin == CAME_OUTSIDE || whole[9] != 4)
-		return ip[8] + (record->origin != INJECTED) == whole[8] &&
-		       is_piece_of(ip, len, whole, record->len);
-	return is_sound(ip, len) && hdr + IPV4_HDR_BYTES <= len && len <= record->len &&
-	       memcmp(ip, whole, 2) == 0 && memcmp(ip + 4, whole + 4, 4) == 0 &&
-	       ip[8] + (record->origin != INJECTED) == whole[8] &&
-	       memcmp(ip + 12, whole + 12, hdr - 12) == 0 &&
-	       is_piece_of(ip + hdr, len - hdr, whole + hdr, record->len - hdr);
+	return record->left != 0 &&
+	       look_is_piece(ip, len, record->bytes, record->len, record->origin != INJECTED);
 }
 
 static void use_up(struct record *record)
@@ -558,54 +664,55 @@ static void use_up(struct record *record)
 			records[i].left = 0; /* nothing else with this number, ever */
 }
 
-static bool is_registration(const uint8_t *ip, size_t len)
+static bool is_registration(const struct look *look)
 {
-	size_t hdr = (ip[0] & 15u) * 4u;
-
-	return ip[9] == 17 && (wire_load_u16(ip + 6) & IPV4_FRAG_MASK) == 0 &&
-	       len >= hdr + UDP_HDR_BYTES && wire_load_u16(ip + hdr + 2) == 434;
+	return look->src.family == AF_INET && look->protocol == LOOK_UDP && !look->headless &&
+	       look->len >= look->hdr + UDP_HDR_BYTES &&
+	       wire_load_u16(look->ip + look->hdr + 2) == 434;
 }
 
 /* May node n send this to the private network? */
-static bool may_come_in(const struct world_node *n, const uint8_t *ip, size_t len)
+static bool may_come_in(const struct world_node *n, const struct look *look)
 {
-	const uint8_t *src = ip + 12, *dst = ip + 16, *inner = ip + (ip[0] & 15u) * 4u;
-	bool tunnels = ip[9] == 4;
-	bool to_agent = is_v4(&nodes[1].home_agent, dst) || is_v4(&nodes[2].home_agent, dst);
+	bool to_agent = look_tunnels(look) && is_agent(look, &look->dst);
+	struct look inner;
 
-	if (!may_travel(src) || !may_travel(dst) || is_ours(src) || is_ours(dst) ||
-		is_registration(ip, len))
+	if (!look_may_travel(&look->src) || !look_may_travel(&look->dst) || is_ours(&look->src) ||
+		is_ours(&look->dst) || is_registration(look))
 		return false;
-	if (is_v4(&n->home, src))
-		return !(tunnels && to_agent);
-	if (!is_at(n, src) || (n->is_label && !tunnels))
-		return (n->flags & NODE_STRICT_INNER_SOURCE) == 0 && !(tunnels && to_agent);
-	if (!tunnels)
+	if (ip_addr_equal(&n->home, &look->src))
+		return !to_agent;
+	if (!is_at(n, &look->src) || (n->is_label && !look_tunnels(look)))
+		return (n->flags & NODE_STRICT_INNER_SOURCE) == 0 && !to_agent;
+	if (!look_tunnels(look))
 		return true;
-	return is_v4(&n->home_agent, dst) && (size_t)(inner - ip) + IPV4_HDR_BYTES <= len &&
-	       is_v4(&n->home, inner + 12) && !is_ours(inner + 16);
+	return ip_addr_equal(agent_of(n, look), &look->dst) && !look->fragment &&
+	       look_inside(look, &inner) && ip_addr_equal(&n->home, &inner.src) &&
+	       !is_ours(&inner.dst);
 }
 
 /* May what came from inside go to node n? */
-static bool may_go_out(const struct world_node *n, const uint8_t *ip, size_t len)
+static bool may_go_out(const struct world_node *n, const struct look *look)
 {
-	const uint8_t *dst = ip + 16, *inner = ip + (ip[0] & 15u) * 4u;
 	unsigned current = 0, former = 0;
+	struct look inner;
 
-	if (!may_travel(ip + 12) || !may_travel(dst) || is_ours(ip + 12) || !is_at(n, dst))
+	if (!look_may_travel(&look->src) || !look_may_travel(&look->dst) || is_ours(&look->src) ||
+		!is_at(n, &look->dst))
 		return false;
-	if (ip[9] == 4)
-		return is_v4(&n->home_agent, ip + 12) &&
-		       (size_t)(inner - ip) + IPV4_HDR_BYTES <= len && is_v4(&n->home, inner + 16);
+	if (look_tunnels(look))
+		return ip_addr_equal(agent_of(n, look), &look->src) && !look->fragment &&
+		       look_inside(look, &inner) && ip_addr_equal(&n->home, &inner.dst);
 	for (unsigned i = 1; i <= WORLD_NODES; i++) {
 		if (nodes[i].is_label)
 			continue;
-		current += is_v4(&nodes[i].coa, dst);
-		former += now_ns < nodes[i].grace_until_ns && is_v4(&nodes[i].former, dst);
+		current += ip_addr_equal(&nodes[i].coa, &look->dst);
+		former += now_ns < nodes[i].grace_until_ns &&
+			  ip_addr_equal(&nodes[i].former, &look->dst);
 	}
 	if (n->is_label)
 		return false;
-	return is_v4(&n->coa, dst) ? current == 1 : current == 0 && former == 1;
+	return ip_addr_equal(&n->coa, &look->dst) ? current == 1 : current == 0 && former == 1;
 }
 
 static void judge_life_in(const struct record *record)
@@ -617,11 +724,13 @@ static void judge_life_in(const struct record *record)
 static void judge_inward(const uint8_t *ip, size_t len)
 {
 	struct record *record = record_of(ip, len);
+	struct look look;
 
 	if (record->origin == CAME_OUTSIDE && record->node != 0 && is_piece(record, ip, len) &&
-		!is_routed(ip, len, record->bytes, record->len)) {
-		DEMAND(may_come_in(
-			&nodes[record->node], record->bytes, wire_load_u16(record->bytes + 2)));
+		!look_is_routed(ip, len, record->bytes, record->len)) {
+		DEMAND(look_at(record->bytes, record->len, &look));
+		DEMAND(may_come_in(&nodes[record->node], &look));
+		figures[FIG_PIECES]++;
 		return;
 	}
 	use_up(record);
@@ -634,9 +743,11 @@ static void judge_inward(const uint8_t *ip, size_t len)
 		return;
 	}
 	DEMAND(record->node != 0 && record->seq != 0);
-	DEMAND(is_sound(ip, len));
-	DEMAND(is_routed(ip, len, record->bytes, record->len));
-	DEMAND(may_come_in(&nodes[record->node], ip, len));
+	DEMAND(look_whole(ip, len, &look));
+	DEMAND(look_is_routed(ip, len, record->bytes, record->len));
+	DEMAND(may_come_in(&nodes[record->node], &look));
+	figures[look.src.family == AF_INET6 ? FIG_IN_V6 : FIG_IN_V4]++;
+	figures[FIG_IN_OUTER_V6] += record->remote.addr.family == AF_INET6;
 }
 
 static unsigned node_of_spi(uint32_t spi)
@@ -647,97 +758,203 @@ static unsigned node_of_spi(uint32_t spi)
 	return 0;
 }
 
-/* No number twice; and rising, as far as one way out goes. */
-static void judge_numbers(struct world_node *n, const struct peer_opened *opened, bool punted)
+struct sent { /* a sealed packet on its way to the public network */
+	struct look outer;
+	struct ip_endpoint remote;
+	const uint8_t *esp;
+	size_t esp_len;
+	enum way way;
+	bool punted;
+};
+
+static uint32_t hash_of(const uint8_t *at, size_t len)
 {
-	struct numbers now = {opened->seq, opened->iv}, *last = &n->last[punted];
+	uint32_t hash = 2166136261u; /* FNV-1a */
+
+	while (len-- != 0)
+		hash = (hash ^ *at++) * 16777619u;
+	return hash;
+}
+
+/* The one with this number that left before, or NULL. */
+static struct numbers *find_number(struct world_node *n, const struct numbers *now)
+{
+	if (now->seq > n->high.seq && now->iv > n->high.iv)
+		return NULL;
+	for (unsigned i = 0; i < n->n_used; i++)
+		if (n->used[i].seq == now->seq || n->used[i].iv == now->iv)
+			return &n->used[i];
+	return NULL;
+}
+
+/* No number twice, but for the very packet by the other way; and rising, as far as one way goes.
+ * False: that was a copy, or what it is the copy of. */
+static bool judge_numbers(
+	struct world_node *n, const struct peer_opened *opened, const struct sent *sent)
+{
+	struct numbers now = {
+		opened->seq, opened->iv, hash_of(sent->esp, sent->esp_len), (uint8_t)sent->way};
+	struct numbers *last = &n->last[sent->punted + 2 * (sent->way == BY_COPY)], *before;
 
 	if (now.iv == 0) /* the algorithm has none */
 		now.iv = now.seq;
-	/* More pieces than a burst holds leave before the burst they were cut from. */
-	DEMAND((now.seq > last->seq && (now.iv > last->iv || last->iv == 0)) ||
-		times_cut() > cut_before);
+	DEMAND(now.seq > last->seq && (now.iv > last->iv || last->iv == 0));
 	*last = now;
-	if (now.seq <= n->high.seq || now.iv <= n->high.iv)
-		for (unsigned i = 0; i < n->n_used; i++)
-			DEMAND(n->used[i].seq != now.seq && n->used[i].iv != now.iv);
+	before = find_number(n, &now);
+	if (before != NULL) {
+		DEMAND(before->seq == now.seq && before->iv == now.iv);
+		DEMAND(before->hash == now.hash && (before->ways & now.ways) == 0);
+		before->ways |= now.ways;
+		figures[FIG_COPIES]++;
+		return false;
+	}
 	DEMAND(n != &nodes[6] || n->n_used < LIFE_PACKETS);
 	DEMAND(n->n_used < USED_MAX);
 	n->used[n->n_used++] = now;
 	n->high.seq = now.seq > n->high.seq ? now.seq : n->high.seq;
 	n->high.iv = now.iv > n->high.iv ? now.iv : n->high.iv;
+	return true;
 }
 
-static void judge_sealed_text(unsigned handle, const struct ip_endpoint *remote,
-	const uint8_t *text, const struct peer_opened *opened)
+/* RFC 6040 (normal mode), RFC 4301 section 8.1: what the outer header shows of the inner one. */
+static void judge_shown(
+	const struct world_node *n, const struct sent *sent, const uint8_t *text, size_t len)
 {
-	struct world_node *n = &nodes[handle];
+	bool v6 = len != 0 && text[0] >> 4 == 6;
+	uint8_t tos = v6 ? (uint8_t)(wire_load_u16(text) >> 4) : text[1];
+
+	DEMAND(sent->outer.tos == tos);
+	if (sent->outer.src.family == AF_INET6)
+		DEMAND((wire_load_u32(sent->outer.ip) & 0xfffff) != 0); /* flow label */
+	else if (v6 || (text[6] & 0x40) != 0)
+		DEMAND(sent->outer.df);
+	else /* a copy is made of the other's header, and IPv6 has no such bit */
+		DEMAND(!sent->outer.df || n->remote.addr.family == AF_INET6);
+}
+
+/* By the node's own path: its end, or its second one. */
+static bool is_path(const struct world_node *n, const struct sent *sent)
+{
+	return sent->way == BY_COPY || ip_endpoint_equal(&sent->remote, &n->remote);
+}
+
+static void judge_injected(const struct world_node *n, const struct record *record,
+	const struct sent *sent, const uint8_t *text, size_t len)
+{
+	DEMAND(record->way == WORLD_TO_NODE || record->way == WORLD_ONCE);
+	DEMAND(n == &nodes[record->node]);
+	DEMAND(record->len == len && memcmp(record->bytes, text, len) == 0);
+	if (record->way == WORLD_ONCE)
+		DEMAND(ip_endpoint_equal(&sent->remote, &record->remote));
+	else
+		DEMAND(is_path(n, sent));
+}
+
+static void judge_sealed_text(struct world_node *n, const struct sent *sent, const uint8_t *text,
+	const struct peer_opened *opened)
+{
 	size_t len = opened->len - 2 - text[opened->len - 2];
 	struct record *record;
+	struct look look;
 
-	DEMAND(text[opened->len - 1] == 4 && len < opened->len);
+	DEMAND(len < opened->len);
+	DEMAND(text[opened->len - 1] == (text[0] >> 4 == 6 ? 41 : 4));
 	for (size_t i = len; i < opened->len - 2; i++)
 		DEMAND(text[i] == i - len + 1);
+	judge_shown(n, sent, text, len);
 	record = record_of(text, len);
-	if (is_piece(record, text, len) && !is_routed(text, len, record->bytes, record->len) &&
+	if (is_piece(record, text, len) && !look_is_routed(text, len, record->bytes, record->len) &&
 		record->len != len) {
+		DEMAND(look_at(text, len, &look));
 		DEMAND(record->origin == CAME_INSIDE
-				? may_go_out(n, text, len)
-				: record->origin == INJECTED && record->node == handle);
+				? may_go_out(n, &look)
+				: record->origin == INJECTED && n == &nodes[record->node]);
+		figures[FIG_PIECES]++;
 		return;
 	}
 	use_up(record);
 	if (record->origin == INJECTED) {
-		DEMAND(record->way == WORLD_TO_NODE || record->way == WORLD_ONCE);
-		DEMAND(record->node == handle);
-		DEMAND(record->len == len && memcmp(record->bytes, text, len) == 0);
-		DEMAND(ip_endpoint_equal(
-			remote, record->way == WORLD_ONCE ? &record->remote : &n->remote));
+		judge_injected(n, record, sent, text, len);
 		return;
 	}
 	DEMAND(record->origin == CAME_INSIDE);
-	DEMAND(is_sound(text, len));
-	DEMAND(is_routed(text, len, record->bytes, record->len));
+	DEMAND(look_whole(text, len, &look));
+	DEMAND(look_is_routed(text, len, record->bytes, record->len));
 	DEMAND(text[1] == record->bytes[1]);
-	DEMAND(may_go_out(n, text, len));
-	DEMAND(ip_endpoint_equal(remote, &n->remote));
+	DEMAND(may_go_out(n, &look));
+	DEMAND(is_path(n, sent));
+	figures[look.src.family == AF_INET6 ? FIG_OUT_V6 : FIG_OUT_V4]++;
 }
 
-/* Behind a NAT: RFC 3948 section 2.1. Returns the bytes of UDP, 0: there is none. */
-static size_t judge_udp(const uint8_t *udp, size_t len, struct ip_endpoint *remote)
+/* Behind a NAT: RFC 3948 section 2.1; with IPv6 a checksum must be, and be right (RFC 8200 8.1). */
+static void judge_udp(struct sent *sent)
 {
+	const struct look *outer = &sent->outer;
+	const uint8_t *udp = outer->ip + outer->hdr;
+	size_t len = outer->len - outer->hdr;
+
 	DEMAND(len >= UDP_HDR_BYTES && wire_load_u16(udp) == 4500);
-	DEMAND(wire_load_u16(udp + 4) == len && wire_load_u16(udp + 6) == 0);
-	remote->port = wire_load_u16(udp + 2);
-	DEMAND(remote->port != 0);
-	return UDP_HDR_BYTES;
+	DEMAND(wire_load_u16(udp + 4) == len);
+	if (outer->src.family == AF_INET6) {
+		DEMAND(wire_load_u16(udp + 6) != 0);
+		DEMAND(inet_fold(inet_sum(udp, len,
+			       inet_pseudo_sum(
+				       &outer->src, &outer->dst, LOOK_UDP, (uint32_t)len))) == 0);
+		figures[FIG_OUT_UDP_V6]++;
+	} else {
+		DEMAND(wire_load_u16(udp + 6) == 0);
+	}
+	sent->remote.port = wire_load_u16(udp + 2);
+	DEMAND(sent->remote.port != 0);
+	sent->esp += UDP_HDR_BYTES;
+	sent->esp_len -= UDP_HDR_BYTES;
+}
+
+static void judge_outer(const uint8_t *ip, size_t len, struct sent *sent)
+{
+	struct look *outer = &sent->outer;
+	struct ip_addr local;
+
+	DEMAND(look_whole(ip, len, outer) && len <= WORLD_MTU);
+	DEMAND(outer->hdr == (outer->src.family == AF_INET6 ? 40 : 20)); /* no options */
+	DEMAND(!outer->fragment && outer->ttl == OUTER_TTL);
+	local = our_addr(DP_OUTSIDE, outer->src.family);
+	DEMAND(ip_addr_equal(&outer->src, &local));
+	DEMAND(look_may_travel(&outer->dst) && !is_ours(&outer->dst));
+	DEMAND(outer->protocol == LOOK_ESP || outer->protocol == LOOK_UDP);
+	sent->remote.addr = outer->dst;
+	sent->esp = ip + outer->hdr;
+	sent->esp_len = len - outer->hdr;
+	if (outer->protocol == LOOK_UDP)
+		judge_udp(sent);
+	DEMAND(sent->esp_len >= 8);
+	figures[FIG_OUT_OUTER_V6] += outer->src.family == AF_INET6;
 }
 
 /* An IP packet that may go to the public network: sealed. */
 static void judge_outward(const uint8_t *ip, size_t len, bool punted)
 {
 	static uint8_t text[PACKET_MAX];
+	struct sent sent = {.way = BY_PATH, .punted = punted};
 	struct peer_opened opened;
-	struct ip_endpoint remote = {0};
-	size_t at = IPV4_HDR_BYTES;
-	struct ipv4_view view;
 	struct world_node *n;
 	unsigned handle;
 
-	DEMAND(ipv4_parse(ip, len, &view) && view.total_len == len && view.hdr_bytes == at);
-	DEMAND(!view.is_fragment && view.ttl == OUTER_TTL);
-	DEMAND(is_ours(ip + 12) && may_travel(ip + 16) && !is_ours(ip + 16));
-	DEMAND(view.protocol == 50 || view.protocol == 17);
-	remote.addr = view.dst;
-	if (view.protocol == 17)
-		at += judge_udp(ip + at, len - at, &remote);
-	DEMAND(len >= at + 8 && len <= WORLD_MTU);
-	handle = node_of_spi(wire_load_u32(ip + at));
+	judge_outer(ip, len, &sent);
+	handle = node_of_spi(wire_load_u32(sent.esp));
 	DEMAND(handle != 0);
 	n = &nodes[handle];
-	DEMAND(peer_open(&n->out, n->high.seq, ip + at, len - at, text, &opened));
-	judge_numbers(n, &opened, punted);
-	judge_sealed_text(handle, &remote, text, &opened);
+	if (ip_addr_is_set(&n->second.addr) && now_ns < n->grace_until_ns &&
+		ip_endpoint_equal(&sent.remote, &n->second))
+		sent.way = BY_COPY;
+	if (n->is_tried && ip_endpoint_equal(&sent.remote, &n->remote)) {
+		DEMAND(len <= n->credit);
+		n->credit -= (uint32_t)len;
+		figures[FIG_TRIED]++;
+	}
+	DEMAND(peer_open(&n->out, n->high.seq, sent.esp, sent.esp_len, text, &opened));
+	if (judge_numbers(n, &opened, &sent))
+		judge_sealed_text(n, &sent, text, &opened);
 }
 
 /* Sent before as an unresolved packet, whole. */
@@ -755,16 +972,18 @@ static bool was_kept(enum dp_port port, const uint8_t *ip, size_t len)
 	return false;
 }
 
-/* A frame of Linux's, as it was injected. */
+/* A frame of Linux's, as it was injected, but for the tag. */
 static bool is_injected_frame(enum dp_port port, const uint8_t *frame, size_t len)
 {
 	enum world_way way = port == DP_OUTSIDE ? WORLD_FRAME_OUT : WORLD_FRAME_IN;
+	size_t tag = l2_bytes() - RTE_ETHER_HDR_LEN;
 
 	for (unsigned i = 1; i <= n_records; i++) {
 		struct record *record = &records[i];
 
 		if (record->origin == INJECTED && record->way == way && record->left != 0 &&
-			record->len == len && memcmp(record->bytes, frame, len) == 0) {
+			record->len + tag == len && memcmp(record->bytes, frame, 12) == 0 &&
+			memcmp(record->bytes + 12, frame + 12 + tag, len - 12 - tag) == 0) {
 			record->left--;
 			return true;
 		}
@@ -775,17 +994,22 @@ static bool is_injected_frame(enum dp_port port, const uint8_t *frame, size_t le
 static void judge_frame(enum dp_port port, const struct rte_mbuf *mbuf)
 {
 	const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
-	const uint8_t *ip = frame + RTE_ETHER_HDR_LEN;
-	size_t len = mbuf->data_len;
+	size_t len = mbuf->data_len, l2 = l2_bytes();
+	const uint8_t *ip = frame + l2;
 
 	DEMAND(mbuf->nb_segs == 1 && mbuf->pkt_len == len);
 	DEMAND(mbuf->data_off + len <= mbuf->buf_len);
+	DEMAND(len >= l2 && len <= WORLD_MTU + l2);
+	if (l2 != RTE_ETHER_HDR_LEN) {
+		DEMAND(wire_load_u16(frame + 12) == 0x8100 && wire_load_u16(frame + 14) == VLAN);
+		figures[FIG_TAGGED]++;
+	}
 	if (is_injected_frame(port, frame, len))
 		return;
-	DEMAND(len >= RTE_ETHER_HDR_LEN + IPV4_HDR_BYTES && len <= WORLD_MTU + RTE_ETHER_HDR_LEN);
+	DEMAND(len >= l2 + IPV4_HDR_BYTES);
 	DEMAND((frame[0] & 1) == 0 && memcmp(frame + 6, world_mac(port), 6) == 0);
-	DEMAND(wire_load_u16(frame + 12) == 0x0800);
-	len -= RTE_ETHER_HDR_LEN;
+	DEMAND(wire_load_u16(ip - 2) == (ip[0] >> 4 == 6 ? 0x86dd : 0x0800));
+	len -= l2;
 	if (was_kept(port, ip, len))
 		return;
 	if (port == DP_OUTSIDE)
@@ -794,35 +1018,62 @@ static void judge_frame(enum dp_port port, const struct rte_mbuf *mbuf)
 		judge_inward(ip, len);
 }
 
-/* What Linux may see: ARP, and whole frames to our own address on that port, but no ESP. */
+static bool is_link_local(const struct ip_addr *addr)
+{
+	return addr->bytes[0] == 0xfe && addr->bytes[1] >> 6 == 2;
+}
+
+/* Neighbour discovery and its like. */
+static bool is_of_the_link(const struct look *look)
+{
+	const uint8_t *dst = look->dst.bytes;
+
+	return look->protocol == LOOK_ICMPV6 &&
+	       ((dst[0] == 0xff && (dst[1] & 15) == 2) || is_link_local(&look->dst) ||
+		       is_link_local(&look->src));
+}
+
+/* What Linux may see: ARP, ICMPv6 of the link, and whole frames to our own address on that port,
+ * but no ESP. */
 static void judge_for_linux(enum dp_port port, const uint8_t *frame, size_t len)
 {
 	const uint8_t *ip = frame + RTE_ETHER_HDR_LEN;
+	struct look look = {0};
+	struct ip_addr ours;
+	uint16_t type;
 
 	DEMAND(len >= RTE_ETHER_HDR_LEN);
-	if (wire_load_u16(frame + 12) == 0x0806)
+	type = wire_load_u16(frame + 12);
+	if (type == 0x0806)
 		return;
-	DEMAND(wire_load_u16(frame + 12) == 0x0800 && (frame[0] & 1) == 0);
-	DEMAND(len >= RTE_ETHER_HDR_LEN + IPV4_HDR_BYTES && is_ours(ip + 16));
-	DEMAND((ip[16] == 192) == (port == DP_OUTSIDE));
-	DEMAND(port == DP_INSIDE || ip[9] != 50);
+	/* From inside Linux gets any chain of headers behind a right first one. */
+	DEMAND(look_at(ip, len - RTE_ETHER_HDR_LEN, &look) ||
+		(port == DP_INSIDE && look.src.family == AF_INET6 &&
+			look.len <= len - RTE_ETHER_HDR_LEN));
+	DEMAND(type == (look.src.family == AF_INET6 ? 0x86dd : 0x0800));
+	figures[FIG_LINUX_V6] += look.src.family == AF_INET6;
+	if (look.src.family == AF_INET6 && is_of_the_link(&look))
+		return;
+	ours = our_addr(port, look.src.family);
+	DEMAND((frame[0] & 1) == 0 && ip_addr_equal(&look.dst, &ours));
+	DEMAND(port == DP_INSIDE || look.protocol != LOOK_ESP);
 }
 
 static void judge_registration(const struct punt *punt)
 {
 	struct record *record = record_of(punt->data, punt->len);
 	const struct world_node *n = &nodes[record->node];
-	const uint8_t *ip = punt->data;
+	struct look look;
 
 	use_up(record);
 	DEMAND(record->origin == CAME_OUTSIDE && record->node != 0 && record->seq != 0);
 	DEMAND(punt->node == record->node);
 	DEMAND(ip_endpoint_equal(&punt->observed, &record->remote));
 	judge_life_in(record);
-	DEMAND(is_sound(ip, punt->len) && is_registration(ip, punt->len));
-	DEMAND(is_routed(ip, punt->len, record->bytes, record->len));
-	DEMAND(is_v4(&n->home_agent, ip + 16));
-	DEMAND(may_travel(ip + 12) && !is_ours(ip + 12));
+	DEMAND(look_whole(punt->data, punt->len, &look) && is_registration(&look));
+	DEMAND(look_is_routed(punt->data, punt->len, record->bytes, record->len));
+	DEMAND(ip_addr_equal(&n->home_agent, &look.dst));
+	DEMAND(look_may_travel(&look.src) && !is_ours(&look.src));
 }
 
 static void keep(struct punt *punt, enum world_kept how)
@@ -860,7 +1111,9 @@ static bool judge_punts(enum world_kept how)
 			judge_registration(punt);
 			break;
 		case PUNT_ERROR: /* its sender is told; nobody else sees it */
-			DEMAND(punt->len >= IPV4_HDR_BYTES && punt->data[0] >> 4 == 4);
+			DEMAND(punt->len >= IPV4_HDR_BYTES &&
+				(punt->data[0] >> 4 == 4 ||
+					(punt->data[0] >> 4 == 6 && punt->len >= 40)));
 			DEMAND((punt->node != 0) == (punt->port == DP_OUTSIDE));
 			break;
 		case PUNT_UNRESOLVED:
@@ -915,6 +1168,7 @@ static void judge_port_change(const struct dp_port_change *change)
 				       ip_endpoint_equal(&records[i].remote, &change->from));
 	DEMAND(seen);
 	n->remote = change->from;
+	n->is_tried = false;
 	params = path_of(n);
 	DEMAND(dataplane_node_set_path(rig.dp, n->node, &params) == 0);
 }
@@ -953,31 +1207,62 @@ void world_turn(enum world_kept how)
 	count(sums);
 	for (unsigned i = 0; i < 2; i++)
 		DEMAND(sums[i] - counted[i] == put_in[i]);
-	/* What was cut counts again, as pieces. */
+	/* What was cut counts again, as pieces; so do copies. */
 	DEMAND(sums[2] - counted[2] == put_in[2] ||
-		(sums[2] - counted[2] > put_in[2] && times_cut() > cut_before));
+		(sums[2] - counted[2] > put_in[2] && (times_cut() > cut_before || any_copies)));
 }
 
-void world_move(
-	unsigned node, const struct ip_addr *coa, const struct ip_endpoint *nat, unsigned grace_ms)
+static bool set_path(struct world_node *n, const struct world_node *before)
 {
-	struct world_node *n = &nodes[node], before;
-	struct path_params params;
+	const struct path_params params = path_of(n);
+
+	if (dataplane_node_set_path(rig.dp, n->node, &params) == 0)
+		return true;
+	*n = *before;
+	return false;
+}
+
+void world_move(unsigned node, const struct ip_addr *coa, const struct ip_endpoint *nat,
+	unsigned grace_ms, bool bicast)
+{
+	static struct world_node before;
+	struct world_node *n = &nodes[node];
 
 	if ((nat->port != 0 && ((n->flags & NODE_ALLOW_NAT) == 0 || !may_be_remote(&nat->addr))) ||
 		(nat->port == 0 && ip_addr_is_set(coa) && !may_be_remote(coa)))
 		return;
 	world_turn(WORLD_DROPPED);
 	before = *n;
+	n->second = (struct ip_endpoint){0};
+	if (bicast && ip_addr_is_set(&n->coa) && ip_addr_is_set(coa))
+		n->second = n->remote;
 	/* A closed path has none, and a label is no address to have had. */
 	n->former = n->is_label || !ip_addr_is_set(coa) ? (struct ip_addr){0} : n->coa;
 	n->grace_until_ns = now_ns + grace_ms * NS_PER_MS;
 	n->coa = *coa;
+	n->is_tried = false;
 	n->is_label = nat->port != 0;
 	n->remote = n->is_label ? *nat : (struct ip_endpoint){.addr = *coa};
-	params = path_of(n);
-	if (dataplane_node_set_path(rig.dp, n->node, &params) != 0)
-		*n = before;
+	if (ip_endpoint_equal(&n->second, &n->remote))
+		n->second = (struct ip_endpoint){0};
+	if (set_path(n, &before) && ip_addr_is_set(&n->second.addr))
+		any_copies = true;
+}
+
+void world_try(unsigned node, const struct ip_endpoint *remote, uint32_t credit)
+{
+	static struct world_node before;
+	struct world_node *n = &nodes[node];
+
+	if (!ip_addr_is_set(&n->coa) || !may_be_remote(&remote->addr))
+		return;
+	world_turn(WORLD_DROPPED);
+	before = *n;
+	n->remote = *remote;
+	n->second = (struct ip_endpoint){0};
+	n->is_tried = true;
+	n->credit = credit;
+	(void)set_path(n, &before);
 }
 
 void world_age(unsigned node, bool numbers, uint64_t left)
@@ -1002,9 +1287,10 @@ void world_self(unsigned node, struct packet_self *out)
 	const struct world_node *n = &nodes[node];
 
 	*out = (struct packet_self){
-		.home = ip_addr_to_v4(&n->home),
-		.home_agent = ip_addr_to_v4(&n->home_agent),
-		.coa = ip_addr_to_v4(&n->coa),
-		.former = ip_addr_to_v4(&n->former),
+		.home = n->home,
+		.home_agent = n->home_agent,
+		.home_agent_v6 = n->home_agent_v6,
+		.coa = n->coa,
+		.former = n->former,
 	};
 }

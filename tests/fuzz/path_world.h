@@ -13,12 +13,13 @@
 #include "tests/fuzz/packets.h"
 #include "tests/unit/dataplane/rig.h"
 
-#define WORLD_NODES 8     /* handles 1.. */
+#define WORLD_NODES 12    /* handles 1.. */
 #define WORLD_RECORDS 200 /* packets an input may put in */
 #define WORLD_MTU RIG_MTU
 
 void world_start(void); /* once a process */
-/* For each input: fresh nodes at their first places. turn: which algorithms they speak. */
+/* For each input: fresh nodes at their first places. turn: which algorithms they speak; its highest
+ * bit: both ports have a VLAN tag. */
 void world_reset(unsigned turn);
 /* After each: all was counted and nothing is left over. */
 void world_end(void);
@@ -59,9 +60,12 @@ void world_turn(enum world_kept how);
 /* Time passes; it does not by itself. */
 void world_wait(unsigned ms);
 /* The node goes to coa (unset: closed), its care-of address becomes the former one for so long.
- * nat: port 0, or where it is behind a NAT, coa then being a label; for nodes that may. */
-void world_move(
-	unsigned node, const struct ip_addr *coa, const struct ip_endpoint *nat, unsigned grace_ms);
+ * nat: port 0, or where it is behind a NAT, coa then being a label; for nodes that may. bicast: for
+ * so long there go copies to where it was. */
+void world_move(unsigned node, const struct ip_addr *coa, const struct ip_endpoint *nat,
+	unsigned grace_ms, bool bicast);
+/* A registration came from there: its ESP goes there, but not more than so many bytes. */
+void world_try(unsigned node, const struct ip_endpoint *remote, uint32_t credit);
 /* The outbound SA has but so many sequence numbers, or IVs, left. */
 void world_age(unsigned node, bool numbers, uint64_t left);
 /* For packet_make(). */
@@ -71,4 +75,6 @@ const struct sa_params *world_sa_in(unsigned node);
 uint64_t world_seq_in(unsigned node);
 void world_set_seq_in(unsigned node, uint64_t seq);
 const uint8_t *world_mac(enum dp_port port);
+uint16_t world_vlan(void);                    /* that frames must have; 0: none */
+struct ip_addr world_outside(uint8_t family); /* our address there */
 #endif

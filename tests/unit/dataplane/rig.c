@@ -115,6 +115,7 @@ void rig_open(struct rig *rig, uint32_t workers, unsigned ring_places)
 		.tx_descriptors = 256,
 		.crypto_engine = "auto",
 		.home_agents = {rig_prefix("10.1.0.1"), rig_prefix("10.1.0.2")},
+		.home_agents_v6 = {rig_addr("fd01::1"), rig_addr("fd01::2")},
 		.n_home_agents = 2,
 		.registration_rate = RIG_REGISTRATION_RATE,
 	};
@@ -126,8 +127,10 @@ void rig_open(struct rig *rig, uint32_t workers, unsigned ring_places)
 
 		REQUIRE(rte_eth_dev_get_name_by_port(id, names[i]) == 0);
 		config.ports[i].mtu = RIG_MTU;
-		config.ports[i].n_addrs = 1;
+		config.ports[i].n_addrs = 2;
 		config.ports[i].addrs[0] = rig_addr(i == DP_OUTSIDE ? "192.0.2.1" : "10.2.0.254");
+		config.ports[i].addrs[1] = rig_addr(
+			i == DP_OUTSIDE ? "2001:db8:0:a::1" : "fd02::fe");
 	}
 	snprintf(rig->counters_path, sizeof rig->counters_path, "/tmp/roamgate-rig-%d.counters",
 		(int)getpid());

@@ -10,6 +10,9 @@
  *
  *     node 198.51.100.7 ... 192.0.2.254 --- 192.0.2.1 gateway 10.2.0.254 --- 10.2.0.1 home agent
  *     home address 10.1.0.10               outside            inside         10.2.0.5 correspondent
+ *
+ * In IPv6 the gateway is 2001:db8:0:a::1 and fd02::fe, the home agents are fd01::1 and fd01::2; who
+ * needs routes there makes them.
  */
 #include "dataplane/state.h"
 
