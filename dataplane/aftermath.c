@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: few packets come here, so all is done by copying. Of IP-in-IP it is the datagram
- * inside that is cut or whose sender is told, and each piece gets the tunnel's header again: the
- * node's end of the tunnel need not put anything together. Pieces make a burst of their own, with
- * SA and path of the packet they were cut from, which leaves behind the burst at work.
+ * How this works: few packets come here, so all is done by copying. Of a tunnel, of whatever
+ * families, it is the packet inside that is cut or whose sender is told, and each piece gets the
+ * tunnel's header again: the node's end of the tunnel need not put anything together. Pieces make a
+ * burst of their own, with SA and path of the packet they were cut from, which leaves behind the
+ * burst at work. IPv6 is cut by its sender alone.
  */
 #include "dataplane/aftermath.h"
 
@@ -19,7 +20,7 @@ struct cut { /* of one packet, for take_piece() */
 	unsigned i;
 	enum dp_port port;
 	struct rte_mempool *pool;
-	const uint8_t *tunnel; /* header of IP-in-IP to put before each piece */
+	const uint8_t *tunnel; /* header of either family to put before each piece */
 	uint32_t tunnel_bytes;
 	bool out_of_buffers;
 };
@@ -57,8 +58,14 @@ void aftermath_send(struct worker *worker, enum dp_port port)
 /* The tunnel's header again, for so many bytes behind it. */
 static void put_tunnel(uint8_t *at, const struct cut *cut, uint32_t piece_bytes)
 {
+	const uint32_t total = cut->tunnel_bytes + piece_bytes;
+
 	memcpy(at, cut->tunnel, cut->tunnel_bytes);
-	wire_store_u16(at + 2, (uint16_t)(cut->tunnel_bytes + piece_bytes));
+	if (ip_is_v6(at)) {
+		wire_store_u16(at + 4, (uint16_t)(total - IPV6_HDR_BYTES));
+		return;
+	}
+	wire_store_u16(at + 2, (uint16_t)total);
 	wire_store_u16(at + 10, 0);
 	wire_store_u16(at + 10, inet_fold(inet_sum(at, cut->tunnel_bytes, 0)));
 }
@@ -110,12 +117,20 @@ static uint32_t room_for(
 	return sa == NULL ? 0 : esp_inner_max((enum crypto_alg)sa->alg, path->outer.len, path->mtu);
 }
 
-/* IP-in-IP from inside is a home agent's tunnel: its header's bytes, 0 for anything else. */
+/* Bytes before the packet that a home agent's tunnel carries; 0: there is no tunnel. */
 static uint32_t tunnel_bytes_of(const struct esp_pkt *pkt, enum dp_port port)
 {
 	const uint8_t *ip = pkt->data;
+	struct ipv6_upper upper;
 
-	return port == DP_OUTSIDE && ip4_protocol(ip) == IP4_PROTO_IPIP ? ip4_hdr_bytes(ip) : 0;
+	if (port != DP_OUTSIDE)
+		return 0;
+	if (!ip_is_v6(ip))
+		return ip_is_tunnel(ip4_protocol(ip)) ? ip4_hdr_bytes(ip) : 0;
+	return ip6_find_upper(ip, pkt->len, false, &upper) == VERDICT_OK &&
+			       ip_is_tunnel(upper.protocol)
+		       ? upper.at
+		       : 0;
 }
 
 static bool tell(struct worker *worker, struct burst *b, unsigned i, enum dp_port came_in,
@@ -133,6 +148,18 @@ static bool tell(struct worker *worker, struct burst *b, unsigned i, enum dp_por
 	};
 	pkt_commit(mbuf, &b->pkts[i]);
 	return punt_push(&worker->rings, mbuf);
+}
+
+/* Nobody makes packets smaller than the least MTU, whatever he is told: RFC 8201 section 4. */
+static bool too_big_v6(
+	struct worker *worker, struct burst *b, unsigned i, enum dp_port came_in, uint32_t room)
+{
+	struct esp_pkt *pkt = &b->pkts[i];
+
+	if (ip6_check(pkt->data, pkt->len) != VERDICT_OK || pkt->len <= IPV6_MTU_MIN)
+		return false;
+	pkt->len = ip_total_len(pkt->data);
+	return tell(worker, b, i, came_in, PUNT_TOO_BIG, RTE_MAX(room, (uint32_t)IPV6_MTU_MIN));
 }
 
 static bool too_big(
@@ -153,6 +180,8 @@ static bool too_big(
 	room -= cut.tunnel_bytes;
 	pkt->data += cut.tunnel_bytes;
 	pkt->len -= cut.tunnel_bytes;
+	if (ip_is_v6(pkt->data))
+		return too_big_v6(worker, b, i, came_in, room);
 	if (ip4_check(pkt->data, pkt->len) != VERDICT_OK)
 		return false;
 	if ((wire_load_u16(pkt->data + 6) & IPV4_FLAG_DF) != 0)
@@ -162,12 +191,6 @@ static bool too_big(
 	return false;
 }
 
-/* IPv6 is neither cut nor told about, nor is a tunnel of either family that carries it. */
-static bool is_ipv4_alone(const struct esp_pkt *pkt)
-{
-	return !ip_is_v6(pkt->data) && ip4_protocol(pkt->data) != IP_NEXT_IPV6;
-}
-
 bool aftermath(
 	struct worker *worker, struct burst *b, unsigned i, enum dp_port came_in, enum dp_port port)
 {
@@ -175,7 +198,7 @@ bool aftermath(
 
 	/* With any other verdict the packet may be gone. */
 	if ((verdict != VERDICT_TTL && verdict != VERDICT_TOO_BIG) || b == &worker->pieces ||
-		b->nodes[i] == NULL || !is_ipv4_alone(&b->pkts[i]))
+		b->nodes[i] == NULL)
 		return false;
 	if (verdict == VERDICT_TTL)
 		return tell(worker, b, i, came_in, PUNT_TIME_EXCEEDED, 0);

@@ -46,7 +46,7 @@ static inline void cut(struct esp_pkt *pkt, uint32_t total_len)
  * and for Linux if they are ICMP (RFC 4861, RFC 3810). */
 static bool is_link_icmp(const uint8_t *ip, uint32_t len)
 {
-	struct ip6_upper upper;
+	struct ipv6_upper upper;
 
 	return (ip6_is_link_multicast(ip6_dst(ip)) || ip6_is_link_local(ip6_dst(ip)) ||
 		       ip6_is_link_local(ip6_src(ip))) &&
@@ -209,7 +209,7 @@ static IP_V6_ONLY enum verdict check_outside_v6(
 {
 	struct esp_pkt *pkt = &b->pkts[i];
 	const uint8_t *ip = pkt->data;
-	struct ip6_upper upper;
+	struct ipv6_upper upper;
 	enum verdict verdict;
 
 	*esp = false;

@@ -173,7 +173,7 @@ static IP_V6_ONLY enum verdict inner_check_v6(
 {
 	uint8_t *ip = pkt->data;
 	struct tunnel_view tunnel = {.ip = ip, .len = pkt->len};
-	struct ip6_upper upper;
+	struct ipv6_upper upper;
 	enum verdict verdict = ip6_check(ip, pkt->len);
 
 	if (verdict == VERDICT_OK)

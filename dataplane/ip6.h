@@ -10,13 +10,13 @@
 #include "dataplane/esp/ip_fields.h"
 #include "dataplane/esp/path.h"
 #include "dataplane/esp/verdict.h"
+#include "lib/ipv6.h"
 #include "lib/wire.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
-#define IP6_CHAIN_MAX 8 /* extension headers before the upper layer: RFC 8504 section 5.3 */
 #define IP6_PROTO_ICMP 58
 
 static inline const uint8_t *ip6_src(const uint8_t *ip)
@@ -103,16 +103,15 @@ static inline bool ip6_hop_limit_decrement(uint8_t *ip)
 	return true;
 }
 
-struct ip6_upper {        /* where the chain of extension headers ends */
-	uint32_t at;      /* bytes from the IPv6 header on */
-	uint8_t protocol; /* of what is there */
-	bool fragment;    /* a piece of a packet: there may be nothing of it at all */
-	bool first;       /* the first piece, or whole */
-};
+/* ip: checked, len its total length; for_us as in lib/ipv6.h. OK, RUNT (a header ends behind the
+ * packet) or BAD_HEADER (too many, out of place, refused). */
+static inline enum verdict ip6_find_upper(
+	const uint8_t *ip, uint32_t len, bool for_us, struct ipv6_upper *out)
+{
+	const enum ipv6_chain chain = ipv6_find_upper(ip, len, for_us, out);
 
-/* ip: checked, len its total length. for_us: we are its destination, and so unknown options that
- * want it discarded and routes not walked to the end count (RFC 8200 sections 4.2 and 4.4). OK,
- * RUNT (a header ends behind the packet) or BAD_HEADER (too many, out of place, refused, RFC 5095).
- */
-enum verdict ip6_find_upper(const uint8_t *ip, uint32_t len, bool for_us, struct ip6_upper *out);
+	if (chain == IPV6_CHAIN_CUT)
+		return VERDICT_RUNT;
+	return chain == IPV6_CHAIN_OK ? VERDICT_OK : VERDICT_BAD_HEADER;
+}
 #endif

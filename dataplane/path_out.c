@@ -71,7 +71,7 @@ static IP_V6_ONLY enum verdict want_node_v6(const struct dataplane *dp, struct b
 	struct wanted *homes, struct wanted *coas)
 {
 	const struct esp_pkt *pkt = &b->pkts[i];
-	struct ip6_upper upper;
+	struct ipv6_upper upper;
 	enum verdict verdict = ip6_find_upper(pkt->data, pkt->len, false, &upper);
 
 	if (verdict != VERDICT_OK)

@@ -8,6 +8,7 @@
 #include "control/gw/gw_conf.h"
 
 #include "control/gw/keymap.h"
+#include "lib/ipv6.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -16,9 +17,8 @@
 
 #define IFNAME_TEXT_MAX 15 /* bytes of an interface's name: IFNAMSIZ - 1 */
 #define CPU_MAX 1023
-#define VLAN_MAX 4094     /* 4095 is reserved: IEEE 802.1Q section 9.6 */
-#define IPV6_MTU_MIN 1280 /* RFC 8200 section 5 */
-#define DSCPS 64          /* RFC 2474: six bits */
+#define VLAN_MAX 4094 /* 4095 is reserved: IEEE 802.1Q section 9.6 */
+#define DSCPS 64      /* RFC 2474: six bits */
 
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const power_loss_policies[] = {"strict", "open", NULL};

@@ -7,25 +7,31 @@
 
 #include "lib/clock.h"
 #include "lib/ipv4.h"
+#include "lib/ipv6.h"
+#include "lib/wire.h"
 
 #include <linux/icmp.h>
-#include <string.h>
+#include <netinet/icmp6.h>
 
 #define TOKEN_NS (NS_PER_S / ICMP_ERRORS_RATE)
-#define ERROR_BYTES_MAX 576 /* RFC 1812 section 4.3.2.3 */
+#define ERROR_BYTES_MAX IPV6_MTU_MIN /* more than IPv4's 576: RFC 1812 section 4.3.2.3 */
 
-void icmp_errors_init(struct icmp_errors *errors, struct dataplane *dp, const struct ip_addr *from)
+void icmp_errors_init(struct icmp_errors *errors, struct dataplane *dp, const struct ip_addr *from,
+	const struct ip_addr *from_v6)
 {
-	*errors = (struct icmp_errors){.dp = dp, .from = *from};
+	*errors = (struct icmp_errors){.dp = dp, .from = *from, .from_v6 = *from_v6};
 }
 
-/* Of the source of an IPv4 datagram that has a whole header. */
-static uint64_t *limit_of(struct icmp_errors *errors, const uint8_t *datagram)
+/* Of the source of a packet that has a whole header. */
+static uint64_t *limit_of(struct icmp_errors *errors, const uint8_t *packet)
 {
-	uint32_t source;
+	const bool v6 = packet[0] >> 4 == 6;
+	const uint8_t *source = packet + (v6 ? IPV6_SRC_AT : 12);
+	uint32_t hash = 0;
 
-	memcpy(&source, datagram + 12, sizeof source);
-	return &errors->spent_until_ns[(source * UINT32_C(2654435761)) >> 24];
+	for (unsigned at = 0; at < (v6 ? IPV6_ADDR_BYTES : 4u); at += 4)
+		hash = (hash ^ wire_load_u32(source + at)) * UINT32_C(2654435761);
+	return &errors->spent_until_ns[hash >> 24];
 }
 
 static bool may_tell(uint64_t *spent_until_ns, uint64_t now_ns)
@@ -38,17 +44,30 @@ static bool may_tell(uint64_t *spent_until_ns, uint64_t now_ns)
 	return true;
 }
 
+/* Length of the message, 0: there must be none, or we have no address to send it from. */
+static size_t build(struct icmp_errors *errors, const struct punt *punt, uint8_t *out, size_t room)
+{
+	const bool too_big = punt->error == PUNT_TOO_BIG, v6 = punt->data[0] >> 4 == 6;
+	const struct ip_addr *from = v6 ? &errors->from_v6 : &errors->from;
+
+	if (!ip_addr_is_set(from))
+		return 0;
+	if (v6)
+		return icmp6_error_build(out, room,
+			too_big ? ICMP6_PACKET_TOO_BIG : ICMP6_TIME_EXCEEDED,
+			too_big ? 0 : ICMP6_TIME_EXCEED_TRANSIT, punt->mtu, from, punt->data,
+			punt->len);
+	return icmp_error_build(out, room, too_big ? ICMP_DEST_UNREACH : ICMP_TIME_EXCEEDED,
+		too_big ? ICMP_FRAG_NEEDED : ICMP_EXC_TTL, punt->mtu, from, punt->data, punt->len);
+}
+
 void icmp_errors_tell(struct icmp_errors *errors, const struct punt *punt, uint64_t now_ns)
 {
-	bool too_big = punt->error == PUNT_TOO_BIG;
 	uint8_t error[ERROR_BYTES_MAX];
-	size_t len = icmp_error_build(error, sizeof error,
-		too_big ? ICMP_DEST_UNREACH : ICMP_TIME_EXCEEDED,
-		too_big ? ICMP_FRAG_NEEDED : ICMP_EXC_TTL, punt->mtu, &errors->from, punt->data,
-		punt->len);
+	size_t len = build(errors, punt, error, sizeof error);
 	int rc;
 
-	if (len == 0 || !ip_addr_is_set(&errors->from)) /* nothing of that family inside */
+	if (len == 0)
 		return;
 	if (!may_tell(limit_of(errors, punt->data), now_ns)) {
 		errors->kept_back++;

@@ -227,7 +227,7 @@ static int start(struct program *program)
 	const struct gw_conf *conf = program->conf;
 	char *why = program->why;
 	const size_t room = sizeof program->why;
-	struct ip_addr inside;
+	struct ip_addr inside, inside_v6;
 	int rc = start_loop(program);
 
 	/* The epoch is on disk before anything can be sent. */
@@ -262,7 +262,8 @@ static int start(struct program *program)
 	if (rc != 0)
 		return rc;
 	inside = gw_conf_port_addr(conf, DP_INSIDE, AF_INET);
-	icmp_errors_init(&program->errors, gw->dp, &inside);
+	inside_v6 = gw_conf_port_addr(conf, DP_INSIDE, AF_INET6);
+	icmp_errors_init(&program->errors, gw->dp, &inside, &inside_v6);
 	program->pump = (struct pump){
 		.dp = gw->dp,
 		.mirror = gw->mirror,

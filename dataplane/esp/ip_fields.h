@@ -8,6 +8,7 @@
  * Sources: RFC 791, RFC 8200 section 3, RFC 3168 section 5.
  */
 #include "lib/inet.h"
+#include "lib/ipv6.h"
 #include "lib/wire.h"
 
 #include <stdbool.h>
@@ -19,10 +20,6 @@
 #define IP_NEXT_NONE 59
 #define IPV4_SRC_AT 12
 #define IPV4_ADDR_BYTES 4
-#define IPV6_HDR_BYTES 40
-#define IPV6_SRC_AT 8
-#define IPV6_DST_AT 24
-#define IPV6_ADDR_BYTES 16
 
 /* For what IPv6 alone needs: kept out of the way of the others, whose code stays short. */
 #define IP_V6_ONLY __attribute__((noinline))

@@ -12,13 +12,14 @@ from fake_agent import FakeHomeAgent
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import (
     HBHOptUnknown,
-    ICMPv6EchoRequest,
+    ICMPv6DestUnreach,
     IPv6,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
     IPv6ExtHdrRouting,
     PadN,
+    in6_chksum,
 )
 from scapy.layers.ipsec import ESP, SecurityAssociation
 from scapy.layers.l2 import Ether
@@ -49,6 +50,7 @@ BAD_COA = 131
 HEADER = {4: IP, 6: IPv6}
 ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 TAG = 0x8100
+TOO_BIG, EXCEEDED = 2, 3  # types of ICMPv6
 SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 263, 8, 1 << 4  # packet(7)
 
 
@@ -96,11 +98,13 @@ class Peer:
             sport=1111, dport=2222
         ) / Raw(text)  # fmt: skip
 
-    def tunnelled(self, care_of=None, family=None, source=None, hops=64, home=None, **fields):
+    def tunnelled(
+        self, care_of=None, family=None, source=None, hops=64, home=None, text=b"hello", **fields
+    ):
         """What the home agent sends to the care-of address, and what is in it."""
         family = family or self.family
         inner = ip(self.home, CORR[self.home], home or self.node.home_address, 63)
-        inner = HEADER[self.home](bytes(inner / UDP(sport=2222, dport=1111) / Raw(b"hello")))
+        inner = HEADER[self.home](bytes(inner / UDP(sport=2222, dport=1111) / Raw(text)))
         next_header = 4 if self.home == 4 else 41
         fields |= {"proto" if family == 4 else "nh": next_header}
         outer = ip(family, source or AGENT[family], care_of or self.care_of, hops, **fields)
@@ -522,6 +526,61 @@ def test_tags(border, port, number):
         for between in wrong:
             sock.send(macs + between + data)
         assert border.seen_outside(0.1) == [] and border.seen_inside(0.05) == []
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def is_error(packet):
+    return packet.version == 6 and packet.nh == 58 and bytes(packet)[40] in (TOO_BIG, EXCEEDED)
+
+
+def check_error(packet, to, kind, quoted, mtu=0):
+    """An ICMPv6 error from the gateway's inside address, with a good checksum."""
+    data = bytes(packet)
+    assert (packet.src, packet.dst) == (GATEWAY_INSIDE[6], to)
+    assert data[40:42] == bytes([kind, 0]) and struct.unpack(">I", data[44:48]) == (mtu,)
+    assert data[48:] == bytes(quoted)[: 1280 - 48]
+    assert in6_chksum(58, packet, data[40:]) == 0
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_too_big_is_told(border, number):
+    """The sender of IPv6 learns what fits, to the byte, whatever is outside; it is never cut."""
+    border.quiet()
+    peer = border.peers[number]
+    header = {4: 20, 6: 40}[peer.family]
+    fits = (1500 - header - 8 - 8 - 16) // 4 * 4 - 2 - header  # ESP, and the home agent's tunnel
+    datagram, inner = peer.tunnelled(text=bytes(fits + 1 - 48))
+    with Counted(border, too_big=1):
+        border.send_inside(datagram)
+        (told,) = border.seen(border.inside, is_error, 1, 1)
+        check_error(told, CORR[6], TOO_BIG, inner, fits)
+        assert border.seen_outside(0.1) == []
+    with Counted(border):
+        border.send_inside(peer.tunnelled(text=bytes(fits - 48))[0])
+        assert len(border.seen_outside(1, 1)) == 1
+
+
+def test_used_up_hop_limit_is_told(border, peer):
+    """The node by its SA, the home agent in plain."""
+    spent = peer.data(hops=1)
+    with Counted(border, ttl=1):
+        border.send_outside(peer.seal(spent))
+        (packet,) = border.seen_outside(1, 1)
+    check_error(peer.open(packet), peer.node.home_address, EXCEEDED, spent)
+    spent, _ = peer.tunnelled(hops=1)
+    with Counted(border, ttl=1):
+        border.send_inside(spent)
+        (told,) = border.seen(border.inside, is_error, 1, 1)
+    check_error(told, AGENT[6], EXCEEDED, spent)
+
+
+def test_errors_are_not_answered(border, peer):
+    inner = ip(6, peer.node.home_address, CORR[6], 1) / ICMPv6DestUnreach() / peer.data()
+    with Counted(border, ttl=1):
+        border.send_outside(peer.seal(inner))
+        assert border.seen_outside(0.2) == []
 
 
 # --- moves ---------------------------------------------------------------------------------------

@@ -216,6 +216,137 @@ static void test_time_exceeded(void)
 	rig_node_del(&rig, node);
 }
 
+/* Node 1 with home address and care-of address of these families. */
+static struct node *add_mix(bool home_v6, bool coa_v6)
+{
+	return home_v6 ? rig_node_add_v6(&rig, coa_v6 ? RIG_V6_COA : COA)
+		       : rig_node_add(&rig, 1, coa_v6 ? RIG_V6_COA : COA);
+}
+
+/* UDP of total_len bytes from the correspondent to the node, of its home address's family. */
+static size_t udp_home(uint8_t *ip, bool v6, size_t total_len)
+{
+	return v6 ? rig_udp(ip, RIG_V6_CORR, 1, RIG_V6_HOA, 2,
+			    total_len - IPV6_HDR_BYTES - UDP_HDR_BYTES)
+		  : udp(ip, CORR, HOA, total_len, false);
+}
+
+/* What the home agent tunnels, of all families: IPv6 inside is told about, IPv4 inside is cut. */
+static void test_families(void)
+{
+	for (unsigned mix = 0; mix < 4; mix++) {
+		const bool home_v6 = (mix & 1) != 0, coa_v6 = (mix & 2) != 0;
+		const char *name = home_v6 ? (coa_v6 ? "6 in 6" : "6 in 4")
+					   : (coa_v6 ? "4 in 6" : "4 in 4");
+		const uint32_t hdr = coa_v6 ? IPV6_HDR_BYTES : IPV4_HDR_BYTES;
+		const uint32_t fits = esp_inner_max(CRYPTO_AES128GCM16, hdr, RIG_MTU) - hdr;
+		struct node *node = add_mix(home_v6, coa_v6);
+
+		for (uint32_t more = 0; more < 2; more++) {
+			uint8_t ip[RIG_FRAME_MAX], sent[RIG_FRAME_MAX], frame[RIG_FRAME_MAX];
+			size_t len = udp_home(ip, home_v6, fits + more), n = 0, got;
+			struct dp_verdicts before = verdicts(), after;
+			struct rig_opened opened;
+			struct punt punt;
+
+			rig_push(&rig, DP_INSIDE, sent,
+				rig_ipip(sent, coa_v6 ? RIG_V6_HA : HA, coa_v6 ? RIG_V6_COA : COA,
+					ip, len));
+			rig_turn(&rig);
+			while ((got = rig_pop(&rig, DP_OUTSIDE, frame)) != 0) {
+				CHECK_ROW(name, got <= RIG_MTU + 14);
+				CU_ASSERT_FATAL(rig_unseal(1, frame + 14, got - 14, &opened));
+				/* The tunnel's header says how long each piece is. */
+				CHECK_ROW(name, ip_total_len(opened.inner) == opened.len);
+				CHECK_ROW(
+					name, ip_total_len(opened.inner + hdr) == opened.len - hdr);
+				n++;
+			}
+			after = verdicts();
+			CHECK_ROW(name, n == (more == 0 ? 1u : home_v6 ? 0u : 2u));
+			CHECK_ROW(name, after.out[VERDICT_TOO_BIG] - before.out[VERDICT_TOO_BIG] ==
+						(more != 0 && home_v6));
+			CHECK_ROW(name,
+				after.out[VERDICT_FRAGMENTED] - before.out[VERDICT_FRAGMENTED] ==
+					(more != 0 && !home_v6));
+			if (more == 0 || !home_v6) {
+				CHECK_ROW(name, dataplane_punt_burst(rig.dp, &punt, 1) == 0);
+				continue;
+			}
+			CU_ASSERT_FATAL(dataplane_punt_burst(rig.dp, &punt, 1) == 1);
+			CHECK_ROW(name, punt.reason == PUNT_ERROR && punt.error == PUNT_TOO_BIG);
+			CHECK_ROW(name, punt.mtu == fits && punt.node == 0 && punt.len == len);
+			CHECK_ROW(name, memcmp(punt.data, ip, len) == 0);
+			dataplane_punt_done(rig.dp, &punt);
+		}
+		rig_node_del(&rig, node);
+	}
+}
+
+/* Plain IPv6 to the care-of address, and from the node to a small network inside. */
+static void test_plain_v6(void)
+{
+	struct node *node = rig_node_add_v6(&rig, RIG_V6_COA);
+	struct port *inside = &rig.dp->ports[DP_INSIDE];
+	const uint32_t room = esp_inner_max(CRYPTO_AES128GCM16, IPV6_HDR_BYTES, RIG_MTU);
+	const uint16_t mtu = inside->mtu;
+	const uint32_t frame_max = inside->frame_max;
+	uint8_t ip[RIG_FRAME_MAX], esp[RIG_FRAME_MAX];
+	struct punt punt;
+	size_t len = rig_udp(ip, RIG_V6_CORR, 1, RIG_V6_COA, 2, room + 1 - 48);
+
+	rig_push(&rig, DP_INSIDE, ip, len);
+	rig_turn(&rig);
+	CU_ASSERT_FATAL(dataplane_punt_burst(rig.dp, &punt, 1) == 1);
+	CU_ASSERT(punt.reason == PUNT_ERROR && punt.error == PUNT_TOO_BIG && punt.mtu == room);
+	CU_ASSERT(punt.len == len && memcmp(punt.data + 8, ip + 8, len - 8) == 0);
+	dataplane_punt_done(rig.dp, &punt);
+
+	inside->mtu = IPV6_MTU_MIN;
+	inside->frame_max = IPV6_MTU_MIN + 14;
+	len = rig_udp(ip, RIG_V6_HOA, 1, RIG_V6_CORR, 2, IPV6_MTU_MIN + 1 - 48);
+	rig_push(&rig, DP_OUTSIDE, esp, rig_seal(&rig, esp, 1, RIG_V6_COA, ip, len));
+	rig_turn(&rig);
+	CU_ASSERT_FATAL(dataplane_punt_burst(rig.dp, &punt, 1) == 1);
+	CU_ASSERT(punt.error == PUNT_TOO_BIG && punt.mtu == IPV6_MTU_MIN && punt.node == 1);
+	CU_ASSERT(punt.len == len && memcmp(punt.data + 8, ip + 8, len - 8) == 0);
+	dataplane_punt_done(rig.dp, &punt);
+	inside->mtu = mtu;
+	inside->frame_max = frame_max;
+	rig_node_del(&rig, node);
+}
+
+static void test_hop_limit(void)
+{
+	struct node *node = rig_node_add_v6(&rig, RIG_V6_COA);
+	uint8_t ip[RIG_FRAME_MAX], sent[RIG_FRAME_MAX];
+	struct punt punt;
+	size_t len;
+
+	for (int way = 0; way < 3; way++) { /* the node's, in plain, the home agent's */
+		len = way == 0 ? rig_udp(ip, RIG_V6_HOA, 1, RIG_V6_CORR, 2, 52)
+			       : rig_udp(ip, RIG_V6_CORR, 1, way == 1 ? RIG_V6_COA : RIG_V6_HOA, 2,
+					 52);
+		if (way == 2) {
+			len = rig_ipip(sent, RIG_V6_HA, RIG_V6_COA, ip, len);
+			memcpy(ip, sent, len);
+		}
+		ip[7] = 1;
+		if (way == 0)
+			rig_push(&rig, DP_OUTSIDE, sent,
+				rig_seal(&rig, sent, 1, RIG_V6_COA, ip, len));
+		else
+			rig_push(&rig, DP_INSIDE, ip, len);
+		rig_turn(&rig);
+		CU_ASSERT_FATAL(dataplane_punt_burst(rig.dp, &punt, 1) == 1);
+		CU_ASSERT(punt.reason == PUNT_ERROR && punt.error == PUNT_TIME_EXCEEDED);
+		CU_ASSERT(punt.node == (way == 0 ? 1u : 0u) && punt.len == len);
+		CU_ASSERT(memcmp(punt.data, ip, len) == 0);
+		dataplane_punt_done(rig.dp, &punt);
+	}
+	rig_node_del(&rig, node);
+}
+
 /* A flood of errors: the ring fills, nothing leaks, every packet has its cell. */
 static void test_flood(void)
 {
@@ -323,6 +454,9 @@ int main(void)
 		{"to the node", test_to_the_node},
 		{"to the inside", test_to_the_inside},
 		{"time exceeded", test_time_exceeded},
+		{"families", test_families},
+		{"plain IPv6", test_plain_v6},
+		{"hop limit", test_hop_limit},
 		{"flood", test_flood},
 		{"burst", test_burst},
 		{"no buffers", test_no_buffers},
@@ -332,6 +466,7 @@ int main(void)
 	int ret;
 
 	rig_open(&rig, 1, 256);
+	rig_speak_v6(&rig);
 	ret = unit_run("dataplane: aftermath", cases);
 	rig_close(&rig);
 	return ret;

@@ -143,7 +143,7 @@ static void test_chain(void)
 			const size_t n = unit_hex(rows[i].headers, headers, sizeof headers);
 			struct guarded g = guarded_new(128);
 			uint8_t *ip = g.end - IPV6_HDR_BYTES - n;
-			struct ip6_upper upper;
+			struct ipv6_upper upper;
 
 			ip[0] = 0x60;
 			ip[6] = rows[i].first;
@@ -164,10 +164,10 @@ static void test_chain(void)
 
 static void test_chain_is_bounded(void)
 {
-	for (unsigned n = 0; n <= IP6_CHAIN_MAX + 2; n++) {
-		uint8_t ip[IPV6_HDR_BYTES + 8 * (IP6_CHAIN_MAX + 2)] = {0x60, [6] = 60};
+	for (unsigned n = 0; n <= IPV6_CHAIN_MAX + 2; n++) {
+		uint8_t ip[IPV6_HDR_BYTES + 8 * (IPV6_CHAIN_MAX + 2)] = {0x60, [6] = 60};
 		const uint32_t len = IPV6_HDR_BYTES + 8 * n;
-		struct ip6_upper upper;
+		struct ipv6_upper upper;
 		enum verdict verdict;
 
 		for (unsigned k = 0; k < n; k++)
@@ -175,7 +175,7 @@ static void test_chain_is_bounded(void)
 		if (n == 0)
 			ip[6] = 50;
 		verdict = ip6_find_upper(ip, len, true, &upper);
-		CU_ASSERT(verdict == (n <= IP6_CHAIN_MAX ? VERDICT_OK : VERDICT_BAD_HEADER));
+		CU_ASSERT(verdict == (n <= IPV6_CHAIN_MAX ? VERDICT_OK : VERDICT_BAD_HEADER));
 		if (verdict == VERDICT_OK)
 			CU_ASSERT(upper.at == len && upper.protocol == 50);
 	}

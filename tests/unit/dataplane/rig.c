@@ -115,7 +115,7 @@ void rig_open(struct rig *rig, uint32_t workers, unsigned ring_places)
 		.tx_descriptors = 256,
 		.crypto_engine = "auto",
 		.home_agents = {rig_prefix("10.1.0.1"), rig_prefix("10.1.0.2")},
-		.home_agents_v6 = {rig_addr("fd01::1"), rig_addr("fd01::2")},
+		.home_agents_v6 = {rig_addr(RIG_V6_HA), rig_addr("fd01::2")},
 		.n_home_agents = 2,
 		.registration_rate = RIG_REGISTRATION_RATE,
 	};
@@ -129,8 +129,7 @@ void rig_open(struct rig *rig, uint32_t workers, unsigned ring_places)
 		config.ports[i].mtu = RIG_MTU;
 		config.ports[i].n_addrs = 2;
 		config.ports[i].addrs[0] = rig_addr(i == DP_OUTSIDE ? "192.0.2.1" : "10.2.0.254");
-		config.ports[i].addrs[1] = rig_addr(
-			i == DP_OUTSIDE ? "2001:db8:0:a::1" : "fd02::fe");
+		config.ports[i].addrs[1] = rig_addr(i == DP_OUTSIDE ? RIG_V6_US : RIG_V6_INSIDE);
 	}
 	snprintf(rig->counters_path, sizeof rig->counters_path, "/tmp/roamgate-rig-%d.counters",
 		(int)getpid());
@@ -143,6 +142,23 @@ void rig_open(struct rig *rig, uint32_t workers, unsigned ring_places)
 		abort();
 	}
 	set_forwarding(rig->dp);
+}
+
+void rig_speak_v6(struct rig *rig)
+{
+	struct dataplane *dp = rig->dp;
+	struct ip_prefix all = rig_prefix("::/0"), homes = rig_prefix("2001:db8:0:1::/64");
+	struct ip_prefix agents = rig_prefix("fd01::/64"), lan = rig_prefix("fd02::/64");
+	struct ip_addr out = rig_addr(RIG_V6_ROUTER), corr = rig_addr(RIG_V6_CORR);
+	struct ip_addr ha = rig_addr(RIG_V6_HA_INSIDE);
+
+	REQUIRE(dataplane_route_set(dp, &all, DP_OUTSIDE, &out) == 0);
+	REQUIRE(dataplane_route_set(dp, &homes, DP_INSIDE, &ha) == 0);
+	REQUIRE(dataplane_route_set(dp, &agents, DP_INSIDE, &ha) == 0);
+	REQUIRE(dataplane_route_set(dp, &lan, DP_INSIDE, NULL) == 0);
+	REQUIRE(dataplane_neigh_set(dp, DP_OUTSIDE, &out, rig_mac_outside_router) == 0);
+	REQUIRE(dataplane_neigh_set(dp, DP_INSIDE, &ha, rig_mac_inside_router) == 0);
+	REQUIRE(dataplane_neigh_set(dp, DP_INSIDE, &corr, rig_mac_corr) == 0);
 }
 
 void rig_close(struct rig *rig)
@@ -183,6 +199,8 @@ struct path_params rig_path(const char *coa, const char *former, uint64_t grace_
 		return params;
 	}
 	params.coa = params.remote.addr = rig_addr(coa);
+	if (params.coa.family == AF_INET6)
+		params.local.addr = rig_addr(RIG_V6_US);
 	if (former != NULL) {
 		params.former_coa = rig_addr(former);
 		params.grace_until_ns = grace_until_ns;
@@ -224,6 +242,14 @@ struct node *rig_node_add(struct rig *rig, uint32_t handle, const char *coa)
 	return rig_node_add_params(rig, &params);
 }
 
+struct node *rig_node_add_v6(struct rig *rig, const char *coa)
+{
+	struct dp_node_params params = rig_node_params(1, coa);
+
+	params.home_address = rig_addr(RIG_V6_HOA);
+	return rig_node_add_params(rig, &params);
+}
+
 void rig_turn(struct rig *rig)
 {
 	worker_run_once(rig->dp->workers[0]);
@@ -247,6 +273,41 @@ void rig_checksum(uint8_t *ip)
 	wire_store_u16(ip + 10, inet_fold(inet_sum(ip, (ip[0] & 15u) * 4, 0)));
 }
 
+/* An IP header of from's family for len bytes behind it. Returns its own length. */
+static size_t header(uint8_t *out, const struct ip_addr *from, const struct ip_addr *to,
+	uint8_t protocol, size_t len)
+{
+	if (from->family == AF_INET) {
+		ipv4_build(out, from, to, protocol, 64, 0, 7, 0, (uint16_t)(IPV4_HDR_BYTES + len));
+		return IPV4_HDR_BYTES;
+	}
+	memset(out, 0, IPV6_HDR_BYTES);
+	out[0] = 6 << 4;
+	wire_store_u16(out + 4, (uint16_t)len);
+	out[6] = protocol;
+	out[7] = 64;
+	memcpy(out + IPV6_SRC_AT, from->bytes, IPV6_ADDR_BYTES);
+	memcpy(out + IPV6_DST_AT, to->bytes, IPV6_ADDR_BYTES);
+	return IPV6_HDR_BYTES;
+}
+
+static size_t udp_v6(uint8_t *out, const struct ip_endpoint *from, const struct ip_endpoint *to,
+	const uint8_t *payload, size_t payload_len)
+{
+	const size_t len = UDP_HDR_BYTES + payload_len;
+	uint8_t *udp = out + header(out, &from->addr, &to->addr, IPPROTO_UDP, len);
+
+	wire_store_u16(udp, from->port);
+	wire_store_u16(udp + 2, to->port);
+	wire_store_u16(udp + 4, (uint16_t)len);
+	wire_store_u16(udp + 6, 0);
+	memcpy(udp + UDP_HDR_BYTES, payload, payload_len);
+	wire_store_u16(udp + 6,
+		inet_fold(inet_sum(udp, len,
+			inet_pseudo_sum(&from->addr, &to->addr, IPPROTO_UDP, (uint32_t)len))));
+	return IPV6_HDR_BYTES + len;
+}
+
 size_t rig_udp(uint8_t *out, const char *src, uint16_t src_port, const char *dst, uint16_t dst_port,
 	size_t payload_len)
 {
@@ -256,6 +317,8 @@ size_t rig_udp(uint8_t *out, const char *src, uint16_t src_port, const char *dst
 
 	for (size_t i = 0; i < payload_len; i++)
 		payload[i] = (uint8_t)i;
+	if (from.addr.family == AF_INET6)
+		return udp_v6(out, &from, &to, payload, payload_len);
 	len = ipv4_udp_build(out, RIG_FRAME_MAX, &from, &to, payload, payload_len);
 	REQUIRE(len != 0);
 	return len;
@@ -265,9 +328,10 @@ size_t rig_ipip(uint8_t *out, const char *src, const char *dst, const uint8_t *i
 {
 	struct ip_addr from = rig_addr(src), to = rig_addr(dst);
 
-	ipv4_build(out, &from, &to, 4, 64, 0, 7, 0, (uint16_t)(IPV4_HDR_BYTES + len));
-	memcpy(out + IPV4_HDR_BYTES, inner, len);
-	return IPV4_HDR_BYTES + len;
+	size_t hdr = header(out, &from, &to, ip_is_v6(inner) ? 41 : 4, len);
+
+	memcpy(out + hdr, inner, len);
+	return hdr + len;
 }
 
 size_t rig_rrq(uint8_t *out, const char *src, const char *ha, const char *hoa, const char *coa)
@@ -314,10 +378,10 @@ static bool gcm(bool encrypt, uint32_t handle, bool inbound, const uint8_t *esp,
 size_t rig_seal_seq(uint8_t *out, uint32_t handle, const char *src, uint64_t seq,
 	const uint8_t *inner, size_t len, uint8_t next_header)
 {
-	struct ip_addr from = rig_addr(src), to = rig_addr("192.0.2.1");
-	uint8_t *esp = out + IPV4_HDR_BYTES, *text = esp + ESP_HDR_BYTES + IV_BYTES;
-	uint8_t clear[RIG_FRAME_MAX];
-	size_t pad = -(len + ESP_TRAILER_BYTES) & 3, total;
+	struct ip_addr from = rig_addr(src);
+	struct ip_addr to = rig_addr(from.family == AF_INET6 ? RIG_V6_US : "192.0.2.1");
+	uint8_t clear[RIG_FRAME_MAX], *esp, *text;
+	size_t pad = -(len + ESP_TRAILER_BYTES) & 3, bytes;
 
 	memcpy(clear, inner, len);
 	for (size_t i = 0; i < pad; i++)
@@ -325,46 +389,59 @@ size_t rig_seal_seq(uint8_t *out, uint32_t handle, const char *src, uint64_t seq
 	clear[len + pad] = (uint8_t)pad;
 	clear[len + pad + 1] = next_header;
 	len += pad + ESP_TRAILER_BYTES;
-	total = IPV4_HDR_BYTES + ESP_HDR_BYTES + IV_BYTES + len + TAG_BYTES;
-	ipv4_build(out, &from, &to, IPPROTO_ESP, 64, 0, 7, 0, (uint16_t)total);
+	bytes = ESP_HDR_BYTES + IV_BYTES + len + TAG_BYTES;
+	esp = out + header(out, &from, &to, IPPROTO_ESP, bytes);
+	text = esp + ESP_HDR_BYTES + IV_BYTES;
 	wire_store_u32(esp, RIG_SPI_IN + (handle << 16));
 	wire_store_u32(esp + 4, (uint32_t)seq);
 	wire_store_u64(esp + ESP_HDR_BYTES, seq);
 	REQUIRE(gcm(true, handle, true, esp, clear, len, text, text + len));
-	return total;
+	return (size_t)(esp - out) + bytes;
 }
 
 size_t rig_seal(struct rig *rig, uint8_t *out, uint32_t handle, const char *src,
 	const uint8_t *inner, size_t len)
 {
-	return rig_seal_seq(out, handle, src, ++rig->seq_in[handle], inner, len, 4);
+	return rig_seal_seq(
+		out, handle, src, ++rig->seq_in[handle], inner, len, ip_is_v6(inner) ? 41 : 4);
+}
+
+/* Bytes of the outer header, 0: it is wrong. */
+static size_t read_outer(const uint8_t *outer, size_t len, struct rig_opened *out)
+{
+	struct ipv4_view view;
+
+	if (len >= IPV6_HDR_BYTES && ip_is_v6(outer)) {
+		out->src = ip6_addr(ip6_src(outer));
+		out->dst = ip6_addr(ip6_dst(outer));
+		return outer[6] == IPPROTO_ESP && ip_total_len(outer) == len ? IPV6_HDR_BYTES : 0;
+	}
+	if (!ipv4_parse(outer, len, &view) || view.total_len != len ||
+		view.hdr_bytes != IPV4_HDR_BYTES || view.protocol != IPPROTO_ESP)
+		return 0;
+	out->src = view.src;
+	out->dst = view.dst;
+	return IPV4_HDR_BYTES;
 }
 
 bool rig_unseal(uint32_t handle, const uint8_t *outer, size_t len, struct rig_opened *out)
 {
-	const uint8_t *esp = outer + IPV4_HDR_BYTES, *text = esp + ESP_HDR_BYTES + IV_BYTES;
-	struct ipv4_view view;
+	size_t hdr = read_outer(outer, len, out), text_len;
+	const uint8_t *esp = outer + hdr, *text = esp + ESP_HDR_BYTES + IV_BYTES;
 	uint8_t tag[TAG_BYTES];
-	size_t text_len;
 
-	if (!ipv4_parse(outer, len, &view) || view.total_len != len ||
-		view.hdr_bytes != IPV4_HDR_BYTES || view.protocol != IPPROTO_ESP ||
-		len < IPV4_HDR_BYTES + ESP_MIN_BYTES)
+	if (hdr == 0 || len < hdr + ESP_MIN_BYTES)
 		return false;
-	text_len = len - IPV4_HDR_BYTES - ESP_HDR_BYTES - IV_BYTES - TAG_BYTES;
+	text_len = len - hdr - ESP_HDR_BYTES - IV_BYTES - TAG_BYTES;
 	memcpy(tag, text + text_len, TAG_BYTES);
-	*out = (struct rig_opened){
-		.spi = wire_load_u32(esp),
-		.seq = wire_load_u32(esp + 4),
-		.iv = wire_load_u64(esp + ESP_HDR_BYTES),
-		.src = view.src,
-		.dst = view.dst,
-	};
+	out->spi = wire_load_u32(esp);
+	out->seq = wire_load_u32(esp + 4);
+	out->iv = wire_load_u64(esp + ESP_HDR_BYTES);
 	if (!gcm(false, handle, false, esp, text, text_len, out->inner, tag))
 		return false;
 	out->len = text_len - ESP_TRAILER_BYTES - out->inner[text_len - 2];
 	out->next_header = out->inner[text_len - 1];
-	return out->next_header == 4 || out->next_header == 59;
+	return out->next_header == (ip_is_v6(out->inner) ? 41 : 4) || out->next_header == 59;
 }
 
 /* --- frames --------------------------------------------------------------------------------------
@@ -385,7 +462,7 @@ void rig_push(struct rig *rig, enum dp_port port, const uint8_t *ip, size_t len)
 
 	memcpy(frame, rig->dp->ports[port].mac, 6);
 	memcpy(frame + 6, port == DP_OUTSIDE ? rig_mac_outside_router : rig_mac_inside_router, 6);
-	wire_store_u16(frame + 12, 0x0800);
+	wire_store_u16(frame + 12, ip_is_v6(ip) ? 0x86dd : 0x0800);
 	memcpy(frame + RTE_ETHER_HDR_LEN, ip, len);
 	rig_push_frame(rig, port, frame, len + RTE_ETHER_HDR_LEN);
 }

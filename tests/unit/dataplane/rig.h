@@ -11,8 +11,8 @@
  *     node 198.51.100.7 ... 192.0.2.254 --- 192.0.2.1 gateway 10.2.0.254 --- 10.2.0.1 home agent
  *     home address 10.1.0.10               outside            inside         10.2.0.5 correspondent
  *
- * In IPv6 the gateway is 2001:db8:0:a::1 and fd02::fe, the home agents are fd01::1 and fd01::2; who
- * needs routes there makes them.
+ * In IPv6 everybody has the like-named address of RIG_V6_*, with routes after rig_speak_v6(); what
+ * makes packets does so by the family of the addresses it is given.
  */
 #include "dataplane/state.h"
 
@@ -27,6 +27,14 @@
 #define RIG_SPI_IN 0x1001u  /* + handle << 16 */
 #define RIG_SPI_OUT 0x2001u /* + handle << 16 */
 #define RIG_REGISTRATION_RATE 10
+#define RIG_V6_US "2001:db8:0:a::1"
+#define RIG_V6_ROUTER "2001:db8:0:a::fe"
+#define RIG_V6_INSIDE "fd02::fe"
+#define RIG_V6_HA "fd01::1"
+#define RIG_V6_HA_INSIDE "fd02::1"
+#define RIG_V6_CORR "fd02::5"
+#define RIG_V6_HOA "2001:db8:0:1::10"
+#define RIG_V6_COA "2001:db8:0:7::7"
 
 struct rig {
 	struct dataplane *dp;
@@ -40,6 +48,7 @@ struct rig {
 /* workers > 1: EAL has lcores for them; they share the CPUs. ring_places: of each ring. */
 void rig_open(struct rig *rig, uint32_t workers, unsigned ring_places);
 void rig_close(struct rig *rig);
+void rig_speak_v6(struct rig *rig); /* for good */
 
 struct ip_addr rig_addr(const char *text);
 struct ip_prefix rig_prefix(const char *text);
@@ -58,12 +67,15 @@ void rig_node_del(struct rig *rig, struct node *node);
 /* A turn of worker 0 and one of control. */
 void rig_turn(struct rig *rig);
 
+/* Node 1 with home address RIG_V6_HOA; else as rig_node_add(). */
+struct node *rig_node_add_v6(struct rig *rig, const char *coa);
 /* IP datagrams into out[RIG_FRAME_MAX]; all return the length. */
 size_t rig_udp(uint8_t *out, const char *src, uint16_t src_port, const char *dst, uint16_t dst_port,
 	size_t payload_len);
 size_t rig_ipip(uint8_t *out, const char *src, const char *dst, const uint8_t *inner, size_t len);
 size_t rig_rrq(uint8_t *out, const char *src, const char *ha, const char *hoa, const char *coa);
-/* Sealed by node `handle` with sequence number seq, outer header included. next_header 4: IPv4. */
+/* Sealed by node `handle` with sequence number seq, outer header of src's family included.
+ * next_header 4: IPv4. */
 size_t rig_seal_seq(uint8_t *out, uint32_t handle, const char *src, uint64_t seq,
 	const uint8_t *inner, size_t len, uint8_t next_header);
 size_t rig_seal(struct rig *rig, uint8_t *out, uint32_t handle, const char *src,
@@ -74,7 +86,7 @@ struct rig_opened {
 	struct ip_addr src, dst; /* outer */
 	uint8_t inner[RIG_FRAME_MAX];
 	size_t len;          /* padding of RFC 4303 section 2.7 included */
-	uint8_t next_header; /* 4, or 59: a dummy */
+	uint8_t next_header; /* 4, 41, or 59: a dummy */
 };
 /* Any length of outer packet as the gateway sent it to node `handle`; checks the outer header.
  * False: not authentic, or malformed. */

@@ -103,11 +103,11 @@ static size_t in_source_route(uint8_t *ip)
 	return len + sizeof option;
 }
 
-static size_t in_version_6(uint8_t *ip)
+static size_t in_version_7(uint8_t *ip)
 {
 	size_t len = in_good(ip);
 
-	ip[0] = 0x65;
+	ip[0] = 0x75;
 	rig_checksum(ip);
 	return len;
 }
@@ -381,8 +381,11 @@ static size_t out_tunnel_runt(uint8_t *ip)
 static size_t out_tunnel_version(uint8_t *ip)
 {
 	uint8_t inner[40] = {0x60};
+	size_t len = rig_ipip(ip, HA, COA, inner, sizeof inner);
 
-	return rig_ipip(ip, HA, COA, inner, sizeof inner);
+	ip[9] = IP4_PROTO_IPIP;
+	rig_checksum(ip);
+	return len;
 }
 
 static size_t out_ttl(uint8_t *ip)
@@ -437,7 +440,7 @@ static const struct row rows[] = {
 	{"shorter than its total length", FROM_OUTSIDE, in_total_len_beyond, VERDICT_RUNT},
 	{"header checksum", FROM_OUTSIDE, in_bad_checksum, VERDICT_BAD_HEADER},
 	{"source route", FROM_OUTSIDE, in_source_route, VERDICT_SOURCE_ROUTE},
-	{"version 6 in an IPv4 frame", FROM_OUTSIDE, in_version_6, VERDICT_BAD_HEADER},
+	{"version 7", FROM_OUTSIDE, in_version_7, VERDICT_BAD_HEADER},
 	{"loopback source", FROM_OUTSIDE, in_martian_source, VERDICT_BAD_ADDRESS},
 	{"our own source", FROM_OUTSIDE, in_own_source, VERDICT_BAD_ADDRESS},
 	{"first fragment of ESP", FROM_OUTSIDE, in_fragment, VERDICT_HELD},
@@ -603,6 +606,7 @@ static void test_frames(void)
 {
 	uint8_t arp[42] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9, 8, 6};
 	uint8_t v6[60] = {0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0x86, 0xdd};
+	uint8_t v6_as_v4[60] = {0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 9, 8, 0, 0x60};
 	uint8_t ppp[60] = {0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0x88, 0x63};
 	uint8_t tag[60] = {0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0x81, 0, 0, 7, 8, 0};
 	uint8_t other[60] = {2, 9, 9, 9, 9, 9, 2, 0, 0, 0, 0, 9, 8, 0};
@@ -611,6 +615,7 @@ static void test_frames(void)
 	rig_udp(group + 14, "192.0.2.9", 1, OUTSIDE, 2, 10);
 	frame_case("ARP", arp, sizeof arp, VERDICT_PUNTED);
 	frame_case("IPv6 of zeros", v6, sizeof v6, VERDICT_BAD_HEADER);
+	frame_case("IPv6 in an IPv4 frame", v6_as_v4, sizeof v6_as_v4, VERDICT_BAD_HEADER);
 	frame_case("neither IPv4 nor IPv6", ppp, sizeof ppp, VERDICT_NOT_IP);
 	frame_case("a tag that nobody asked for", tag, sizeof tag, VERDICT_VLAN);
 	frame_case("another's MAC", other, sizeof other, VERDICT_NOT_FOR_US);
