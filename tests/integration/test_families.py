@@ -13,6 +13,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import (
     HBHOptUnknown,
     ICMPv6DestUnreach,
+    ICMPv6PacketTooBig,
     IPv6,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
@@ -581,6 +582,37 @@ def test_errors_are_not_answered(border, peer):
     with Counted(border, ttl=1):
         border.send_outside(peer.seal(inner))
         assert border.seen_outside(0.2) == []
+
+
+def test_outer_mtu_is_learned(border, peer):
+    """A router over IPv6 says what fits: believed if it quotes a packet of ours, and told on."""
+
+    def mtu():
+        rows = border.roamctl("roamgate", "show", "nodes")["rows"]
+        return [row["mtu"] for row in rows if row["node"] == peer.node.name]
+
+    border.send_inside(peer.tunnelled()[0])
+    (ours,) = border.seen_outside(1, 1)
+    quoted = bytes(ours)
+    wrong = quoted[:40] + struct.pack(">I", 0x7777) + quoted[44:]
+    ahead = quoted[:44] + struct.pack(">I", ours[ESP].seq + 9) + quoted[48:]
+    for quote, said, learned in (
+        (wrong, 1400, 1500), (ahead, 1400, 1500), (quoted, 1279, 1500), (quoted, 1400, 1400),
+    ):  # fmt: skip
+        router = IPv6(src="2001:db8:9::9", dst=GATEWAY[6])
+        border.send_outside(router / ICMPv6PacketTooBig(mtu=said) / Raw(quote))
+        time.sleep(0.1)
+        assert mtu() == [learned]
+    fits = (1400 - 40 - 8 - 8 - 16) // 4 * 4 - 2 - 40
+    datagram, inner = peer.tunnelled(text=bytes(fits + 1 - 48))
+    with Counted(border, too_big=1):
+        border.send_inside(datagram)
+        (told,) = border.seen(border.inside, is_error, 1, 1)
+    check_error(told, CORR[6], TOO_BIG, inner, fits)
+    with Counted(border):
+        border.send_inside(peer.tunnelled(text=bytes(fits - 48))[0])
+        (packet,) = border.seen_outside(1, 1)
+    assert total(packet) <= 1400
 
 
 # --- moves ---------------------------------------------------------------------------------------

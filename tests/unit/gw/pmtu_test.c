@@ -8,10 +8,12 @@
 
 #include "lib/clock.h"
 #include "lib/ipv4.h"
+#include "lib/ipv6.h"
 #include "lib/wire.h"
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 
 #define US "192.0.2.1"
 #define COA "198.51.100.7"
@@ -57,6 +59,62 @@ static size_t make(uint8_t *out, const struct message *m)
 	return len;
 }
 
+#define US_V6 "2001:db8:1::1"
+#define COA_V6 "2001:db8:7::7"
+
+struct message_v6 {
+	const char *name;
+	const char *quoted_src, *quoted_dst;
+	uint32_t spi, seq, mtu;
+	uint8_t type, next; /* next header of the quoted packet */
+	uint16_t src_port, dst_port;
+	size_t options; /* bytes of destination options before the message */
+	size_t cut;     /* bytes missing of the quote */
+	bool bad_checksum;
+	uint16_t want; /* MTU afterwards */
+};
+
+static void put_v6(uint8_t *at, const char *src, const char *dst, uint8_t next, size_t len)
+{
+	struct ip_addr from = addr_of(src), to = addr_of(dst);
+
+	memset(at, 0, IPV6_HDR_BYTES);
+	at[0] = 6 << 4;
+	wire_store_u16(at + 4, (uint16_t)len);
+	at[6] = next;
+	at[7] = 60;
+	memcpy(at + IPV6_SRC_AT, from.bytes, IPV6_ADDR_BYTES);
+	memcpy(at + IPV6_DST_AT, to.bytes, IPV6_ADDR_BYTES);
+}
+
+static size_t make_v6(uint8_t *out, const struct message_v6 *m)
+{
+	const char *router = "2001:db8:9::9";
+	struct ip_addr from = addr_of(router), us = addr_of(US_V6);
+	size_t udp = m->next == IPPROTO_UDP ? 8 : 0, len = 8 + 40 + udp + 8 - m->cut;
+	uint8_t *icmp = out + IPV6_HDR_BYTES + m->options, *quote = icmp + 8, *at = quote + 40;
+
+	memset(out, 0, 256);
+	put_v6(out, router, US_V6, m->options != 0 ? 60 : IPPROTO_ICMPV6, m->options + len);
+	if (m->options != 0) {
+		out[40] = IPPROTO_ICMPV6;
+		out[42] = 1; /* PadN */
+		out[43] = 4;
+	}
+	put_v6(quote, m->quoted_src, m->quoted_dst, m->next, 1460);
+	wire_store_u16(at, m->src_port);
+	wire_store_u16(at + 2, m->dst_port);
+	wire_store_u32(at + udp, m->spi);
+	wire_store_u32(at + udp + 4, m->seq);
+	icmp[0] = m->type;
+	wire_store_u32(icmp + 4, m->mtu);
+	wire_store_u16(
+		icmp + 2, inet_fold(inet_sum(icmp, len,
+				  inet_pseudo_sum(&from, &us, IPPROTO_ICMPV6, (uint32_t)len))) ^
+				  (m->bad_checksum ? 1 : 0));
+	return IPV6_HDR_BYTES + m->options + len;
+}
+
 static struct tunnel *add(uint32_t i, const char *coa, uint16_t port, uint32_t spi)
 {
 	char name[16];
@@ -81,8 +139,11 @@ static struct tunnel *add(uint32_t i, const char *coa, uint16_t port, uint32_t s
 static void begin(void)
 {
 	memset(&dp_double, 0, sizeof dp_double);
-	tunnels = tunnels_new(&(struct tunnel_config){
-		.dp = DOUBLE_DP, .max_nodes = NODES, .mtu = 1500, .local = addr_of(US)});
+	tunnels = tunnels_new(&(struct tunnel_config){.dp = DOUBLE_DP,
+		.max_nodes = NODES,
+		.mtu = 1500,
+		.local = addr_of(US),
+		.local_v6 = addr_of(US_V6)});
 	CU_ASSERT_PTR_NOT_NULL_FATAL(tunnels);
 	pmtu = pmtu_new(tunnels);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(pmtu);
@@ -142,6 +203,84 @@ static void test_messages(void)
 		CHECK_ROW(rows[i].name, pmtu_stats(pmtu)->learned == (rows[i].want != 1500));
 		end();
 	}
+}
+
+static void test_messages_v6(void)
+{
+#define ESP 50, 0, 0
+	static const struct message_v6 rows[] = {
+		{"good", US_V6, COA_V6, SPI, SEQ, 1400, 2, ESP, 0, 0, false, 1400},
+		{"behind options", US_V6, COA_V6, SPI, SEQ, 1400, 2, ESP, 8, 0, false, 1400},
+		{"the least", US_V6, COA_V6, SPI, SEQ, 1280, 2, ESP, 0, 0, false, 1280},
+		{"less than the least", US_V6, COA_V6, SPI, SEQ, 1279, 2, ESP, 0, 0, false, 1500},
+		{"does not say", US_V6, COA_V6, SPI, SEQ, 0, 2, ESP, 0, 0, false, 1500},
+		{"more than 16 bits", US_V6, COA_V6, SPI, SEQ, 0x10000 + 1400, 2, ESP, 0, 0, false,
+			1500},
+		{"no smaller", US_V6, COA_V6, SPI, SEQ, 1500, 2, ESP, 0, 0, false, 1500},
+		{"an older number", US_V6, COA_V6, SPI, SEQ - 65535, 1400, 2, ESP, 0, 0, false,
+			1400},
+		{"too old", US_V6, COA_V6, SPI, SEQ - 65536, 1400, 2, ESP, 0, 0, false, 1500},
+		{"not sent yet", US_V6, COA_V6, SPI, SEQ + 1, 1400, 2, ESP, 0, 0, false, 1500},
+		{"another SPI", US_V6, COA_V6, SPI + 1, SEQ, 1400, 2, ESP, 0, 0, false, 1500},
+		{"another node's address", US_V6, "2001:db8:7::8", SPI, SEQ, 1400, 2, ESP, 0, 0,
+			false, 1500},
+		{"not from us", "2001:db8:1::2", COA_V6, SPI, SEQ, 1400, 2, ESP, 0, 0, false, 1500},
+		{"unreachable", US_V6, COA_V6, SPI, SEQ, 1400, 1, ESP, 0, 0, false, 1500},
+		{"about TCP", US_V6, COA_V6, SPI, SEQ, 1400, 2, IPPROTO_TCP, 0, 0, 0, 0, false,
+			1500},
+		{"in UDP, which it is not", US_V6, COA_V6, SPI, SEQ, 1400, 2, IPPROTO_UDP, 4500,
+			4500, 0, 0, false, 1500},
+		{"quote cut", US_V6, COA_V6, SPI, SEQ, 1400, 2, ESP, 0, 1, false, 1500},
+		{"quote without a payload", US_V6, COA_V6, SPI, SEQ, 1400, 2, ESP, 0, 8, false,
+			1500},
+		{"header of the quote cut", US_V6, COA_V6, SPI, SEQ, 1400, 2, ESP, 0, 9, false,
+			1500},
+		{"no quote", US_V6, COA_V6, SPI, SEQ, 1400, 2, ESP, 0, 48, false, 1500},
+		{"message cut", US_V6, COA_V6, SPI, SEQ, 1400, 2, ESP, 0, 49, false, 1500},
+		{"checksum", US_V6, COA_V6, SPI, SEQ, 1400, 2, ESP, 0, 0, true, 1500},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		uint8_t data[256], *copy;
+		struct tunnel *tunnel;
+		size_t len = make_v6(data, &rows[i]);
+
+		begin();
+		(void)add(1, COA, 0, SPI); /* the same SPI to nodes elsewhere */
+		(void)add(2, "2001:db8:7::9", 0, SPI);
+		tunnel = add(3, COA_V6, 0, SPI);
+		copy = malloc(len); /* ends where it ends */
+		CU_ASSERT_PTR_NOT_NULL_FATAL(copy);
+		memcpy(copy, data, len);
+		pmtu_datagram(pmtu, copy, len, NS_PER_S);
+		CHECK_ROW(rows[i].name, mtu_of(tunnel) == rows[i].want);
+		CHECK_ROW(rows[i].name, mtu_of(tunnel_by_handle(tunnels, 1)) == 1500);
+		CHECK_ROW(rows[i].name, mtu_of(tunnel_by_handle(tunnels, 2)) == 1500);
+		CHECK_ROW(rows[i].name, pmtu_stats(pmtu)->learned == (rows[i].want != 1500));
+		pmtu_poll(pmtu, NS_PER_S + PMTU_AGE_NS);
+		CHECK_ROW(rows[i].name, mtu_of(tunnel) == 1500);
+		pmtu_datagram(pmtu, copy, len - 1, NS_PER_S); /* shorter than it says */
+		CHECK_ROW(rows[i].name, mtu_of(tunnel) == 1500);
+		free(copy);
+		end();
+	}
+}
+
+static void test_behind_a_nat_v6(void)
+{
+	struct message_v6 m = {
+		"", US_V6, COA_V6, SPI, SEQ, 1300, 2, IPPROTO_UDP, 4500, 40001, 0, 0, false, 0};
+	uint8_t data[256];
+	struct tunnel *tunnel;
+
+	begin();
+	tunnel = add(1, COA_V6, 40000, SPI);
+	pmtu_datagram(pmtu, data, make_v6(data, &m), NS_PER_S);
+	CU_ASSERT_EQUAL(mtu_of(tunnel), 1500);
+	m.dst_port = 40000;
+	pmtu_datagram(pmtu, data, make_v6(data, &m), NS_PER_S);
+	CU_ASSERT_EQUAL(mtu_of(tunnel), 1300);
+	end();
 }
 
 static void test_behind_a_nat(void)
@@ -236,7 +375,9 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"messages", test_messages},
+		{"messages over IPv6", test_messages_v6},
 		{"behind a NAT", test_behind_a_nat},
+		{"behind a NAT, over IPv6", test_behind_a_nat_v6},
 		{"age", test_age},
 		{"many", test_many},
 		{NULL, NULL},
