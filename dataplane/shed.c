@@ -33,14 +33,14 @@ struct shed {
 	uint64_t secret, multiplier; /* of the hash; const, the latter odd */
 	uint64_t sources[SHED_SOURCES];
 	struct {
-		uint64_t any, near;
+		uint64_t any, near, here;
 	} sas[SHED_SAS];
 };
 static_assert(SHED_SOURCES == 1 << PLACE_BITS && SHED_SAS == 1 << PLACE_BITS, "bits of the hash");
 
-struct stranger { /* what the budgets know a packet by */
-	uint64_t *source, *sa, *sa_near;
-	bool near;
+struct budgets { /* of a packet, and what of it they go by */
+	uint64_t *source, *sa, *sa_near, *sa_here;
+	uint64_t ahead; /* of the newest number */
 };
 
 struct shed *shed_new(void)
@@ -84,25 +84,27 @@ static void spend(
 		worker->shed_until_ns = *spent - limit->burst_ns;
 }
 
-static struct stranger stranger_of(
+static struct budgets budgets_of(
 	struct shed *shed, const struct sa_in *sa, const uint8_t *ip, uint32_t outer_bytes)
 {
 	const uint64_t source = ip_is_v6(ip) ? wire_load_u64(ip6_src(ip)) : ip4_src(ip);
 	const uint64_t newest = atomic_load_explicit(&sa->slot->seq, memory_order_relaxed);
+	const uint64_t number = replay_infer(sa, wire_load_u32(ip + outer_bytes + 4));
 	const size_t place = place_of(shed, sa->spi);
 
-	return (struct stranger){
+	return (struct budgets){
 		.source = &shed->sources[place_of(shed, source)],
 		.sa = &shed->sas[place].any,
 		.sa_near = &shed->sas[place].near,
-		.near = replay_infer(sa, wire_load_u32(ip + outer_bytes + 4)) <= newest + SHED_NEAR,
+		.sa_here = &shed->sas[place].here,
+		.ahead = number > newest ? number - newest : 0,
 	};
 }
 
-static bool is_first_rule(const struct stranger *stranger, uint64_t now_ns)
+static bool is_first_over(const struct budgets *budgets, uint64_t now_ns)
 {
-	return !is_over(*stranger->source, &of_source, now_ns) &&
-	       !is_over(*stranger->sa, &of_sa, now_ns);
+	return is_over(*budgets->source, &of_source, now_ns) ||
+	       is_over(*budgets->sa, &of_sa, now_ns);
 }
 
 static bool is_stranger(const struct sa_in *sa, const uint8_t *ip)
@@ -113,19 +115,29 @@ static bool is_stranger(const struct sa_in *sa, const uint8_t *ip)
 	return !ip_src_is(ip, &path->remote.addr);
 }
 
+static bool is_to_be_shed(const struct burst *b, unsigned i, const struct budgets *budgets)
+{
+	const bool first_over = is_first_over(budgets, b->now_ns);
+	const bool here_over = is_over(*budgets->sa_here, &of_sa, b->now_ns);
+
+	if (!first_over && !here_over)
+		return false;
+	if (!is_stranger(b->sas.in[i], b->pkts[i].data))
+		return here_over && budgets->ahead > SHED_NEAR_HERE;
+	return first_over &&
+	       (budgets->ahead > SHED_NEAR || is_over(*budgets->sa_near, &of_near, b->now_ns));
+}
+
 void shed_burst(struct worker *worker, struct burst *b)
 {
 	for (unsigned i = 0; i < b->n; i++) {
-		const struct sa_in *sa = b->sas.in[i];
-		struct stranger stranger;
+		struct budgets budgets;
 
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
-		stranger = stranger_of(worker->shed, sa, b->pkts[i].data, b->pkts[i].outer_bytes);
-		if (is_first_rule(&stranger, b->now_ns) ||
-			(stranger.near && !is_over(*stranger.sa_near, &of_near, b->now_ns)))
-			continue;
-		if (is_stranger(sa, b->pkts[i].data))
+		budgets = budgets_of(
+			worker->shed, b->sas.in[i], b->pkts[i].data, b->pkts[i].outer_bytes);
+		if (is_to_be_shed(b, i, &budgets))
 			burst_drop(b, i, VERDICT_SHED);
 	}
 }
@@ -134,14 +146,16 @@ void shed_charge(struct worker *worker, const struct burst *b, unsigned i)
 {
 	const struct sa_in *sa = b->sas.in[i];
 	const uint8_t *ip = pkt_outer(b, i);
-	struct stranger stranger;
+	const struct budgets budgets = budgets_of(worker->shed, sa, ip, b->pkts[i].outer_bytes);
 
-	if (!is_stranger(sa, ip))
+	if (!is_stranger(sa, ip)) {
+		if (budgets.ahead > SHED_NEAR_HERE)
+			spend(worker, budgets.sa_here, &of_sa, b->now_ns);
 		return;
-	stranger = stranger_of(worker->shed, sa, ip, b->pkts[i].outer_bytes);
-	if (stranger.near && !is_first_rule(&stranger, b->now_ns))
-		spend(worker, stranger.sa_near, &of_near, b->now_ns);
+	}
+	if (budgets.ahead <= SHED_NEAR && is_first_over(&budgets, b->now_ns))
+		spend(worker, budgets.sa_near, &of_near, b->now_ns);
 	else
-		spend(worker, stranger.sa, &of_sa, b->now_ns);
-	spend(worker, stranger.source, &of_source, b->now_ns);
+		spend(worker, budgets.sa, &of_sa, b->now_ns);
+	spend(worker, budgets.source, &of_source, b->now_ns);
 }

@@ -5,16 +5,24 @@
  * Budgets of wrong tags: who sends too many of them is dropped before the cryptography, and the
  * node whose SPI they carry is not.
  *
- * Only packets that are strangers to their SA are charged or shed: those from another address than
- * the one its node's path leads to, which a node that moves is for a moment, too. A stranger passes
+ * A packet that comes from elsewhere than where its node's path leads, which a node that moves does
+ * for a moment, too, is a stranger to its SA. It passes
  *   - while both its source and its SA have wrong tags to spare; else
  *   - if its number is near the SA's newest, while the SA has wrong tags of that kind to spare.
  * Who floods from a few sources spends these sources' budgets and not the SA's, so a node is let in
  * from any other source. Who invents a source for each packet spends the SA's; but without having
  * seen the node's traffic he does not know its numbers, and the node passes by the second rule, as
- * it does from behind the address that somebody floods from. What is left: who reads the node's
- * numbers and sends from hundreds of sources can keep the node from moving, not from working where
- * it is; and who forges the source that the node has makes the gateway check each tag.
+ * it does from behind the address that somebody floods from.
+ *
+ * From where the node is, what is near the newest number passes in any case, and what is not while
+ * the SA has wrong tags of that kind to spare. So who forges the node's address without knowing its
+ * numbers costs no cryptography either, and does not keep the node out: not even one that lost more
+ * than is near, since it takes its share of a budget that fills up again all the time, and one of
+ * its packets is enough.
+ *
+ * What is left: who reads the node's numbers makes the gateway check each tag if he forges the
+ * node's address, and can keep the node from moving if he sends from hundreds of sources, but never
+ * from working where it is.
  *
  * Owner:   struct worker, which has budgets of its own. Threads: worker; nothing is locked.
  * Bounds:  two tables of fixed size, by a hash whose key nobody outside knows; who shares a place
@@ -34,6 +42,8 @@
 /* How far ahead of the newest a number may be: what a node sends in a handover and loses. One in
  * 2^18 of invented numbers is nearer. */
 #define SHED_NEAR 16384
+/* The same where the node is: what it may lose there one after the other. One in 2^12. */
+#define SHED_NEAR_HERE 1048576
 
 struct shed;
 

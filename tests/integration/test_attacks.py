@@ -95,6 +95,33 @@ def test_guesses_cost_a_counter_each(border, peer):
     assert goes_to(border, peer) == CARE_OF
 
 
+FLOOD = 6000  # as fast as this can send: budgets of 1024 wrong tags and less are spent at once
+
+
+@pytest.mark.parametrize("sources", ["one", "many", "its own"])
+def test_flood_of_wrong_tags_is_shed(border, peer, sources):
+    """Wrong tags for a known SPI, from one address, from one each, and from the node's own: most are
+    dropped before the cryptography, and the node is heard where it is and where nobody floods from."""
+    rng = random.Random(2)
+    spi = struct.pack(">I", peer.node.spi_up)
+    source = {"one": lambda i: "203.0.113.77", "its own": lambda i: CARE_OF,
+              "many": lambda i: f"203.0.{i >> 8 & 255}.{i & 255}"}[sources]
+    flood = [guess(spi + rng.randbytes(64), source(i)) for i in range(FLOOD)]
+    before = border.drops()
+    for i, packet in enumerate(flood):
+        border.send_outside(packet)
+        if i % 500 == 499:  # in the middle of it
+            border.quiet()
+            assert len(uplink(border, peer.seal(peer.data()), count=1)) == 1
+    elsewhere = pcap.ip(ELSEWHERE, OUTSIDE, pcap.ESP, peer.seal(peer.data())[20:])
+    assert len(uplink(border, elsewhere, count=1)) == 1, "on the move"
+    after = border.drops()
+    shed = after["shed"] - before["shed"]
+    assert shed + after["bad_icv"] - before["bad_icv"] == FLOOD
+    assert shed > FLOOD / 3
+    assert goes_to(border, peer) == CARE_OF
+
+
 def test_replayed_packets_cost_no_decryption(border, peer):
     """What is left of the window is dropped by its number: its tag, right or wrong, is not looked at."""
     old = peer.seal(peer.data(), sequence=peer.sequence + 1)

@@ -265,6 +265,15 @@ def test_bench_stage(build, tmp_path):
                             ("lookup_in", "lookup_out", "replay", "encap", "decap", "path_swap")}
 
 
+def test_bench_flood(build, tmp_path):
+    """It ends with exit 1 if floods that must be borne are not; five rounds are judged."""
+    figures = bench(build, "bench_flood", 5, tmp_path)
+    kinds = {name.split("/")[1] for name in figures}
+    assert {"unknown_spi", "bad_icv", "bad_icv_spread", "bad_icv_forged"} <= kinds
+    assert set(figures) == {f"flood/{kind}/{what}" for kind in kinds
+                            for what in ("no_drop", "arrived", "victim")}
+
+
 def test_two_gateways(build):
     """Plain packets in, ESP between, plain packets out; nothing is lost uncounted."""
     argv = [os.path.join(PERF, "e2e"), "--build", build, "--size", "64"]

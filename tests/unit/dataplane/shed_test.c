@@ -20,6 +20,7 @@
 #define CORR "10.2.0.5"
 #define NOBODY NULL /* another source with each packet */
 #define FAR (SHED_NEAR + 1000u)
+#define FARTHER (SHED_NEAR_HERE + 1000u)
 #define ETHER_BYTES 14
 
 static struct rig rig;
@@ -126,7 +127,9 @@ static const struct row rows[] = {
 	{"a source for each, and the numbers are known", NOBODY, 1, 4000,
 		SHED_SA_BURST + SHED_NEAR_BURST, SHED_SA_BURST + SHED_NEAR_BURST + 2 * PKT_BURST_MAX,
 		{false, false, false, false}},
-	{"the node's own source is forged", HERE, FAR, 2000, 2000, 2000,
+	{"the node's own source is forged", HERE, FARTHER, 2000, SHED_SA_BURST,
+		SHED_SA_BURST + PKT_BURST_MAX, {true, true, true, true}},
+	{"the node's own source is forged, and its numbers are known", HERE, FAR, 2000, 2000, 2000,
 		{true, true, true, true}},
 };
 /* clang-format on */
@@ -151,6 +154,30 @@ static void test_rows(void)
 		CHECK_ROW(row->name, passes(1, HERE, FAR));
 		CHECK_ROW(row->name, passes(2, ELSEWHERE, FAR));
 	}
+}
+
+/* Its address is forged, and what it sends is far ahead of what came: it takes part in the budget
+ * until one of its packets is let in. */
+static void test_lost_many(void)
+{
+	unsigned tries = 0;
+
+	at(now + 2 * NS_PER_S);
+	CU_ASSERT(passes(1, HERE, 1));
+	CU_ASSERT(flood(HERE, FARTHER, 2000) < 2000);
+	CU_ASSERT(!passes(1, HERE, FARTHER));
+	CU_ASSERT(passes(1, HERE, SHED_NEAR_HERE));
+	CU_ASSERT(flood(HERE, FARTHER, 2000) < 100);
+	/* 100,000 a second are forged, it sends 1000. */
+	do {
+		for (unsigned i = 0; i < 20; i++) {
+			at(now + 50 * NS_PER_US);
+			(void)flood(HERE, FARTHER, 5);
+		}
+		at(now + tries % 50 * NS_PER_US);
+	} while (!passes(1, HERE, FARTHER) && ++tries < 1000);
+	CU_ASSERT(tries < 1000);
+	CU_ASSERT(passes(1, HERE, 1));
 }
 
 /* It costs nothing while nobody is over a budget, and comes to an end. */
@@ -203,6 +230,8 @@ static void test_move(void)
 	CU_ASSERT(!passes(1, HERE, FAR));
 	CU_ASSERT(passes(1, ELSEWHERE, FAR));
 	CU_ASSERT(flood(ELSEWHERE, FAR, 1000) == 1000);
+	CU_ASSERT(flood(ELSEWHERE, FARTHER, 2000) < 2000);
+	CU_ASSERT(passes(1, ELSEWHERE, FAR));
 	params = rig_path(HERE, NULL, 0);
 	CU_ASSERT(dataplane_node_set_path(rig.dp, node, &params) == 0);
 }
@@ -227,6 +256,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"who floods, who passes", test_rows},
+		{"a node that lost many packets", test_lost_many},
 		{"it ends", test_decay},
 		{"rate", test_rate},
 		{"a move", test_move},
