@@ -308,16 +308,13 @@ int ha_binding_confirm(
 int ha_binding_refuse(
 	struct ha_bindings *bindings, struct ha_binding *binding, const struct ha_reply *denial)
 {
-	int err;
+	struct ha_binding changed = *binding;
 
-	binding->registered = binding->in_force;
-	binding->pending = false;
-	binding->reply = *denial;
-	binding->generation++;
-	err = save(bindings, binding);
-	if (err != 0)
-		binding->generation--; /* not on disk: it must not leave */
-	return err;
+	changed.registered = changed.in_force;
+	changed.pending = false;
+	changed.reply = *denial;
+	changed.generation++;
+	return replace(bindings, binding, &changed);
 }
 
 int ha_binding_outrun(struct ha_bindings *bindings, struct ha_binding *binding, uint64_t in_force)

@@ -86,9 +86,9 @@ int ha_binding_remember(struct ha_bindings *bindings, struct ha_binding *binding
 int ha_binding_confirm(
 	struct ha_bindings *bindings, struct ha_binding *binding, uint64_t former_until_mono_ns);
 /* The gateway refused: registered is what is in force, under a new generation. reply: the denial,
- * for duplicates. On error the generation stays, so nothing new may be sent of it. */
-int ha_binding_refuse(
-	struct ha_bindings *bindings, struct ha_binding *binding, const struct ha_reply *denial);
+ * for duplicates. */
+int ha_binding_refuse(struct ha_bindings *bindings, struct ha_binding *binding,
+	const struct ha_reply *denial) __attribute__((warn_unused_result));
 /* The gateway has in_force, which is newer than we remember: go beyond it. -EOVERFLOW: nothing is.
  */
 int ha_binding_outrun(struct ha_bindings *bindings, struct ha_binding *binding, uint64_t in_force)

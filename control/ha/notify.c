@@ -12,6 +12,9 @@
  *   refused for now      nothing; the association sends it again
  *   resync needed        nothing; the SYNC that follows has it
  *
+ * What cannot be written to the disk changes nothing: the gateway is asked again a while later, and
+ * answers the same.
+ *
  * An answer to another generation than the current one is of no interest any more.
  */
 #include "control/ha/notify.h"
@@ -30,7 +33,8 @@
 #include <unistd.h>
 
 #define MODULE "siu"
-#define RECEIVE_BURST 64 /* datagrams a wake-up */
+#define RECEIVE_BURST 64      /* datagrams a wake-up */
+#define ASK_AGAIN_NS NS_PER_S /* when the disk took nothing */
 
 struct link { /* to one gateway */
 	struct ha_notify *notify;
@@ -48,6 +52,8 @@ struct ha_notify {
 	void *events_arg;
 	int fd;
 	struct link *links; /* n_gateways */
+	int *ask_again;     /* n_nodes: the gateway, HA_DIRECT: none */
+	struct loop_timer *ask_timer;
 };
 
 static const char *gateway_name(const struct link *link)
@@ -171,13 +177,28 @@ static void say_what_stays(struct link *link, const struct ha_binding *binding)
 		say_again(&link->notify->links[stays->gateway], binding);
 }
 
+static int *ask_again_of(struct ha_notify *notify, const struct ha_binding *binding)
+{
+	return &notify->ask_again[binding - ha_binding_at(notify->bindings, 0)];
+}
+
+/* The answer could not be written down. */
+static void ask_later(struct link *link, const struct ha_binding *binding)
+{
+	struct ha_notify *notify = link->notify;
+
+	notify->counters->n[HA_STORE_FAILED]++;
+	*ask_again_of(notify, binding) = link->index;
+	if (!loop_timer_is_armed(notify->ask_timer))
+		loop_timer_arm_in(notify->ask_timer, ASK_AGAIN_NS);
+}
+
 /* The binding refused by its gateway, or not even sent: the former one stays. */
 static void refuse(struct link *link, struct ha_binding *binding, uint8_t code)
 {
 	struct ha_notify *notify = link->notify;
 	struct ha_reply denial = {.port = binding->reply.port};
 	bool was_deregistration = !ip_addr_is_set(&binding->registered.coa);
-	int err;
 
 	notify->counters->n[HA_RRQ_GATEWAY_REFUSED]++;
 	if (was_deregistration) {
@@ -187,12 +208,12 @@ static void refuse(struct link *link, struct ha_binding *binding, uint8_t code)
 	} else {
 		denial.len = (uint16_t)ha_registration_denial(binding->node, binding->reply.bytes,
 			binding->reply.len, code, denial.bytes, sizeof denial.bytes);
-		err = ha_binding_refuse(notify->bindings, binding, &denial);
+		if (ha_binding_refuse(notify->bindings, binding, &denial) != 0) {
+			ask_later(link, binding);
+			return;
+		}
 		send_reply_only(link, binding, &binding->known, &denial);
-		if (err == 0)
-			say_what_stays(link, binding);
-		else
-			notify->counters->n[HA_STORE_FAILED]++;
+		say_what_stays(link, binding);
 	}
 	notify->events.moved(notify->events_arg, binding);
 }
@@ -214,6 +235,24 @@ static void send_pending(struct link *link, struct ha_binding *binding)
 		update.rrp = NULL;
 	if (send_update(link, &update) != 0)
 		refuse(link, binding, MIP4_CODE_NO_RESOURCES);
+}
+
+static void on_ask_again(void *arg)
+{
+	struct ha_notify *notify = arg;
+
+	for (size_t i = 0; i < notify->conf->n_nodes; i++) {
+		struct ha_binding *binding = ha_binding_at(notify->bindings, i);
+		int gateway = notify->ask_again[i];
+
+		notify->ask_again[i] = HA_DIRECT;
+		if (gateway == HA_DIRECT)
+			continue;
+		if (!binding->pending)
+			say_again(&notify->links[gateway], binding);
+		else if (binding->registered.gateway == gateway)
+			send_pending(&notify->links[gateway], binding);
+	}
 }
 
 /* The path at a gateway that this node has left. Lost with a restart of ours, and then made up for
@@ -248,6 +287,7 @@ int ha_notify_register(struct ha_notify *notify, struct ha_binding *binding,
 
 	if (err != 0)
 		return err;
+	*ask_again_of(notify, binding) = HA_DIRECT;
 	binding->durable_ns = clock_mono_ns();
 	binding->update_ns = 0;
 	binding->ack_ns = 0;
@@ -329,7 +369,7 @@ static void outrun(struct link *link, struct ha_binding *binding, uint64_t in_fo
 		return;
 	}
 	if (err != 0) {
-		link->notify->counters->n[HA_STORE_FAILED]++;
+		ask_later(link, binding);
 		return;
 	}
 	if (binding->pending && binding->registered.gateway == link->index) {
@@ -610,8 +650,12 @@ int ha_notify_open(struct loop *loop, const struct ha_conf *conf, struct ha_bind
 	*notify = (struct ha_notify){
 		.loop = loop, .conf = conf, .bindings = bindings, .counters = counters, .fd = -1};
 	notify->links = calloc(conf->n_gateways, sizeof *notify->links);
-	if (notify->links == NULL)
+	notify->ask_again = calloc(conf->n_nodes, sizeof *notify->ask_again);
+	notify->ask_timer = loop_timer_new(loop, on_ask_again, notify);
+	if (notify->links == NULL || notify->ask_again == NULL || notify->ask_timer == NULL)
 		goto fail;
+	for (size_t i = 0; i < conf->n_nodes; i++)
+		notify->ask_again[i] = HA_DIRECT;
 	for (size_t i = 0; i < conf->n_gateways; i++) {
 		err = open_link(notify, (int)i, boot_epoch);
 		if (err != 0)
@@ -657,6 +701,8 @@ void ha_notify_close(struct ha_notify *notify)
 		loop_timer_free(notify->links[i].timer);
 		siu_free(notify->links[i].siu);
 	}
+	loop_timer_free(notify->ask_timer);
+	free(notify->ask_again);
 	free(notify->links);
 	free(notify);
 }

@@ -85,9 +85,15 @@ void siu_input(struct siu *siu, const uint8_t *datagram, size_t len, uint64_t no
 	(void)now_ns;
 }
 
+static unsigned ticked_after; /* calls, at the last tick of gateway 0 */
+static uint64_t ticked_ns;
+
 uint64_t siu_tick(struct siu *siu, uint64_t now_ns)
 {
-	(void)siu;
+	if (siu == gateways[0]) {
+		ticked_after = n_calls;
+		ticked_ns = now_ns;
+	}
 	return now_ns + NS_PER_S;
 }
 
@@ -283,6 +289,22 @@ static void durable_before_update(void)
 	CU_ASSERT_FALSE(ip_addr_is_set(&calls[0].update.former_coa));
 	CU_ASSERT_TRUE(is_addr(&calls[0].update.new_coa, COA_A));
 	CU_ASSERT_EQUAL(code_in(&calls[0], COA_A), 0);
+	stop();
+}
+
+/* What siu_tick() sends leaves before the registration is done with, by the same clock reading as
+ * the binding became durable: no timer, and no wait for others. */
+static void update_leaves_at_once(void)
+{
+	begin();
+	for (uint64_t i = 1; i <= 3; i++) {
+		ticked_after = 0;
+		CU_ASSERT_EQUAL(submit((i & 1) != 0 ? COA_A : COA_B, 300, 6 + i, 0), 0);
+		CU_ASSERT_EQUAL(n_calls, i);
+		CU_ASSERT_EQUAL(ticked_after, i);
+		CU_ASSERT_EQUAL(ticked_ns, clock_mono_ns());
+		CU_ASSERT_EQUAL(binding->update_ns, binding->durable_ns);
+	}
 	stop();
 }
 
@@ -673,6 +695,65 @@ static void disk_is_full(void)
 	stop();
 }
 
+static void on_enough(void *arg)
+{
+	(void)arg;
+	loop_stop(loop);
+}
+
+/* What is due at that time. */
+static void run_timers_at(uint64_t after_s)
+{
+	struct loop_timer *enough = loop_timer_new(loop, on_enough, NULL);
+
+	set_clock(after_s);
+	loop_timer_arm(enough, clock_mono_ns());
+	CU_ASSERT_EQUAL(loop_run(loop), 0);
+	loop_timer_free(enough);
+}
+
+/* An answer that cannot be written down is asked for again. */
+static void refused_while_disk_is_full(void)
+{
+	begin();
+	move_confirmed(COA_A, 7, 0);
+	CU_ASSERT_EQUAL(submit(COA_B, 300, 8, 0), 0);
+	disk_full = true;
+	for (uint64_t i = 1; i <= 3; i++) {
+		CU_ASSERT_EQUAL(n_calls, i);
+		answer(0, &calls[i - 1].update, SIU_RESULT_BAD_COA, 1);
+		CU_ASSERT_TRUE(binding->pending && binding->generation == 2);
+		CU_ASSERT_TRUE(is_at(ha_binding_target(binding), COA_A));
+		CU_ASSERT_EQUAL(n_calls, i);
+		run_timers_at(2 * i);
+		CU_ASSERT_EQUAL(calls[i].update.generation, 2);
+	}
+	disk_full = false;
+	answer(0, &calls[3].update, SIU_RESULT_BAD_COA, 1);
+	CU_ASSERT_TRUE(!binding->pending && is_at(&binding->registered, COA_A));
+	CU_ASSERT_EQUAL(n_calls, 6); /* the denial, and what stays */
+	run_timers_at(10);
+	CU_ASSERT_EQUAL(n_calls, 6);
+	stop();
+}
+
+/* Nor is a later generation lost that could not be written down. */
+static void outrun_while_disk_is_full(void)
+{
+	begin();
+	CU_ASSERT_EQUAL(submit(COA_A, 300, 7, 0), 0);
+	disk_full = true;
+	answer(0, &calls[0].update, SIU_RESULT_STALE, 41);
+	disk_full = false;
+	CU_ASSERT_EQUAL(n_calls, 1);
+	run_timers_at(2);
+	CU_ASSERT_EQUAL(n_calls, 2);
+	answer(0, &calls[1].update, SIU_RESULT_STALE, 41);
+	CU_ASSERT_EQUAL(n_calls, 3);
+	CU_ASSERT_EQUAL(calls[2].update.generation, 42);
+	stop();
+}
+
 static void queue_is_full(void)
 {
 	begin();
@@ -708,6 +789,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"durable before update", durable_before_update},
+		{"the update leaves at once", update_leaves_at_once},
 		{"tunnel moves with the ACK", tunnel_moves_with_the_ack},
 		{"good answers", good_answers},
 		{"refusals", refusals},
@@ -729,6 +811,8 @@ int main(void)
 		{"sync lists bindings", sync_lists_bindings},
 		{"disk is full", disk_is_full},
 		{"queue is full", queue_is_full},
+		{"refused while the disk is full", refused_while_disk_is_full},
+		{"outrun while the disk is full", outrun_while_disk_is_full},
 		{"other keys", other_keys},
 		{NULL, NULL},
 	};

@@ -4,7 +4,8 @@
  * are calls of the packet path's double; both end in one bag of datagrams, from which the script
  * draws. The model knows what the home agent's table said of each gateway at each generation, and
  * that is all that may ever be in force there; it looks into no message but the acknowledgements,
- * which must tell of what the gateway had.
+ * which must tell of what the gateway had, and the replies to nodes, which must be of the request
+ * that made the path that they take, or go to where their request came from.
  */
 #include "tests/unit/handover/world.h"
 
@@ -12,6 +13,7 @@
 #include "control/ha/notify.h"
 #include "lib/clock.h"
 #include "lib/ipv4.h"
+#include "lib/mip4.h"
 #include "lib/wire.h"
 #include "siu/codec.h"
 #include "tests/unit/gw/dataplane_double.h"
@@ -28,6 +30,10 @@
 #define COAS 4
 #define BAG_MAX 64
 #define GENERATIONS 1024
+#define REQUESTS 1024
+#define ACTS 1024
+#define DENY 248 /* steps from here on */
+#define REPEAT_ALL 252
 #define START_NS (1000 * NS_PER_S)
 #define REAL_NS (1800000000 * NS_PER_S)
 #define HEAL_MS 2000
@@ -61,16 +67,23 @@ struct model { /* of a node */
 		uint64_t acked;           /* the highest that the gateway said to have */
 		uint64_t in_force;        /* in this run of it */
 		uint64_t unleft;          /* that a worker may have the path before; 0: none */
+		/* of the workers' path, as it was set last */
+		uint64_t path_generation;
+		unsigned path_coa; /* COAS: closed */
+		/* where requests that passed came from: bits of coas[], by identification */
+		uint8_t seen[REQUESTS];
 	} at[GATEWAYS];
-	uint64_t newest; /* generation of the home agent's table */
-	bool pending;    /* there, at the last look */
+	uint64_t asked[GENERATIONS]; /* identification of the request that made it */
+	uint64_t newest;             /* generation of the home agent's table */
+	bool pending;                /* there, at the last look */
 };
 
 struct gate { /* a gateway */
 	struct dataplane_double *dp;
 	struct fixture fx;
 	struct siu_handler *handler;
-	bool is_cut; /* nothing goes there or comes from there */
+	unsigned sent_to; /* datagrams, lost ones among them */
+	bool is_cut;      /* nothing goes there or comes from there */
 };
 
 /* The last one is forbidden at the gateways: they refuse it. */
@@ -90,6 +103,8 @@ static struct siu *other_agent; /* at the first gateway, and no right to these n
 static struct model models[NODES];
 static struct datagram bag[BAG_MAX], spoken[BAG_MAX], arriving;
 static unsigned n_bag, n_spoken;
+static uint64_t acts[ACTS]; /* datagrams that did something */
+static unsigned n_acts;
 static bool is_arriving;
 static uint64_t now_ns, identification, other_generation;
 static uint32_t ha_epoch, other_epoch;
@@ -135,6 +150,7 @@ ssize_t __wrap_sendto(int fd, const void *data, size_t len, int flags, const str
 	while (gw < GATEWAYS && !ip_addr_equal(&addr, &conf_gateways[gw].address.addr))
 		gw++;
 	DEMAND(gw < GATEWAYS);
+	gates[gw].sent_to++;
 	throw_in(true, gw, data, len);
 	return (ssize_t)len;
 }
@@ -222,8 +238,10 @@ static void look_at_agent(void)
 		}
 		model->newest = binding->generation;
 		model->pending = binding->pending;
-		if (binding->generation != 0)
-			look_at_meaning(model, binding);
+		if (binding->generation == 0)
+			continue;
+		model->asked[binding->generation] = binding->known.identification;
+		look_at_meaning(model, binding);
 	}
 }
 
@@ -326,6 +344,56 @@ static void look_at_answer(unsigned gw, const uint8_t *datagram, size_t len, boo
 			look_at_entry(gw, &entry, stranger);
 }
 
+static void note_path(struct at_gateway *at, const struct path_params *path)
+{
+	at->path_generation = path->generation;
+	at->path_coa = (path->flags & PATH_CLOSED) != 0 ? COAS : number_of(&path->coa);
+}
+
+/* What goes to a node is a reply: by its path of that very moment, the one that was asked for; or,
+ * without a path, to where the request came from. A reply that says that it has gone goes by the
+ * path that ends with it. */
+static void look_at_reply(
+	const struct model *model, const struct at_gateway *at, const struct double_call *call)
+{
+	struct ipv4_view ip;
+	struct udp_view udp;
+	struct mip4_rrp reply;
+	struct mip4_auth auth;
+
+	DEMAND(ipv4_udp_parse(call->data, call->len, &ip, &udp));
+	DEMAND(mip4_rrp_decode(udp.payload, udp.payload_len, &reply, &auth) == MIP4_OK);
+	DEMAND(reply.identification < REQUESTS);
+	if (call->kind == DOUBLE_SEND_ONCE) {
+		unsigned to = number_of(&call->remote.addr);
+
+		DEMAND((at->seen[reply.identification] >> to & 1) != 0);
+		DEMAND(to != COAS - 1); /* which is forbidden */
+		return;
+	}
+	DEMAND(reply.code == MIP4_CODE_ACCEPTED && at->path_coa != COAS);
+	if (reply.lifetime_s == 0) {
+		DEMAND(reply.identification > model->asked[at->path_generation]);
+		return;
+	}
+	DEMAND(number_of(&ip.dst) == at->path_coa);
+	DEMAND(reply.identification == model->asked[at->path_generation]);
+}
+
+static void look_at_call(unsigned gw, const struct double_call *call)
+{
+	for (unsigned i = 0; i < NODES; i++) {
+		struct at_gateway *at = &models[i].at[gw];
+
+		if (fixture_node(&here->fx, names[i])->handle != call->node)
+			continue;
+		if (call->kind == DOUBLE_SET_PATH && dp_double.set_path_fails == 0)
+			note_path(at, &call->path);
+		if (call->kind == DOUBLE_SEND_TO_NODE || call->kind == DOUBLE_SEND_ONCE)
+			look_at_reply(&models[i], at, call);
+	}
+}
+
 /* What the gateway handed to its workers. */
 static void collect(unsigned gw)
 {
@@ -339,6 +407,7 @@ static void collect(unsigned gw)
 		struct udp_view udp;
 		bool stranger;
 
+		look_at_call(gw, call);
 		if (call->kind != DOUBLE_SEND_INSIDE ||
 			!ipv4_udp_parse(call->data, call->len, &ip, &udp) ||
 			udp.dst_port != SIU_PORT_DEFAULT)
@@ -434,7 +503,13 @@ static void gateway_start(void)
 
 		DEMAND(tunnel_add(fx->tunnels, &params, &tunnel) == 0);
 		models[i].at[here - gates].in_force = 0; /* what was not acknowledged may be lost */
+		memset(models[i].at[here - gates].seen, 0, REQUESTS);
 	}
+	for (unsigned k = 0; k < dp_double.n; k++)
+		for (unsigned i = 0; i < NODES; i++)
+			if (dp_double.calls[k].kind == DOUBLE_NODE_ADD &&
+				fixture_node(fx, names[i])->handle == dp_double.calls[k].node)
+				note_path(&models[i].at[here - gates], &dp_double.calls[k].path);
 	double_reset_calls();
 	set_grace(false);
 	dp_double.set_path_fails = dp_double.send_fails = 0;
@@ -553,7 +628,7 @@ static void begin(void)
 	clock_set_test(now_ns, REAL_NS + now_ns);
 	store_double_wipe();
 	memset(models, 0, sizeof models);
-	n_bag = n_spoken = 0;
+	n_bag = n_spoken = n_acts = 0;
 	identification = 1;
 	other_generation = 1;
 	ha_epoch = other_epoch = 0;
@@ -583,22 +658,65 @@ static void end(void)
 /* --- steps ---------------------------------------------------------------------------------------
  */
 
-static void deliver(const struct datagram *datagram)
+static uint64_t print_of(const struct datagram *datagram)
+{
+	uint64_t print = datagram->gw + 1; /* FNV-1a */
+
+	for (size_t i = 0; i < datagram->len; i++)
+		print = (print ^ datagram->bytes[i]) * UINT64_C(0x100000001b3);
+	return print;
+}
+
+/* The same bytes are good for one act, over restarts too. */
+static void note_act(const struct datagram *datagram)
+{
+	const uint64_t print = print_of(datagram);
+
+	for (unsigned i = 0; i < n_acts && i < ACTS; i++)
+		DEMAND(acts[i] != print);
+	acts[n_acts++ % ACTS] = print;
+}
+
+static void deliver_to_gateway(const struct datagram *datagram)
 {
 	struct ip_addr source = addr_of("10.2.0.1");
 
-	if (datagram->to_gw) {
-		go_to(datagram->gw);
-		siu_handler_input(
-			here->handler, &source, SIU_TTL, datagram->bytes, datagram->len, now_ns);
-		siu_handler_flush(here->handler, now_ns);
-		collect(datagram->gw);
-	} else {
-		arriving = *datagram;
-		is_arriving = true;
-		loop_double_readable();
-		is_arriving = false;
+	go_to(datagram->gw);
+	siu_handler_input(here->handler, &source, SIU_TTL, datagram->bytes, datagram->len, now_ns);
+	if (double_count(DOUBLE_SET_PATH) + double_count(DOUBLE_SEND_TO_NODE) +
+			double_count(DOUBLE_SEND_ONCE) !=
+		0)
+		note_act(datagram);
+	siu_handler_flush(here->handler, now_ns);
+	collect(datagram->gw);
+}
+
+static void deliver_to_agent(const struct datagram *datagram)
+{
+	bool pending[NODES], acted = false;
+	uint64_t generations[NODES];
+
+	for (unsigned i = 0; i < NODES; i++) {
+		pending[i] = ha_binding_at(bindings, i)->pending;
+		generations[i] = ha_binding_at(bindings, i)->generation;
 	}
+	arriving = *datagram;
+	is_arriving = true;
+	loop_double_readable();
+	is_arriving = false;
+	for (unsigned i = 0; i < NODES; i++)
+		acted = acted || pending[i] != ha_binding_at(bindings, i)->pending ||
+			generations[i] != ha_binding_at(bindings, i)->generation;
+	if (acted)
+		note_act(datagram);
+}
+
+static void deliver(const struct datagram *datagram)
+{
+	if (datagram->to_gw)
+		deliver_to_gateway(datagram);
+	else
+		deliver_to_agent(datagram);
 	look();
 }
 
@@ -646,7 +764,13 @@ static void deliver_in_vain(const struct datagram *datagram)
 	}
 }
 
-/* One that was said, changed on the way, or led to the other gateway or taken for its own. */
+static unsigned spoken_kept(void)
+{
+	return n_spoken < BAG_MAX ? n_spoken : BAG_MAX;
+}
+
+/* One that was said or is under way, changed on the way, or led to the other gateway or taken for
+ * its own. */
 static void forge(struct wire *script)
 {
 	struct datagram forged;
@@ -655,7 +779,9 @@ static void forge(struct wire *script)
 
 	if (n_spoken == 0)
 		return;
-	forged = spoken[wire_u8(script) % (n_spoken < BAG_MAX ? n_spoken : BAG_MAX)];
+	forged = spoken[wire_u8(script) % spoken_kept()];
+	if ((how & 0x20) != 0 && n_bag > 0)
+		forged = bag[how % n_bag];
 	cut = wire_u8(script);
 	if ((how & 0xc0) == 0xc0) {
 		forged.gw = 1 - forged.gw;
@@ -696,24 +822,45 @@ static void pass_time(unsigned ms)
 	look();
 }
 
-/* A request that the home agent found good (registration.c has tests of its own). */
-static void submit(unsigned node, unsigned coa, uint16_t lifetime_s, int by)
+static struct ha_registration request(unsigned node, unsigned coa, uint16_t lifetime_s)
 {
-	struct ha_binding *binding = ha_binding_at(bindings, node);
-	struct ha_registration reg = {.kind = HA_REGISTER,
+	DEMAND(++identification < REQUESTS);
+	return (struct ha_registration){.kind = HA_REGISTER,
 		.lifetime_s = lifetime_s,
-		.identification = identification + 1,
+		.identification = identification,
 		.key = &conf_nodes[node].keys[0],
 		.own_ha = &conf.address,
 		.rrq = {.lifetime_s = lifetime_s,
 			.hoa = addr_of(homes[node]),
 			.ha = conf.address,
 			.coa = coa < COAS ? addr_of(coas[coa]) : addr_of(homes[node]),
-			.identification = identification + 1}};
-	uint64_t before = binding->generation;
+			.identification = identification}};
+}
+
+/* It is taken, and then the gateway is told at once: before any time passes. Or nothing changes. */
+static void submit_to(struct ha_binding *binding, const struct ha_registration *reg,
+	const struct ha_reply *reply, int by)
+{
+	const uint64_t before = binding->generation;
+	const unsigned sent = by == HA_DIRECT ? 0 : gates[by].sent_to;
+	struct siu_stats stats = {0};
+
+	if (ha_notify_register(notify, binding, reg, reply, by) != 0) {
+		DEMAND(binding->generation == before);
+		return;
+	}
+	if (by != HA_DIRECT)
+		ha_notify_stats(notify, by, &stats);
+	DEMAND(!stats.up || gates[by].sent_to > sent);
+}
+
+/* A request that the home agent found good (registration.c has tests of its own). */
+static void submit(unsigned node, unsigned coa, uint16_t lifetime_s, int by)
+{
+	struct ha_binding *binding = ha_binding_at(bindings, node);
+	struct ha_registration reg = request(node, coa, lifetime_s);
 	struct ha_reply reply = {.port = MIP4_PORT};
 
-	identification++;
 	if (coa >= COAS || lifetime_s == 0)
 		reg.lifetime_s = reg.rrq.lifetime_s = 0;
 	if (reg.lifetime_s == 0)
@@ -722,8 +869,7 @@ static void submit(unsigned node, unsigned coa, uint16_t lifetime_s, int by)
 		return; /* the agent would only remember it */
 	reply.len = (uint16_t)ha_registration_reply(
 		&reg, MIP4_CODE_ACCEPTED, reply.bytes, sizeof reply.bytes);
-	if (ha_notify_register(notify, binding, &reg, &reply, by) != 0)
-		DEMAND(binding->generation == before);
+	submit_to(binding, &reg, &reply, by);
 	look();
 }
 
@@ -733,6 +879,38 @@ static void register_node(struct wire *script)
 
 	submit(how & 1, (how >> 1) % (COAS + 1), (how & 0x40) != 0 ? 0 : MAX_LIFETIME_S,
 		(how & 0x80) != 0 ? HA_DIRECT : (int)(how >> 5 & 1));
+}
+
+/* A request passes at a gateway, from the address that it names or from another one; the home agent
+ * denies it. */
+static void deny(struct wire *script)
+{
+	unsigned how = wire_u8(script), node = how & 1, coa = how >> 1 & 3, from = how >> 3 & 3;
+	const struct ha_registration reg = request(node, coa, MAX_LIFETIME_S);
+	const struct ip_endpoint src = {reg.rrq.coa, MIP4_PORT}, dst = {conf.address, MIP4_PORT};
+	const struct ha_known known = {true, reg.identification, reg.rrq.coa};
+	struct ha_reply denial = {.port = MIP4_PORT};
+	uint8_t bytes[SIU_RRP_MAX], datagram[SIU_RRP_MAX];
+	size_t len = mip4_rrq_encode(bytes, sizeof bytes, &reg.rrq, reg.key);
+	const unsigned gw = how >> 5 & 1;
+
+	go_to(gw);
+	len = ipv4_udp_build(datagram, sizeof datagram, &src, &dst, bytes, len);
+	if ((how & 0x80) == 0) { /* else the home agent names a gateway that it did not pass */
+		models[node].at[gw].seen[reg.identification] |= (uint8_t)(1u << from);
+		siu_handler_registration(
+			here->handler, &(struct punt){.reason = PUNT_REGISTRATION,
+					       .data = datagram,
+					       .len = (uint32_t)len,
+					       .node = fixture_node(&here->fx, names[node])->handle,
+					       .observed = {.addr = addr_of(coas[from]), .port = 0},
+					       .rx_ns = now_ns});
+		collect(gw);
+	}
+	denial.len = (uint16_t)ha_registration_reply(
+		&reg, MIP4_CODE_ID_MISMATCH, denial.bytes, sizeof denial.bytes);
+	ha_notify_reply(notify, (int)gw, ha_binding_at(bindings, node), &known, &denial);
+	look();
 }
 
 /* The other home agent wants a node that is not its own. */
@@ -847,7 +1025,16 @@ static bool agree(void)
 
 static void step(struct wire *script)
 {
-	switch (wire_u8(script) % 12) {
+	unsigned what = wire_u8(script);
+
+	switch (what < DENY ? what % 12 : what < REPEAT_ALL ? DENY : REPEAT_ALL) {
+	case DENY:
+		deny(script);
+		break;
+	case REPEAT_ALL:
+		for (unsigned i = 0; i < spoken_kept(); i++)
+			deliver(&spoken[i]);
+		break;
 	case 0:
 	case 1:
 		register_node(script);
@@ -862,8 +1049,7 @@ static void step(struct wire *script)
 		break;
 	case 6: /* an old one */
 		if (n_spoken > 0)
-			deliver(&spoken[wire_u8(script) %
-					(n_spoken < BAG_MAX ? n_spoken : BAG_MAX)]);
+			deliver(&spoken[wire_u8(script) % spoken_kept()]);
 		break;
 	case 7:
 		if (n_bag > 0)

@@ -46,6 +46,108 @@ static void test_lone_update_leaves_at_once(void)
 	sim_free(sim);
 }
 
+static bool drop_all_acks(struct sim *sim, bool to_gw, const uint8_t *datagram, size_t len)
+{
+	(void)sim;
+	(void)to_gw;
+	(void)len;
+	return datagram[1] != SIU_ACK;
+}
+
+static void others_in_the_air(struct sim *sim, size_t n)
+{
+	sim->cut = true;
+	for (size_t i = 1; i <= n; i++) {
+		CU_ASSERT_EQUAL(sim_move(sim, i, NULL), 0);
+		siu_tick(sim->ha, sim->now_ns);
+	}
+}
+
+static void one_in_the_air(struct sim *sim)
+{
+	others_in_the_air(sim, 1);
+}
+
+static void all_but_one_in_the_air(struct sim *sim)
+{
+	others_in_the_air(sim, SIU_FLIGHTS - 1);
+}
+
+static void others_refused(struct sim *sim)
+{
+	sim->refuse_with = SIU_RESULT_RATE_LIMITED;
+	sim->refuse_times = 1000;
+	for (size_t i = 1; i <= 100; i++)
+		CU_ASSERT_EQUAL(sim_move(sim, i, NULL), 0);
+	sim_run(sim, 20 * NS_PER_MS);
+	CU_ASSERT_EQUAL(sim_stats(sim->ha).pending, 100);
+}
+
+static void others_not_answered(struct sim *sim)
+{
+	sim->filter = drop_all_acks;
+	for (size_t i = 1; i <= 100; i++)
+		CU_ASSERT_EQUAL(sim_move(sim, i, NULL), 0);
+	sim_run(sim, 3 * NS_PER_S);
+	CU_ASSERT_EQUAL(sim_stats(sim->ha).pending, 100);
+}
+
+static void open_sync(struct sim *sim)
+{
+	for (size_t i = 1; i < SIM_NODES; i++)
+		CU_ASSERT_EQUAL(sim_move(sim, i, NULL), 0);
+	sim_run(sim, 100 * NS_PER_MS);
+	sim_start_gw(sim, 101);
+	for (unsigned i = 0; !sim->in_sync && i < 100000; i++)
+		sim_run(sim, 10 * NS_PER_US);
+	CU_ASSERT_TRUE(sim->in_sync);
+	siu_tick(sim->ha, sim->now_ns);
+}
+
+/* Whatever else is under way, a lone update leaves with no time between, in a datagram of its own:
+ * nothing is held back so as to fill datagrams. */
+static void test_lone_update_never_waits(void)
+{
+	static const struct {
+		const char *name;
+		void (*before)(struct sim *sim);
+	} rows[] = {
+		{"one in the air", one_in_the_air},
+		{"the last place", all_but_one_in_the_air},
+		{"others were refused for now", others_refused},
+		{"others are never answered", others_not_answered},
+		{"a SYNC is open", open_sync},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct sim *sim = settled(40 + i);
+		unsigned sent;
+
+		rows[i].before(sim);
+		sent = sim->n_to_gw[SIU_UPDATE];
+		CHECK_ROW(rows[i].name, sim_move(sim, 0, "rrp") == 0);
+		siu_tick(sim->ha, sim->now_ns);
+		CHECK_ROW(rows[i].name, sim->n_to_gw[SIU_UPDATE] == sent + 1);
+		CHECK_ROW(rows[i].name, sim->last_to_gw[SIU_UPDATE].len < 48 + 2 * 54);
+		sim_free(sim);
+	}
+}
+
+/* With all places taken it waits for one, and not for time. */
+static void test_update_behind_a_full_window(void)
+{
+	struct sim *sim = settled(50);
+
+	others_in_the_air(sim, SIU_FLIGHTS);
+	CU_ASSERT_EQUAL(sim_move(sim, 0, "rrp"), 0);
+	siu_tick(sim->ha, sim->now_ns);
+	CU_ASSERT_EQUAL(sim->n_to_gw[SIU_UPDATE], SIU_FLIGHTS);
+	sim->cut = false;
+	sim_run(sim, 15 * NS_PER_MS); /* the repetitions after 10 ms arrive */
+	CU_ASSERT_TRUE(sim->nodes[0].acted == 1 && sim_agrees(sim));
+	sim_free(sim);
+}
+
 static bool drop_update(struct sim *sim, bool to_gw, const uint8_t *datagram, size_t len)
 {
 	(void)to_gw;
@@ -706,6 +808,8 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"a lone update leaves at once", test_lone_update_leaves_at_once},
+		{"a lone update never waits", test_lone_update_never_waits},
+		{"an update behind a full window", test_update_behind_a_full_window},
 		{"lost UPDATEs", test_lost_update},
 		{"lost ACKs", test_lost_ack},
 		{"never answered", test_never_answered},
