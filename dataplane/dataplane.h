@@ -136,7 +136,8 @@ bool dataplane_grace_done(struct dataplane *dp, uint64_t token);
 
 enum punt_reason {
 	PUNT_FRAME,        /* whole Ethernet frame for Linux's TAP of that port */
-	PUNT_REGISTRATION, /* data: IP datagram with a checked RRQ; node and observed are set */
+	PUNT_REGISTRATION, /* data: IP datagram with a checked RRQ, or an ICMP echo reply to us from
+			    * a node with NODE_RETURN_ROUTABILITY; node and observed are set */
 	PUNT_UNRESOLVED,   /* data: IP packet ready for next_hop, whose MAC is unknown; take it over
 			    */
 	PUNT_ERROR,        /* data: a dropped IP packet whose sender should be told why; error,

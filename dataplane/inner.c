@@ -9,12 +9,14 @@
 
 #include "dataplane/ip4.h"
 #include "dataplane/state.h"
+#include "lib/challenge.h"
 #include "lib/mip4.h"
 
 /* RRQ, fixed part (RFC 5944 3.3): type at 0, home address at 4, care-of address at 12. */
 #define RRQ_BYTES 24
 #define RRQ_HOA_AT 4
 #define RRQ_COA_AT 12
+#define ICMP_ECHO_REPLY 0
 
 /* May hold the UDP ports: a first fragment does, since fragments are cut at 8 bytes. */
 static bool is_registration_port(const uint8_t *ip, uint32_t len)
@@ -45,8 +47,18 @@ static bool is_own_registration(const struct node *node, const uint8_t *ip, uint
 	       addr_at(rrq + RRQ_COA_AT) == ip4_src(ip);
 }
 
+/* The only thing that a node says to the gateway itself: the answer to a challenge, an ICMP echo
+ * reply (lib/challenge.h). Control reads it. */
+static bool is_answer(const struct sa_in *sa, const uint8_t *ip, uint32_t len)
+{
+	return (sa->node->flags & NODE_RETURN_ROUTABILITY) != 0 &&
+	       ip4_src(ip) == ip4_of(&sa->inner_source) && ip4_protocol(ip) == IP4_PROTO_ICMP &&
+	       !ip4_is_fragment(ip) && len == ip4_hdr_bytes(ip) + CHALLENGE_ICMP_BYTES &&
+	       ip[ip4_hdr_bytes(ip)] == ICMP_ECHO_REPLY;
+}
+
 /* Token bucket in one word, the time at which the bucket is full again: a registration moves it by
- * one interval, and it may be at most a burst ahead of now. */
+ * one interval, and it may be at most a burst ahead of now. Answers take from it, too. */
 static bool rate_passes(const struct dataplane *dp, struct node *node, uint64_t now_ns)
 {
 	uint64_t full = atomic_load_explicit(&node->registration_at_ns, memory_order_relaxed);
@@ -193,12 +205,12 @@ static IP_V6_ONLY enum verdict inner_check_v6(
 }
 
 static __attribute__((noinline)) enum verdict long_way(const struct dataplane *dp,
-	const struct sa_in *sa, struct esp_pkt *pkt, uint64_t now_ns, bool *registration)
+	const struct sa_in *sa, struct esp_pkt *pkt, uint64_t now_ns, bool *for_control)
 {
 	uint8_t *ip = pkt->data;
 	enum verdict verdict;
 
-	*registration = false;
+	*for_control = false;
 	if (ip_is_v6(ip))
 		return inner_check_v6(dp, sa, pkt, now_ns);
 	verdict = ip4_check(ip, pkt->len);
@@ -207,12 +219,14 @@ static __attribute__((noinline)) enum verdict long_way(const struct dataplane *d
 	if (!ip4_is_forwardable(ip4_src(ip)) || !ip4_is_forwardable(ip4_dst(ip)))
 		return VERDICT_BAD_ADDRESS;
 	/* A node does not talk to the gateway itself, least of all to its SIU port. */
-	if (is_own_address(dp, ip4_dst(ip)) || is_own_address(dp, ip4_src(ip)))
-		return VERDICT_BAD_ADDRESS;
-	if (is_registration_port(ip, pkt->len)) {
+	if (is_own_address(dp, ip4_dst(ip)) || is_own_address(dp, ip4_src(ip))) {
+		if (!is_answer(sa, ip, pkt->len))
+			return VERDICT_BAD_ADDRESS;
+		*for_control = true;
+	} else if (is_registration_port(ip, pkt->len)) {
 		if (!is_own_registration(sa->node, ip, pkt->len))
 			return VERDICT_REGISTRATION;
-		*registration = true;
+		*for_control = true;
 	} else {
 		verdict = check_source(dp, sa, ip, pkt->len, now_ns);
 		if (verdict != VERDICT_OK)
@@ -220,7 +234,7 @@ static __attribute__((noinline)) enum verdict long_way(const struct dataplane *d
 	}
 	if (!ip4_ttl_decrement(ip))
 		return VERDICT_TTL;
-	if (*registration && !rate_passes(dp, sa->node, now_ns))
+	if (*for_control && !rate_passes(dp, sa->node, now_ns))
 		return VERDICT_RATE_LIMITED;
 	return VERDICT_OK;
 }
@@ -242,32 +256,32 @@ static inline bool is_plain(
 }
 
 static inline enum verdict check(const struct dataplane *dp, const struct sa_in *sa,
-	struct esp_pkt *pkt, uint64_t now_ns, bool *registration)
+	struct esp_pkt *pkt, uint64_t now_ns, bool *for_control)
 {
 	if (__builtin_expect(!is_plain(dp, sa, pkt), 0))
-		return long_way(dp, sa, pkt, now_ns, registration);
-	*registration = false;
+		return long_way(dp, sa, pkt, now_ns, for_control);
+	*for_control = false;
 	return ip4_ttl_decrement(pkt->data) ? VERDICT_OK : VERDICT_TTL;
 }
 
 enum verdict inner_check(const struct dataplane *dp, const struct sa_in *sa, struct esp_pkt *pkt,
-	uint64_t now_ns, bool *registration)
+	uint64_t now_ns, bool *for_control)
 {
-	return check(dp, sa, pkt, now_ns, registration);
+	return check(dp, sa, pkt, now_ns, for_control);
 }
 
 void inner_check_burst(const struct dataplane *dp, struct burst *b)
 {
 	for (unsigned i = 0; i < b->n; i++) {
 		const struct sa_in *sa = b->sas.in[i];
-		bool registration;
+		bool for_control;
 
 		ahead_frame(b, i, 0);
 		if (b->verdicts[i] != VERDICT_OK)
 			continue;
 		b->nodes[i] = sa->node;
-		b->verdicts[i] = check(dp, sa, &b->pkts[i], b->now_ns, &registration);
-		if (b->verdicts[i] == VERDICT_OK && registration)
+		b->verdicts[i] = check(dp, sa, &b->pkts[i], b->now_ns, &for_control);
+		if (b->verdicts[i] == VERDICT_OK && for_control)
 			burst_punt(b, i, PUNT_REGISTRATION);
 	}
 }

@@ -17,10 +17,10 @@
 struct dataplane;
 
 /* A burst of what came through b->sas.in: OK, or the first rule that it breaks. Takes one off the
- * TTL, sets b->nodes, punts registrations. */
+ * TTL, sets b->nodes, punts what is for control. */
 void inner_check_burst(const struct dataplane *dp, struct burst *b);
-/* The same for one packet, pkt. *registration: it is this node's own, well-formed request, within
- * the rate. */
+/* The same for one packet, pkt. *for_control: it is this node's own, well-formed request, or its
+ * answer to a challenge, within the rate. */
 enum verdict inner_check(const struct dataplane *dp, const struct sa_in *sa, struct esp_pkt *pkt,
-	uint64_t now_ns, bool *registration);
+	uint64_t now_ns, bool *for_control);
 #endif

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define IP4_PLAIN 0x45 /* first byte of a header without options */
+#define IP4_PROTO_ICMP 1
 #define IP4_PROTO_IPIP 4
 #define IP4_PROTO_UDP 17
 #define IP4_PROTO_ESP 50

@@ -25,8 +25,8 @@ static struct node_entry *entry_of(struct node *node)
 
 static void path_free(struct dataplane *dp, struct path *path)
 {
-	if ((path->flags & PATH_PROVISIONAL) != 0)
-		atomic_fetch_sub_explicit(&dp->provisional_paths, 1, memory_order_relaxed);
+	if ((path->flags & PATH_ON_CREDIT) != 0)
+		atomic_fetch_sub_explicit(&dp->paths_on_credit, 1, memory_order_relaxed);
 	free(path->second);
 	slab_free(&dp->paths, path);
 }
@@ -209,8 +209,8 @@ static int path_make(struct dataplane *dp, const struct path_params *params, str
 	}
 	add_second(dp, path, params);
 	/* Before the path is published: who finds it finds this, too. */
-	if ((path->flags & PATH_PROVISIONAL) != 0)
-		atomic_fetch_add_explicit(&dp->provisional_paths, 1, memory_order_relaxed);
+	if ((path->flags & PATH_ON_CREDIT) != 0)
+		atomic_fetch_add_explicit(&dp->paths_on_credit, 1, memory_order_relaxed);
 	*out = path;
 	return 0;
 }

@@ -21,6 +21,7 @@ enum node_flag {
 	NODE_BICAST = 1u << 2,
 	NODE_PROVISIONAL = 1u << 3,
 	NODE_STRICT_OUTER_SOURCE = 1u << 4, /* default on; control's */
+	NODE_RETURN_ROUTABILITY = 1u << 5,  /* it may answer challenges */
 };
 
 #define NODE_TFC_PAD_MAX 9000

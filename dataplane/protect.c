@@ -43,15 +43,22 @@ static bool take_credit(struct path *path, uint32_t bytes)
 	return true;
 }
 
-/* Exact, with any number of workers: not one byte of outer packets beyond the credit. */
-static void spend_credits(struct burst *b)
+/* Of a registration: it must not wait for a credit, and has limits of its own. */
+static bool is_reply(const struct worker *worker, const struct burst *b, unsigned i)
+{
+	return b == &worker->to_node && pkt_meta(b->mbufs[i])->stamp;
+}
+
+/* Exact, with any number of workers: not one byte of outer packets beyond the credit, replies apart
+ * and what is sent to one endpoint once (path_local.c). */
+static void spend_credits(const struct worker *worker, struct burst *b)
 {
 	for (unsigned i = 0; i < b->n; i++) {
 		/* The credit is, as the time stamps are, a part that workers write. */
 		struct path *path = (struct path *)(uintptr_t)b->paths[i];
 
-		if (b->verdicts[i] == VERDICT_OK && (path->flags & PATH_PROVISIONAL) != 0 &&
-			!take_credit(path, b->pkts[i].len))
+		if (b->verdicts[i] == VERDICT_OK && (path->flags & PATH_ON_CREDIT) != 0 &&
+			!is_reply(worker, b, i) && !take_credit(path, b->pkts[i].len))
 			burst_drop(b, i, VERDICT_NO_CREDIT);
 	}
 }
@@ -65,9 +72,9 @@ void protect_burst(struct worker *worker, struct burst *b)
 	stamp_first(b);
 	/* Relaxed: the acquire of the path comes before it. */
 	if (__builtin_expect(
-		    atomic_load_explicit(&worker->dp->provisional_paths, memory_order_relaxed) != 0,
+		    atomic_load_explicit(&worker->dp->paths_on_credit, memory_order_relaxed) != 0,
 		    0))
-		spend_credits(b);
+		spend_credits(worker, b);
 	if (__builtin_expect(rules_change_outer(&worker->dp->rules), 0))
 		rules_outer(&worker->dp->rules, b);
 }

@@ -64,8 +64,8 @@ struct dataplane {
 	/* atomic: control raises it before it publishes a path with PATH_BICAST, workers load;
 	 * after this there is none whose grace time goes on */
 	_Atomic(uint64_t) bicast_until_ns;
-	/* atomic: control counts, workers load: paths with PATH_PROVISIONAL that may be in use */
-	_Atomic(uint32_t) provisional_paths;
+	/* atomic: control counts, workers load: paths with PATH_ON_CREDIT that may be in use */
+	_Atomic(uint32_t) paths_on_credit;
 	/* atomic: control counts, workers load: nodes with tfc.pad that may be in use */
 	_Atomic(uint32_t) tfc_nodes;
 	/* control only */

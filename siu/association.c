@@ -176,7 +176,7 @@ static void on_event(struct siu *siu, struct wire entry)
 		siu->stats.malformed++;
 		return;
 	}
-	if (event.kind != SIU_EVENT_SA_EXPIRED && event.kind != SIU_EVENT_ENDPOINT_CHANGED)
+	if (event.kind < SIU_EVENT_SA_EXPIRED || event.kind > SIU_EVENT_UNANSWERED)
 		return; /* of a later version */
 	siu->stats.events++;
 	if (siu->callbacks.event != NULL)

@@ -102,7 +102,11 @@ struct siu_rrq_seen {
 	struct ip_endpoint observed; /* outer source of the ESP packet (port 0: not UDP) */
 };
 
-enum siu_event_kind { SIU_EVENT_SA_EXPIRED = 1, SIU_EVENT_ENDPOINT_CHANGED = 2 };
+enum siu_event_kind {
+	SIU_EVENT_SA_EXPIRED = 1,
+	SIU_EVENT_ENDPOINT_CHANGED = 2,
+	SIU_EVENT_UNANSWERED = 3, /* the node has not shown that it is where it registered */
+};
 struct siu_event {
 	enum siu_event_kind kind;
 	uint32_t node;

@@ -96,7 +96,7 @@ static bool put_word(json_t *request, const char *word, const struct sentence *w
 		"rekey_packets", "life_packets", "rekey_bytes", "life_bytes", "tfc_pad",
 		"tfc_dummies", NULL};
 	static const char *const switches[] = {"esn", "strict_inner_source", "strict_outer_source",
-		"allow_nat", "bicast", "provisional", NULL};
+		"allow_nat", "bicast", "provisional", "return_routability", NULL};
 	static const char *const secrets[] = {"key", "secret", NULL};
 	static const char *const secret_files[] = {"key_file", "secret_file", NULL};
 	const char *equals = strchr(word, '=');

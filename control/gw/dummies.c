@@ -67,7 +67,7 @@ static uint32_t room_of(const struct tunnel *tunnel)
 	const struct sa_out *sa = atomic_load_explicit(&tunnel->node->sa_out, memory_order_relaxed);
 	uint32_t room;
 
-	if ((path->flags & (PATH_CLOSED | PATH_PROVISIONAL)) != 0 || sa == NULL ||
+	if ((path->flags & (PATH_CLOSED | PATH_ON_CREDIT)) != 0 || sa == NULL ||
 		!has_live_sa(tunnel))
 		return 0;
 	room = esp_inner_max((enum crypto_alg)sa->alg, path->outer.len, path->mtu);

@@ -10,6 +10,7 @@
 #include "control/gw/gw_conf.h"
 #include "control/gw/key_verbs.h"
 #include "control/gw/mirror.h"
+#include "control/gw/reach.h"
 #include "control/gw/siu_handler.h"
 #include "control/gw/state.h"
 #include "lib/clock.h"
@@ -132,6 +133,9 @@ static json_t *node_row(const struct gw *gw, const struct tunnel *tunnel)
 {
 	const struct position *at = &tunnel->position;
 	const uint64_t now_ns = clock_mono_ns(), end_ns = tunnel_end(gw->tunnels, tunnel);
+	/* The control thread is the only writer of the pointer. */
+	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
+	const char *routability = reach_state_name(tunnel);
 	char text[IP_TEXT_MAX];
 	json_t *row = json_object();
 
@@ -144,8 +148,11 @@ static json_t *node_row(const struct gw *gw, const struct tunnel *tunnel)
 	put_addr(row, "coa", &at->coa);
 	json_object_set_new(row, "remote",
 		at->closed ? json_null() : json_string(ip_endpoint_format(&at->remote, text)));
-	/* The control thread is the only writer of the pointer. */
-	put_count(row, "mtu", atomic_load_explicit(&tunnel->node->path, memory_order_relaxed)->mtu);
+	put_count(row, "mtu", path->mtu);
+	json_object_set_new(
+		row, "routability", routability == NULL ? json_null() : json_string(routability));
+	if ((path->flags & PATH_ON_CREDIT) != 0)
+		put_count(row, "credit", atomic_load_explicit(&path->credit, memory_order_relaxed));
 	if (ip_addr_is_set(&at->former_coa) && at->grace_until_ns > now_ns) {
 		put_addr(row, "former_coa", &at->former_coa);
 		put_count(row, "grace_ms", (at->grace_until_ns - now_ns) / NS_PER_MS);
@@ -439,6 +446,10 @@ static json_t *show_siu(void *arg, json_t *request, const char **error)
 	put_count(reply, "replies_lost", stats.replies_lost);
 	put_count(reply, "swept", stats.swept);
 	put_count(reply, "port_moves", stats.port_moves);
+	put_count(reply, "asked", stats.reach.asked);
+	put_count(reply, "verified", stats.reach.verified);
+	put_count(reply, "unanswered", stats.reach.unanswered);
+	put_count(reply, "answers_refused", stats.reach.refused);
 	return reply;
 }
 

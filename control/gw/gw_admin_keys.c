@@ -157,7 +157,7 @@ json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
 {
 	static const char *const known[] = {"node", "home_address", "home_agent", "care_of",
 		"strict_inner_source", "strict_outer_source", "allow_nat", "bicast", "provisional",
-		"tfc_pad", "tfc_dummies", NULL};
+		"return_routability", "tfc_pad", "tfc_dummies", NULL};
 	struct reader reader = {.request = request};
 	struct gw_node_conf node = {0};
 	struct gw *gw = arg;
@@ -191,9 +191,14 @@ json_t *gw_admin_node_add(void *arg, json_t *request, const char **error)
 		node.flags |= NODE_BICAST;
 	if (read_bool(&reader, "provisional", false))
 		node.flags |= NODE_PROVISIONAL;
+	if (read_bool(&reader, "return_routability", false))
+		node.flags |= NODE_RETURN_ROUTABILITY;
 	node.tfc.pad = (uint16_t)read_count(&reader, "tfc_pad", 0, NODE_TFC_PAD_MAX, 0, false);
 	node.tfc.dummies = (uint16_t)read_count(
 		&reader, "tfc_dummies", 0, NODE_TFC_DUMMIES_MAX, 0, false);
+	if (reader.error == NULL && (node.flags & NODE_RETURN_ROUTABILITY) != 0 &&
+		node.home_address.family == AF_INET6)
+		reader.error = admin_error("return_routability: needs an IPv4 home address");
 	if (reader.error != NULL) {
 		*error = reader.error;
 		return NULL;

@@ -326,6 +326,8 @@ static void read_limits(struct gw_conf *conf, struct conf_group *root)
 {
 	conf->provisional_credit = (uint32_t)conf_get_int(
 		root, "provisional_credit", "bytes", 1500, 16777216, 65536, false);
+	conf->unverified_credit = (uint32_t)conf_get_int(
+		root, "unverified_credit", "bytes", 1500, 16777216, 262144, false);
 	conf->grace_ms = (uint32_t)conf_get_int(root, "grace_ms", "ms", 0, 10000, 2000, false);
 	conf->move_rate = (uint32_t)conf_get_int(root, "move_rate", "moves/s", 1, 1000, 5, false);
 	conf->move_burst = (uint32_t)conf_get_int(root, "move_burst", "moves", 1, 1000, 10, false);

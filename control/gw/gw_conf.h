@@ -80,6 +80,7 @@ struct gw_conf {
 	bool keep_keys;
 	uint32_t grace_ms;
 	uint32_t provisional_credit;    /* bytes */
+	uint32_t unverified_credit;     /* bytes */
 	uint32_t move_rate, move_burst; /* a node, a second; at once */
 	uint32_t registration_rate;     /* a node, a second */
 	struct gw_prefixes forbidden_coas, inside;

@@ -288,6 +288,10 @@ static void read_node(
 		node->flags |= NODE_BICAST;
 	if (conf_get_bool(group, "provisional", false))
 		node->flags |= NODE_PROVISIONAL;
+	if (conf_get_bool(group, "return_routability", false))
+		node->flags |= NODE_RETURN_ROUTABILITY;
+	if ((node->flags & NODE_RETURN_ROUTABILITY) != 0 && node->home_address.family == AF_INET6)
+		conf_error(group, "return_routability", "needs an IPv4 home address");
 	node->tfc.pad = (uint16_t)conf_get_int(
 		group, "tfc_pad", "bytes", 0, NODE_TFC_PAD_MAX, 0, false);
 	node->tfc.dummies = (uint16_t)conf_get_int(

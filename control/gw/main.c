@@ -141,6 +141,7 @@ static int start_tables(struct program *program)
 		.local = gw_conf_port_addr(gw->conf, DP_OUTSIDE, AF_INET),
 		.local_v6 = gw_conf_port_addr(gw->conf, DP_OUTSIDE, AF_INET6),
 		.mtu = gw->conf->ports[DP_OUTSIDE].mtu,
+		.unverified_credit = gw->conf->unverified_credit,
 		.max_nodes = gw->conf->max_nodes,
 	};
 	gw->tunnels = tunnels_new(&config);

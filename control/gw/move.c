@@ -8,6 +8,7 @@
 #include "control/gw/move.h"
 
 #include "control/gw/nat.h"
+#include "control/gw/reach.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mip4.h"
@@ -177,13 +178,15 @@ static struct position position_after(const struct mover *mover, const struct tu
 		.ends_real_ns = end_of_lifetime(update->lifetime_s),
 	};
 
+	fresh.unverified = reach_is_open(tunnel, &fresh.remote);
 	if (!was->closed && ip_addr_equal(&was->coa, &fresh.coa)) {
 		fresh.former_coa = was->former_coa; /* a refresh does not prolong the grace time */
 		fresh.former_remote = was->former_remote;
 		fresh.grace_until_ns = was->grace_until_ns;
 		return fresh;
 	}
-	if ((tunnel->flags & NODE_BICAST) != 0 && !was->closed &&
+	/* Copies stand under no credit. */
+	if ((tunnel->flags & NODE_BICAST) != 0 && !was->closed && !was->unverified &&
 		!ip_endpoint_equal(&was->remote, &fresh.remote))
 		fresh.former_remote = was->remote;
 	/* What is in flight was tunnelled to what was in force here; without that, to what the home

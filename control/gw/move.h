@@ -27,6 +27,10 @@ struct mover { /* all lent */
 	struct handovers *handovers;
 	struct state *state;
 	uint64_t replies_lost; /* RRPs for which there was no room towards the workers */
+	struct reach_stats {   /* reach.h */
+		uint64_t asked, verified, unanswered;
+		uint64_t refused; /* answers that were none */
+	} reach;
 };
 
 struct move { /* what came of an entry */

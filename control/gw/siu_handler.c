@@ -11,6 +11,7 @@
 #include "control/gw/siu_handler.h"
 
 #include "control/gw/nat.h"
+#include "control/gw/reach.h"
 #include "lib/clock.h"
 #include "lib/ipv4.h"
 #include "lib/log.h"
@@ -29,6 +30,7 @@
 #define RX_BURST 32
 #define SWEEP_A_TURN 256              /* nodes */
 #define EXPIRE_A_TURN 32              /* nodes */
+#define ASK_A_TURN 32                 /* nodes */
 #define WAIT_DISK_NS (50 * NS_PER_US) /* between looks at state_durable() */
 #define TRIALS_MAX 256                /* nodes; a further one waits for its update */
 #define TRIAL_NS (450 * NS_PER_MS)    /* back within 500 ms, a turn of this thread included */
@@ -318,6 +320,51 @@ static uint64_t end_trials(struct siu_handler *handler, uint64_t now_ns)
 	return again;
 }
 
+/* --- return routability -------------------------------------------------------------------------
+ */
+
+/* Token bucket in time, as move_rate_allows(). */
+static bool event_rate_allows(struct peer *peer, uint64_t now_ns)
+{
+	const uint64_t mark = peer->events_at_ns < now_ns ? now_ns : peer->events_at_ns;
+
+	if (mark >= now_ns + NS_PER_S)
+		return false;
+	peer->events_at_ns = mark + NS_PER_S / SIU_HANDLER_EVENTS_PER_S;
+	return true;
+}
+
+static void tell_event(struct siu_handler *handler, const struct tunnel *tunnel,
+	enum siu_event_kind kind, const struct ip_endpoint *observed, uint64_t now_ns)
+{
+	struct peer *peer = &handler->peers[tunnel->home_agent];
+
+	if (!event_rate_allows(peer, now_ns))
+		return;
+	(void)siu_send_event(peer->siu,
+		&(struct siu_event){
+			.kind = kind,
+			.node = tunnel->handle,
+			.home_address = tunnel->home_address,
+			.observed = *observed,
+		},
+		now_ns);
+}
+
+static void ask(struct siu_handler *handler, uint64_t now_ns)
+{
+	for (unsigned n = 0; n < ASK_A_TURN; n++) {
+		struct tunnel *tunnel = tunnel_to_ask(handler->mover.tunnels, now_ns);
+
+		if (tunnel == NULL)
+			return;
+		if (!reach_ask(&handler->mover, tunnel, now_ns))
+			continue;
+		log_remote("reach", "no answer from where it registered node=%s", tunnel->name);
+		tell_event(handler, tunnel, SIU_EVENT_UNANSWERED, &tunnel->reach->end, now_ns);
+	}
+}
+
 static void on_peer(void *arg, bool up, bool restarted)
 {
 	struct peer *peer = arg;
@@ -451,6 +498,7 @@ uint64_t siu_handler_poll(struct siu_handler *handler, uint64_t now_ns)
 	const uint64_t trials = end_trials(handler, now_ns);
 
 	expire(handler, now_ns);
+	ask(handler, now_ns);
 	/* Waking the thread of the disk takes time that moves under way should not wait for. */
 	if (handler->passed || again != 0)
 		state_kick(handler->mover.state);
@@ -490,6 +538,10 @@ void siu_handler_registration(struct siu_handler *handler, const struct punt *pu
 	struct mip4_rrq rrq;
 	bool is_first;
 
+	if (tunnel != NULL && punt->len > IPV4_HDR_BYTES && punt->data[9] == IPPROTO_ICMP) {
+		reach_answer(&handler->mover, tunnel, punt->data, punt->len);
+		return;
+	}
 	if (tunnel == NULL || !read_rrq(punt, &rrq) ||
 		!ip_addr_equal(&rrq.hoa, &tunnel->home_address))
 		return; /* the node is gone, or the worker checked less than the decoder */
@@ -524,38 +576,13 @@ void siu_handler_registration(struct siu_handler *handler, const struct punt *pu
 		handler->stats.registrations_lost++;
 }
 
-/* Token bucket in time, as move_rate_allows(). */
-static bool event_rate_allows(struct peer *peer, uint64_t now_ns)
-{
-	const uint64_t mark = peer->events_at_ns < now_ns ? now_ns : peer->events_at_ns;
-
-	if (mark >= now_ns + NS_PER_S)
-		return false;
-	peer->events_at_ns = mark + NS_PER_S / SIU_HANDLER_EVENTS_PER_S;
-	return true;
-}
-
 void siu_handler_port_changed(struct siu_handler *handler, const struct dp_port_change *change)
 {
-	const uint64_t now_ns = clock_mono_ns();
-	const struct tunnel *tunnel;
-	struct peer *peer;
-
 	if (!nat_follow_port(&handler->mover, change))
 		return;
 	handler->stats.port_moves++;
-	tunnel = tunnel_by_handle(handler->mover.tunnels, change->node);
-	peer = &handler->peers[tunnel->home_agent];
-	if (!event_rate_allows(peer, now_ns))
-		return;
-	(void)siu_send_event(peer->siu,
-		&(struct siu_event){
-			.kind = SIU_EVENT_ENDPOINT_CHANGED,
-			.node = change->node,
-			.home_address = tunnel->home_address,
-			.observed = change->from,
-		},
-		now_ns);
+	tell_event(handler, tunnel_by_handle(handler->mover.tunnels, change->node),
+		SIU_EVENT_ENDPOINT_CHANGED, &change->from, clock_mono_ns());
 }
 
 void siu_handler_sa_expired(struct siu_handler *handler, uint32_t node)
@@ -723,6 +750,7 @@ void siu_handler_get_stats(const struct siu_handler *handler, struct siu_handler
 {
 	*out = handler->stats;
 	out->replies_lost = handler->mover.replies_lost;
+	out->reach = handler->mover.reach;
 }
 
 void siu_handler_get_peer_stats(

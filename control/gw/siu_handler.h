@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define SIU_HANDLER_PENDING_MAX 4096
-#define SIU_HANDLER_EVENTS_PER_S 100 /* of moved ports, to a home agent; as many at once */
+#define SIU_HANDLER_EVENTS_PER_S 100 /* of where nodes are, to a home agent; as many at once */
 #define SIU_HANDLER_RESULTS 256      /* codes are one byte on the wire */
 
 struct siu_handler;
@@ -52,7 +52,8 @@ void siu_handler_flush(struct siu_handler *handler, uint64_t now_ns);
  * until it wants to be called again. */
 uint64_t siu_handler_poll(struct siu_handler *handler, uint64_t now_ns);
 
-/* A registration that a worker let through: announced, then forwarded, in this order. */
+/* A registration that a worker let through: announced, then forwarded, in this order. Or a node's
+ * answer to a challenge: read. */
 void siu_handler_registration(struct siu_handler *handler, const struct punt *punt);
 /* A worker saw a node's packets come from another port: its path follows, and its home agent hears
  * of it, unless there were more than SIU_HANDLER_EVENTS_PER_S such moves. */
@@ -70,6 +71,7 @@ struct siu_handler_stats {
 	uint64_t swept;
 	uint64_t port_moves;        /* of nodes behind a NAT */
 	uint64_t tried, taken_back; /* provisional switches */
+	struct reach_stats reach;
 	uint32_t pending;
 };
 void siu_handler_get_stats(const struct siu_handler *handler, struct siu_handler_stats *out);

@@ -37,6 +37,8 @@
 #define RETRY_MS 1000               /* after a commit that failed */
 #define GATHER_NS 1000000           /* after a commit: what comes now shares the next one */
 #define POSITION_VERSION 1
+#define POSITION_CLOSED 1u
+#define POSITION_UNVERIFIED 2u
 
 static const char *const databases[] = {[STATE_POSITIONS] = "nodes",
 	[STATE_NODES] = "kept_nodes",
@@ -108,7 +110,8 @@ static size_t encode(const struct position *position, uint8_t out[STATE_DATA_MAX
 	struct wire_out w = wire_into(out, STATE_DATA_MAX);
 
 	wire_put_u8(&w, POSITION_VERSION);
-	wire_put_u8(&w, position->closed);
+	wire_put_u8(&w, (uint8_t)((position->closed ? POSITION_CLOSED : 0) |
+				  (position->unverified ? POSITION_UNVERIFIED : 0)));
 	wire_put_u64(&w, position->generation);
 	wire_put_u64(&w, position->ends_real_ns);
 	put_addr(&w, &position->coa);
@@ -122,10 +125,13 @@ static bool decode(struct store_value value, struct position *out)
 {
 	struct wire w = wire_over(value.data, value.len);
 	struct position position = {0};
+	uint8_t flags;
 
 	if (wire_u8(&w) != POSITION_VERSION)
 		return false;
-	position.closed = wire_u8(&w) != 0;
+	flags = wire_u8(&w);
+	position.closed = (flags & POSITION_CLOSED) != 0;
+	position.unverified = (flags & POSITION_UNVERIFIED) != 0;
 	position.generation = wire_u64(&w);
 	position.ends_real_ns = wire_u64(&w);
 	position.coa = get_addr(&w);

@@ -20,6 +20,7 @@
 /* Outbound SPIs are looked up for ICMP alone: longer chains for less memory. */
 #define SPIS_OUT_A_CHAIN 8
 #define SPIS_OUT_CHAIN_MAX 64
+#define TRY_BYTES_MIN 1500
 static_assert(POSITION_NEVER_ENDS == DEADLINE_NEVER, "one is passed as the other");
 
 struct tunnels {
@@ -35,8 +36,9 @@ struct tunnels {
 	uint32_t fresh;          /* no place from here on was ever in use */
 	uint32_t oldest, newest; /* of the places given back; 0: none */
 	struct chains home_addresses, names, spis_in, spis_out, keys;
-	/* by handle: of open positions; of SAs, the first one's; of dummy packets */
-	struct deadlines ends, sa_ends, dummies;
+	/* by handle: of open positions; of SAs, the first one's; to ask where the node is; of dummy
+	 * packets */
+	struct deadlines ends, sa_ends, asks, dummies;
 };
 
 static bool make_tables(struct tunnels *tunnels, uint32_t max_nodes)
@@ -52,6 +54,7 @@ static bool make_tables(struct tunnels *tunnels, uint32_t max_nodes)
 	       chains_init(&tunnels->keys, max_nodes) &&
 	       deadlines_init(&tunnels->ends, max_nodes) &&
 	       deadlines_init(&tunnels->sa_ends, max_nodes) &&
+	       deadlines_init(&tunnels->asks, max_nodes) &&
 	       deadlines_init(&tunnels->dummies, max_nodes);
 }
 
@@ -84,6 +87,7 @@ void tunnels_free(struct tunnels *tunnels)
 	chains_fini(&tunnels->keys);
 	deadlines_fini(&tunnels->ends);
 	deadlines_fini(&tunnels->sa_ends);
+	deadlines_fini(&tunnels->asks);
 	deadlines_fini(&tunnels->dummies);
 	free(tunnels->places);
 	free(tunnels->used);
@@ -153,6 +157,8 @@ static struct path_params path_of(const struct tunnels *tunnels, const struct po
 		params.local.port = PATH_NAT_PORT;
 	if (!ip_addr_equal(&position->remote.addr, &position->coa))
 		params.flags |= PATH_LABEL;
+	if (position->unverified)
+		params.flags |= PATH_UNVERIFIED;
 	if (position->closed || !ip_addr_is_set(&position->coa)) {
 		/* No address that could be sent to may be left in a closed path. */
 		params.flags = PATH_CLOSED;
@@ -189,6 +195,41 @@ static struct tunnel *tunnel_make(const struct tunnel_params *params, uint32_t h
 	tunnel->configured = params->configured;
 	tunnel->position = params->position;
 	return tunnel;
+}
+
+/* Before a path on credit is published. False: out of memory. */
+static bool can_be_asked(struct tunnel *tunnel)
+{
+	if ((tunnel->flags & NODE_RETURN_ROUTABILITY) != 0 && tunnel->reach == NULL)
+		tunnel->reach = calloc(1, sizeof *tunnel->reach);
+	return (tunnel->flags & NODE_RETURN_ROUTABILITY) == 0 || tunnel->reach != NULL;
+}
+
+/* From max, which params has. */
+static void draw_credit(
+	const struct tunnels *tunnels, struct tunnel *tunnel, struct path_params *params)
+{
+	if (tunnel->reach != NULL && (params->flags & PATH_ON_CREDIT) != 0)
+		params->credit = budget_take(&tunnel->reach->budget,
+			tunnels->config.unverified_credit, params->credit, clock_mono_ns());
+}
+
+/* After that path was published. */
+static void note_ask(
+	struct tunnels *tunnels, struct tunnel *tunnel, const struct path_params *params)
+{
+	if (tunnel->reach == NULL)
+		return;
+	tunnel->reach->state = REACH_VOID;
+	deadline_set(&tunnels->asks, tunnel->handle,
+		(params->flags & PATH_ON_CREDIT) != 0 ? 0 : DEADLINE_NEVER);
+}
+
+static void tunnel_release(struct tunnel *tunnel)
+{
+	free(tunnel->rrqs);
+	free(tunnel->reach);
+	free(tunnel);
 }
 
 static struct chain_link **place_of_home_address(
@@ -235,15 +276,21 @@ int tunnel_add(struct tunnels *tunnels, const struct tunnel_params *params, stru
 	tunnel = tunnel_make(params, handle);
 	if (tunnel == NULL)
 		return -ENOMEM;
-	rc = dataplane_node_add(tunnels->config.dp, &node, &tunnel->node);
+	rc = -ENOMEM;
+	if ((node.path.flags & PATH_ON_CREDIT) == 0 || can_be_asked(tunnel)) {
+		node.path.credit = UINT32_MAX;
+		draw_credit(tunnels, tunnel, &node.path);
+		rc = dataplane_node_add(tunnels->config.dp, &node, &tunnel->node);
+	}
 	if (rc != 0) {
-		free(tunnel);
+		tunnel_release(tunnel);
 		return rc;
 	}
 	chain_add(place_of_name(tunnels, tunnel->name), &tunnel->by_name);
 	chain_add(place_of_home_address(tunnels, &tunnel->home_address), &tunnel->by_home_address);
 	handle_take(tunnels, handle, tunnel);
 	deadline_set(&tunnels->ends, handle, ends_mono_ns(&params->position));
+	note_ask(tunnels, tunnel, &node.path);
 	if (tunnel->tfc.dummies != 0)
 		deadline_set(&tunnels->dummies, handle, 0);
 	*out = tunnel;
@@ -312,10 +359,10 @@ int tunnel_del(struct tunnels *tunnels, struct tunnel *tunnel, bool drop_slots)
 	chain_del(place_of_home_address(tunnels, &tunnel->home_address), &tunnel->by_home_address);
 	chain_del(place_of_name(tunnels, tunnel->name), &tunnel->by_name);
 	deadline_set(&tunnels->ends, tunnel->handle, DEADLINE_NEVER);
+	deadline_set(&tunnels->asks, tunnel->handle, DEADLINE_NEVER);
 	deadline_set(&tunnels->dummies, tunnel->handle, DEADLINE_NEVER);
 	handle_give_back(tunnels, tunnel->handle);
-	free(tunnel->rrqs);
-	free(tunnel);
+	tunnel_release(tunnel);
 	return 0;
 }
 
@@ -427,13 +474,71 @@ void tunnel_harvest(const struct tunnels *tunnels, const struct tunnel *tunnel)
 		atomic_load_explicit(&path->rrp_tx_ns, memory_order_relaxed));
 }
 
+static struct path *path_in_force(const struct tunnel *tunnel)
+{
+	/* The control thread is the only writer of the pointer. */
+	return atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
+}
+
+/*
+ * What the path in force has cost the node's budget, now that params replace it. What it has not
+ * spent comes back; a worker that still has it in hand spends nothing on top of that. If it turned
+ * out that the node is there, nothing was spent at all. Returns what is left of its credit.
+ */
+static uint32_t settle(struct tunnel_reach *reach, uint32_t size, struct path *path,
+	const struct path_params *params)
+{
+	const bool stays = ip_endpoint_equal(&path->remote, &params->remote);
+	const bool on_credit = (params->flags & PATH_ON_CREDIT) != 0;
+	uint32_t left = 0;
+
+	if ((path->flags & PATH_ON_CREDIT) == 0) {
+		reach->before = reach->budget;
+	} else if (stays && !on_credit) {
+		reach->budget = reach->before;
+	} else {
+		left = atomic_exchange_explicit(&path->credit, 0, memory_order_relaxed);
+		budget_give_back(&reach->budget, size, left);
+		if (!stays)
+			reach->before = reach->budget;
+	}
+	return left;
+}
+
+/* Another path, on a credit of at most max bytes if it is one on credit. */
+static int publish(
+	struct tunnels *tunnels, struct tunnel *tunnel, struct path_params *params, uint32_t max)
+{
+	struct path *path = path_in_force(tunnel);
+	struct tunnel_reach was;
+	uint32_t left;
+	int rc;
+
+	params->credit = max;
+	if ((params->flags & PATH_ON_CREDIT) != 0 && !can_be_asked(tunnel))
+		return -ENOMEM;
+	if (tunnel->reach == NULL)
+		return dataplane_node_set_path(tunnels->config.dp, tunnel->node, params);
+	was = *tunnel->reach;
+	left = settle(tunnel->reach, tunnels->config.unverified_credit, path, params);
+	draw_credit(tunnels, tunnel, params);
+	rc = dataplane_node_set_path(tunnels->config.dp, tunnel->node, params);
+	if (rc == 0) {
+		note_ask(tunnels, tunnel, params);
+	} else {
+		*tunnel->reach = was;
+		atomic_fetch_add_explicit(&path->credit, left, memory_order_relaxed);
+	}
+	return rc;
+}
+
 int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct position *position)
 {
-	const struct path_params params = path_of(tunnels, position);
+	struct path_params params = path_of(tunnels, position);
 	int rc;
 
 	tunnel_harvest(tunnels, tunnel); /* the old path may be freed soon after the store */
-	rc = dataplane_node_set_path(tunnels->config.dp, tunnel->node, &params);
+	rc = publish(tunnels, tunnel, &params, UINT32_MAX);
 	if (rc != 0)
 		return rc;
 	tunnel->position = *position;
@@ -442,16 +547,17 @@ int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct pos
 	return 0;
 }
 
-/* Another path that goes on with the stamps of the one it replaces. */
-static int replace_path(
-	const struct tunnels *tunnels, const struct tunnel *tunnel, struct path_params *params)
+/* The path of a position in which the node is already: it goes on with the stamps of the one in
+ * force. */
+static struct path_params path_again(
+	const struct tunnels *tunnels, const struct tunnel *tunnel, const struct position *position)
 {
-	/* The control thread is the only writer of the pointer; the stamps come from workers. */
-	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
+	const struct path *path = path_in_force(tunnel);
+	struct path_params params = path_of(tunnels, position);
 
-	params->first_tx_ns = atomic_load_explicit(&path->first_tx_ns, memory_order_relaxed);
-	params->rrp_tx_ns = atomic_load_explicit(&path->rrp_tx_ns, memory_order_relaxed);
-	return dataplane_node_set_path(tunnels->config.dp, tunnel->node, params);
+	params.first_tx_ns = atomic_load_explicit(&path->first_tx_ns, memory_order_relaxed);
+	params.rrp_tx_ns = atomic_load_explicit(&path->rrp_tx_ns, memory_order_relaxed);
+	return params;
 }
 
 /* Provisionally. */
@@ -465,63 +571,109 @@ static void aim(struct path_params *params, const struct ip_endpoint *remote)
 
 int tunnel_set_mtu(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t mtu)
 {
-	struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
-	struct path_params params = path_of(tunnels, &tunnel->position);
+	struct path_params params = path_again(tunnels, tunnel, &tunnel->position);
+	struct path *path = path_in_force(tunnel);
 	int rc;
 
 	params.mtu = mtu != 0 ? mtu : tunnels->config.mtu;
-	if ((path->flags & PATH_PROVISIONAL) != 0) {
-		/* The try goes on. What it may still send leaves the path that ends, so a worker
-		 * that has not seen the next one sends nothing on top of it. */
-		aim(&params, &path->remote);
+	if (tunnel_is_tried(tunnel))
+		aim(&params, &path->remote); /* the try goes on */
+	/* What it may still send leaves the path that ends, so a worker that has not seen the next
+	 * one sends nothing on top of it. */
+	if ((params.flags & PATH_ON_CREDIT) != 0)
 		params.credit = atomic_exchange_explicit(&path->credit, 0, memory_order_relaxed);
-	}
-	rc = replace_path(tunnels, tunnel, &params);
+	rc = dataplane_node_set_path(tunnels->config.dp, tunnel->node, &params);
 	if (rc != 0 && params.credit != 0)
 		atomic_store_explicit(&path->credit, params.credit, memory_order_relaxed);
 	return rc;
 }
 
-int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t port)
+/* The same way under another description of the position. */
+static int change_position(
+	struct tunnels *tunnels, struct tunnel *tunnel, const struct position *fresh)
 {
-	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
-	struct position fresh = tunnel->position;
-	struct path_params params;
+	struct path_params params = path_again(tunnels, tunnel, fresh);
 	int rc;
 
-	fresh.remote.port = port;
-	params = path_of(tunnels, &fresh);
-	params.mtu = path->mtu;
-	rc = replace_path(tunnels, tunnel, &params);
+	params.mtu = path_in_force(tunnel)->mtu;
+	rc = publish(tunnels, tunnel, &params, UINT32_MAX);
 	if (rc == 0)
-		tunnel->position = fresh;
+		tunnel->position = *fresh;
 	return rc;
+}
+
+int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t port)
+{
+	struct position fresh = tunnel->position;
+
+	fresh.remote.port = port;
+	return change_position(tunnels, tunnel, &fresh);
+}
+
+int tunnel_verify(struct tunnels *tunnels, struct tunnel *tunnel)
+{
+	struct position fresh = tunnel->position;
+
+	fresh.unverified = false;
+	return change_position(tunnels, tunnel, &fresh);
 }
 
 int tunnel_try(struct tunnels *tunnels, struct tunnel *tunnel, const struct ip_endpoint *remote,
 	uint32_t credit)
 {
-	struct path_params params = path_of(tunnels, &tunnel->position);
+	struct path_params params = path_again(tunnels, tunnel, &tunnel->position);
 
 	if ((params.flags & PATH_CLOSED) != 0)
 		return -EINVAL;
+	if (tunnel->reach != NULL) {
+		struct budget budget = tunnel->reach->budget;
+		const uint32_t size = tunnels->config.unverified_credit;
+		const struct path *path = path_in_force(tunnel);
+
+		if ((path->flags & PATH_ON_CREDIT) != 0)
+			budget_give_back(&budget, size,
+				atomic_load_explicit(&path->credit, memory_order_relaxed));
+		/* With next to nothing to spend there the node is better off where it is. */
+		if (budget_take(&budget, size, credit, clock_mono_ns()) < TRY_BYTES_MIN)
+			return -EAGAIN;
+	}
 	aim(&params, remote);
-	params.credit = credit;
-	return replace_path(tunnels, tunnel, &params);
+	return publish(tunnels, tunnel, &params, credit);
 }
 
 int tunnel_try_end(struct tunnels *tunnels, struct tunnel *tunnel)
 {
-	struct path_params params = path_of(tunnels, &tunnel->position);
+	struct path_params params = path_again(tunnels, tunnel, &tunnel->position);
 
-	return replace_path(tunnels, tunnel, &params);
+	return publish(tunnels, tunnel, &params, UINT32_MAX);
 }
 
 bool tunnel_is_tried(const struct tunnel *tunnel)
 {
-	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
+	return (path_in_force(tunnel)->flags & PATH_PROVISIONAL) != 0;
+}
 
-	return (path->flags & PATH_PROVISIONAL) != 0;
+void tunnel_top_up(const struct tunnels *tunnels, struct tunnel *tunnel, uint64_t now_ns)
+{
+	const uint32_t size = tunnels->config.unverified_credit;
+	struct path *path = path_in_force(tunnel);
+	const uint32_t left = atomic_load_explicit(&path->credit, memory_order_relaxed);
+	uint32_t whole;
+
+	budget_give_back(&tunnel->reach->budget, size, left);
+	whole = budget_take(&tunnel->reach->budget, size, UINT32_MAX, now_ns);
+	if (whole > left)
+		atomic_fetch_add_explicit(&path->credit, whole - left, memory_order_relaxed);
+}
+
+struct tunnel *tunnel_to_ask(const struct tunnels *tunnels, uint64_t now_ns)
+{
+	return tunnels->places[deadline_due(&tunnels->asks, now_ns)].tunnel;
+}
+
+void tunnel_ask_at(struct tunnels *tunnels, struct tunnel *tunnel, uint64_t at_ns)
+{
+	deadline_set(&tunnels->asks, tunnel->handle, at_ns);
 }
 
 struct tunnel *tunnel_dummy_due(const struct tunnels *tunnels, uint64_t now_ns)

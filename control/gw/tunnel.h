@@ -10,10 +10,12 @@
  *           handle on the packet path and in the SIU protocol, and is reused only after all others.
  * Errors:   0 or -errno; on error nothing changed.
  */
+#include "control/gw/budget.h"
 #include "control/gw/chains.h"
 #include "control/gw/handovers.h"
 #include "control/gw/position.h"
 #include "dataplane/dataplane.h"
+#include "lib/challenge.h"
 #include "lib/inet.h"
 
 #include <stdbool.h>
@@ -60,6 +62,23 @@ struct tunnel_rrqs { /* made with the first registration */
 	uint64_t try_again_ns; /* no provisional switch before */
 };
 
+enum reach_state {
+	REACH_VOID,  /* nothing was asked on the path in force */
+	REACH_ASKED, /* the rest: of end */
+	REACH_UNANSWERED,
+	REACH_ANSWERED,
+};
+struct tunnel_reach { /* made with the first path on credit of a node that must show where it is */
+	/* the table's */
+	struct budget budget;
+	struct budget before; /* without what was spent where it is said to be now */
+	/* reach.c's; but each path that is published makes the state void */
+	uint8_t state; /* enum reach_state */
+	uint8_t sent;  /* challenges */
+	struct ip_endpoint end;
+	uint8_t nonce[CHALLENGE_NONCE_BYTES];
+};
+
 /* There may be millions: what few nodes have, or have for a moment, lies outside. */
 struct tunnel {
 	/* the table's */
@@ -72,12 +91,13 @@ struct tunnel {
 	uint32_t flags; /* enum node_flag */
 	struct node_tfc tfc;
 	struct node *node; /* the packet path's */
-	/* replaced by tunnel_move() and tunnel_move_port() alone */
+	/* replaced by tunnel_move(), tunnel_move_port() and tunnel_verify() alone */
 	struct position position;
 	/* the mover's */
 	uint64_t handover;     /* number of the one that led to position; 0: none */
 	uint64_t written;      /* number of the newest record of the position: state_durable() */
 	struct tunnel_sa *sas; /* owned; newest first */
+	struct tunnel_reach *reach; /* owned; NULL: none yet */
 	/* the SIU handler's */
 	struct tunnel_rrqs *rrqs;   /* owned; NULL: none yet */
 	uint64_t move_tokens_at_ns; /* limit of moves: time up to which tokens are spent */
@@ -90,6 +110,7 @@ struct tunnel_config {
 	struct handovers *handovers;    /* lent; takes the stamps of a path that is replaced */
 	struct ip_addr local, local_v6; /* our end of every tunnel; unset: none of that family */
 	uint16_t mtu;                   /* bytes of outer packet */
+	uint32_t unverified_credit;     /* bytes: size of budgets (budget.h) */
 	uint32_t max_nodes;
 };
 
@@ -150,12 +171,23 @@ int tunnel_move_port(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t po
 int tunnel_set_mtu(struct tunnels *tunnels, struct tunnel *tunnel, uint16_t mtu)
 	__attribute__((warn_unused_result));
 /* The packet path alone leads to remote for now, with the selectors of the position, until credit
- * bytes are sent; tunnel_move() or tunnel_try_end() ends that. */
+ * bytes are sent; tunnel_move() or tunnel_try_end() ends that. -EAGAIN: also if the node's budget
+ * is spent. */
 int tunnel_try(struct tunnels *tunnels, struct tunnel *tunnel, const struct ip_endpoint *remote,
 	uint32_t credit) __attribute__((warn_unused_result));
 int tunnel_try_end(struct tunnels *tunnels, struct tunnel *tunnel)
 	__attribute__((warn_unused_result));
 bool tunnel_is_tried(const struct tunnel *tunnel);
+/* The node has shown that it is where its position says: no credit any more, and what
+ * was spent there was not spent. */
+int tunnel_verify(struct tunnels *tunnels, struct tunnel *tunnel)
+	__attribute__((warn_unused_result));
+/* Adds what the budget has become meanwhile to the credit of the path in force. */
+void tunnel_top_up(const struct tunnels *tunnels, struct tunnel *tunnel, uint64_t now_ns);
+/* One that has to show where it is and is to be asked now, or NULL. The same one again until
+ * tunnel_ask_at() says otherwise; asked at once after each new path on credit. */
+struct tunnel *tunnel_to_ask(const struct tunnels *tunnels, uint64_t now_ns);
+void tunnel_ask_at(struct tunnels *tunnels, struct tunnel *tunnel, uint64_t at_ns);
 /* Monotonic end of the position's lifetime; POSITION_NEVER_ENDS, also if it is closed. */
 uint64_t tunnel_end(const struct tunnels *tunnels, const struct tunnel *tunnel);
 /* The one whose position's lifetime was over first, or NULL: none is over. The same one again until

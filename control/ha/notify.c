@@ -443,11 +443,12 @@ static void take_event(void *arg, const struct siu_event *event)
 	static const char *const KINDS[] = {
 		[SIU_EVENT_SA_EXPIRED] = "sa_expired",
 		[SIU_EVENT_ENDPOINT_CHANGED] = "endpoint_changed",
+		[SIU_EVENT_UNANSWERED] = "unanswered",
 	};
 	struct link *link = arg;
 	char home[IP_TEXT_MAX], observed[IP_TEXT_MAX];
 
-	if (event->kind < SIU_EVENT_SA_EXPIRED || event->kind > SIU_EVENT_ENDPOINT_CHANGED)
+	if (event->kind < SIU_EVENT_SA_EXPIRED || event->kind > SIU_EVENT_UNANSWERED)
 		return;
 	log_remote(MODULE, "event=%s gateway=%s home_address=%s observed=%s", KINDS[event->kind],
 		gateway_name(link), ip_addr_format(&event->home_address, home),

@@ -2,6 +2,7 @@
 /* How this works: a list of gates; the first that is closed gives the verdict. */
 #include "control/mn/inner.h"
 
+#include "lib/challenge.h"
 #include "lib/mip4.h"
 #include "lib/wire.h"
 
@@ -56,6 +57,10 @@ enum verdict inner_check(const struct inner_conf *conf, const struct care_of *ca
 		return VERDICT_BAD_HEADER;
 	if (is_error_for_us(conf, &view, data)) {
 		*out = (struct inner){.kind = INNER_TRAFFIC, .data = data, .len = view.total_len};
+		return VERDICT_OK;
+	}
+	if (view.protocol == IPPROTO_ICMP && challenge_answer(data, len, &conf->home_address)) {
+		*out = (struct inner){.kind = INNER_ANSWER, .data = data, .len = CHALLENGE_BYTES};
 		return VERDICT_OK;
 	}
 	if (!ip_addr_equal(&view.src, &conf->home_agent) ||

@@ -3,8 +3,9 @@
 #define CONTROL_MN_INNER_H
 /*
  * What may be inside an ESP packet from the gateway: the home agent's IP-in-IP to a care-of address
- * of ours with a packet for the home address in it, the home agent's registration reply, or an ICMP
- * error about a packet of ours. Nothing else. And the other way: IP-in-IP of the reverse tunnel.
+ * of ours with a packet for the home address in it, the home agent's registration reply, an ICMP
+ * error about a packet of ours, or the gateway's question whether we are here. Nothing else. And
+ * the other way: IP-in-IP of the reverse tunnel.
  *
  * Pure; any thread. Sources: RFC 2003, RFC 3024, RFC 6040, RFC 5944 section 3.6.2.
  */
@@ -20,14 +21,17 @@ struct inner_conf {
 	struct ip_addr home_address, home_agent;
 };
 
-enum inner_kind { INNER_TRAFFIC, INNER_REPLY };
+enum inner_kind { INNER_TRAFFIC, INNER_REPLY, INNER_ANSWER /* to lib/challenge.h */ };
 struct inner {
 	enum inner_kind kind;
-	uint8_t *data; /* traffic: the datagram for the home address; reply: the UDP payload */
+	/* traffic: the datagram for the home address; reply: the UDP payload; answer: the datagram
+	 * to be sent back */
+	uint8_t *data;
 	size_t len;
 };
 
-/* data: the decrypted datagram. Its ECN mark is carried into the packet inside. */
+/* data: the decrypted datagram. Its ECN mark is carried into the packet inside; a challenge becomes
+ * its answer. */
 enum verdict inner_check(const struct inner_conf *conf, const struct care_of *care_of,
 	uint64_t now_ns, uint8_t *data, size_t len, struct inner *out);
 

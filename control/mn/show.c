@@ -66,11 +66,12 @@ static json_t *show_status(void *arg, json_t *request, const char **error)
 
 	(void)request;
 	(void)error;
-	return json_pack("{s:s, s:b, s:s, s:s?, s:o, s:b, s:o, s:o, s:b, s:I, s:o, s:o, s:i, s:o, "
-			 "s:I, s:i, "
-			 "s:I, s:o, s:I, "
-			 "s:o, s:{s:I, "
-			 "s:I, s:I, s:I}}",
+	return json_pack(
+		"{s:s, s:b, s:s, s:s?, s:o, s:b, s:o, s:o, s:b, s:I, s:I, s:o, s:o, s:i, s:o, "
+		"s:I, s:i, "
+		"s:I, s:o, s:I, "
+		"s:o, s:{s:I, "
+		"s:I, s:I, s:I}}",
 		"place", mobile_place_name(m), "home_pending",
 		(int)homecoming_is_pending(&m->homecoming), "registration",
 		registration_state_name(reg->state), "interface", link != NULL ? link->name : NULL,
@@ -78,14 +79,15 @@ static json_t *show_status(void *arg, json_t *request, const char **error)
 		(int)(link != NULL && link->agent_demands), "home_address",
 		address(&m->conf->home_address), "care_of", address(&m->place.coa), "udp",
 		(int)tunnel_is_in_udp(m->tunnel), "keepalives", (json_int_t)stats->keepalives,
-		"home_agent", address(&m->conf->home_agent), "gateway", address(&m->conf->gateway),
-		"lifetime_s", (int)reg->granted_s, "remaining_s", remaining_s(reg),
-		"clock_offset_s", (json_int_t)m->memory.clock_offset_s, "failed_attempts",
-		(int)reg->attempts, "requests_sent", (json_int_t)m->requests, "replies", replies(m),
-		"moves", (json_int_t)m->moves, "last_move", last_move(&m->times), "traffic",
-		"tx_packets", (json_int_t)stats->tx_packets, "tx_bytes",
-		(json_int_t)stats->tx_bytes, "rx_packets", (json_int_t)stats->rx_packets,
-		"rx_bytes", (json_int_t)stats->rx_bytes);
+		"challenges", (json_int_t)stats->challenges, "home_agent",
+		address(&m->conf->home_agent), "gateway", address(&m->conf->gateway), "lifetime_s",
+		(int)reg->granted_s, "remaining_s", remaining_s(reg), "clock_offset_s",
+		(json_int_t)m->memory.clock_offset_s, "failed_attempts", (int)reg->attempts,
+		"requests_sent", (json_int_t)m->requests, "replies", replies(m), "moves",
+		(json_int_t)m->moves, "last_move", last_move(&m->times), "traffic", "tx_packets",
+		(json_int_t)stats->tx_packets, "tx_bytes", (json_int_t)stats->tx_bytes,
+		"rx_packets", (json_int_t)stats->rx_packets, "rx_bytes",
+		(json_int_t)stats->rx_bytes);
 }
 
 static json_t *sa_row(

@@ -369,6 +369,11 @@ static void deliver(struct tunnel *t, struct esp_pkt *pkt, uint64_t now_ns)
 		t->reply(t->arg, inner.data, inner.len);
 		return;
 	}
+	if (verdict == VERDICT_OK && inner.kind == INNER_ANSWER) {
+		t->stats.challenges++;
+		(void)tunnel_send(t, inner.data, inner.len); /* lost: we are asked again */
+		return;
+	}
 	if (verdict == VERDICT_OK && write(t->tun_fd, inner.data, inner.len) < 0)
 		verdict = VERDICT_TX_FULL; /* or the interface is down */
 	if (verdict != VERDICT_OK) {

@@ -28,6 +28,7 @@ typedef void tunnel_reply_fn(void *arg, const uint8_t *reply, size_t len);
 struct tunnel_stats {
 	uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes; /* inner, forwarded */
 	uint64_t keepalives;                                 /* sent */
+	uint64_t challenges;                                 /* of the gateway, answered */
 	uint64_t tx_drops[VERDICT_COUNT], rx_drops[VERDICT_COUNT];
 };
 

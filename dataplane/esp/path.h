@@ -27,12 +27,15 @@ enum path_encap { PATH_ENCAP_ESP, PATH_ENCAP_UDP /* RFC 3948 */ };
 enum path_need { PATH_NEED_IPV6 = 1u << 0, PATH_NEED_UDP_SUM = 1u << 1 /* UDP over IPv6 */ };
 enum path_flag {
 	PATH_CLOSED = 1u << 0,      /* deregistered or expired: nothing may be sent */
-	PATH_PROVISIONAL = 1u << 1, /* switched before the SIU, under a byte credit */
+	PATH_PROVISIONAL = 1u << 1, /* switched before the SIU */
 	PATH_BICAST = 1u << 2, /* the same ciphertext to the second end, too, in the grace time */
 	/* The far end is another address than the care-of address, which is what the node has
 	 * behind its NAT. It selects what is tunnelled to it, and says nothing about who it is:
 	 * many nodes have the same, and so may a host of ours. */
 	PATH_LABEL = 1u << 3,
+	PATH_UNVERIFIED = 1u << 4, /* nobody has shown yet that the node is there */
+	/* Any of these: no more than the credit may go out. */
+	PATH_ON_CREDIT = PATH_PROVISIONAL | PATH_UNVERIFIED,
 };
 
 struct path_outer { /* prebuilt; lengths, id, checksums, TOS, flow label are filled in per packet */
@@ -62,7 +65,8 @@ struct path {
 	_Alignas(64) uint64_t generation; /* the home agent's; for show and time stamps */
 	struct path_outer *second;        /* PATH_BICAST: to the former end; else NULL */
 	struct ip_endpoint local, remote; /* tunnel ends of outer */
-	/* atomic; workers take from it. PATH_PROVISIONAL: bytes of outer packets that may go out */
+	/* atomic; workers take from it, control adds. PATH_ON_CREDIT: bytes of outer packets that
+	 * may go out */
 	_Atomic(uint32_t) credit;
 };
 static_assert(sizeof(struct path) == 192, "three lines, two of them for packets");

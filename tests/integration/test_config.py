@@ -19,6 +19,7 @@ FOLDERS = {"roamgate": "gw", "roamgate-ha": "ha", "roamgate-mn": "mn"}
 RANGES = {
     "grace_ms": {"roamgate-mn": (0, 2000), "": (0, 10000)},
     "provisional_credit": (1500, 16777216),
+    "unverified_credit": (1500, 16777216),
     "tfc_pad": (0, 9000),
     "tfc_dummies": (0, 1000),
     "move_rate": (1, 1000),
@@ -53,12 +54,12 @@ RANGES = {
 # Keys that have a default, so that leaving them out is no fault.
 OPTIONAL = {
     "control_socket", "log_level", "after_power_loss", "keep_keys", "grace_ms", "move_rate",
-    "provisional_credit",
+    "provisional_credit", "unverified_credit",
     "move_burst", "registration_rate", "forbidden_coas", "control_cpu", "worker_cpus",
     "no_huge", "memory_mb", "mbufs", "file_prefix", "crypto_engine", "max_nodes", "max_routes",
     "max_neighbours", "mtu", "vlan", "tunnel_source_v6",
-    "strict_inner_source", "strict_outer_source", "allow_nat", "bicast", "provisional", "tfc_pad",
-    "tfc_dummies", "source", "esn", "replay_window",
+    "strict_inner_source", "strict_outer_source", "allow_nat", "bicast", "provisional",
+    "return_routability", "tfc_pad", "tfc_dummies", "source", "esn", "replay_window",
     "tunnel_interface", "tunnel_mtu", "max_lifetime", "timestamp_tolerance", "rrq_seen_wait_ms",
     "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts", "gateway@roamgate-ha",
     "tcp_mss_clamp", "df", "dscp_map",

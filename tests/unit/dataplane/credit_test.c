@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: packets of two sizes go to a node whose path is provisional; the bytes that leave
- * are summed up and compared with the credit.
+ * How this works: packets of two sizes go to a node whose path is on credit; the bytes that leave
+ * are summed up and compared with it.
  */
 #include "tests/unit/dataplane/rig.h"
 #include "tests/unit/lib/unit.h"
@@ -47,14 +47,14 @@ static int set_path(struct node *node, uint8_t flags, uint32_t credit)
 	return dataplane_node_set_path(rig.dp, node, &params);
 }
 
-static void test_never_more_than_the_credit(void)
+static void never_more_than_the_credit(uint8_t flags)
 {
 	struct node *node = rig_node_add(&rig, 1, A);
 	const uint64_t before = refused();
 	size_t sent = 0, len, one = send_out(900);
 
-	CU_ASSERT(set_path(node, PATH_PROVISIONAL, CREDIT) == 0);
-	CU_ASSERT(atomic_load(&rig.dp->provisional_paths) == 1);
+	CU_ASSERT(set_path(node, flags, CREDIT) == 0);
+	CU_ASSERT(atomic_load(&rig.dp->paths_on_credit) == 1);
 	while ((len = send_out(900)) != 0)
 		sent += len;
 	CU_ASSERT(sent == CREDIT / one * one && sent != 0);
@@ -70,7 +70,42 @@ static void test_never_more_than_the_credit(void)
 		CU_ASSERT(send_out(900) == one);
 	rig_turn(&rig);
 	rig_turn(&rig);
-	CU_ASSERT(atomic_load(&rig.dp->provisional_paths) == 0);
+	CU_ASSERT(atomic_load(&rig.dp->paths_on_credit) == 0);
+	rig_node_del(&rig, node);
+}
+
+static void test_never_more_than_the_credit(void)
+{
+	never_more_than_the_credit(PATH_PROVISIONAL);
+	never_more_than_the_credit(PATH_UNVERIFIED);
+	never_more_than_the_credit(PATH_PROVISIONAL | PATH_UNVERIFIED);
+}
+
+/* The reply to a registration, and what goes to one endpoint once, neither wait for a credit nor
+ * take from it. All else that control says does. */
+static void test_reply(void)
+{
+	struct node *node = rig_node_add(&rig, 1, A);
+	uint8_t datagram[RIG_FRAME_MAX], frame[RIG_FRAME_MAX];
+	size_t len = rig_udp(datagram, HA, 434, B, 434, 100);
+	const struct ip_endpoint elsewhere = {.addr = rig_addr(B)};
+
+	CU_ASSERT(set_path(node, PATH_UNVERIFIED, 0) == 0);
+	CU_ASSERT(dataplane_send_to_node(rig.dp, 1, datagram, len, true) == 0);
+	CU_ASSERT(dataplane_send_once(rig.dp, 1, &elsewhere, datagram, len) == 0);
+	worker_run_once(rig.dp->workers[0]);
+	CU_ASSERT(rig_pop(&rig, DP_OUTSIDE, frame) != 0);
+	CU_ASSERT(rig_pop(&rig, DP_OUTSIDE, frame) != 0);
+	CU_ASSERT(dataplane_send_to_node(rig.dp, 1, datagram, len, false) == 0);
+	worker_run_once(rig.dp->workers[0]);
+	CU_ASSERT(rig_pop(&rig, DP_OUTSIDE, frame) == 0);
+	CU_ASSERT(set_path(node, PATH_UNVERIFIED, CREDIT) == 0);
+	CU_ASSERT(dataplane_send_to_node(rig.dp, 1, datagram, len, true) == 0);
+	CU_ASSERT(dataplane_send_once(rig.dp, 1, &elsewhere, datagram, len) == 0);
+	worker_run_once(rig.dp->workers[0]);
+	CU_ASSERT(rig_pop(&rig, DP_OUTSIDE, frame) != 0);
+	CU_ASSERT(rig_pop(&rig, DP_OUTSIDE, frame) != 0);
+	CU_ASSERT(atomic_load(&atomic_load(&node->path)->credit) == CREDIT);
 	rig_node_del(&rig, node);
 }
 
@@ -91,6 +126,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"never more than the credit", test_never_more_than_the_credit},
+		{"reply", test_reply},
 		{"another node", test_another_node},
 		{NULL, NULL},
 	};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How this works: each row is an inner packet that a node sends through its SA; it passes, is
- * punted as a registration, or breaks the rule that its verdict names. The node is at CoA A, came
+ * punted for control, or breaks the rule that its verdict names. The node is at CoA A, came
  * from B less than the grace time ago.
  */
 #include "tests/unit/dataplane/rig.h"
@@ -9,6 +9,7 @@
 
 #include "dataplane/inner.h"
 #include "dataplane/now.h"
+#include "lib/challenge.h"
 #include "lib/ipv4.h"
 #include "lib/mip4.h"
 #include "lib/wire.h"
@@ -27,7 +28,7 @@ static struct rig rig;
 static struct node *node;
 static uint64_t now;
 
-enum { REGISTRATION = VERDICT_COUNT }; /* as an outcome: OK, and to be punted */
+enum { FOR_CONTROL = VERDICT_COUNT }; /* as an outcome: OK, and to be punted */
 
 typedef size_t maker_fn(uint8_t *ip);
 
@@ -278,9 +279,9 @@ static const struct {
 	{"fragment of the reverse tunnel", tunnel_fragment, VERDICT_FRAGMENT, VERDICT_FRAGMENT},
 	{"reverse tunnel with 19 bytes", tunnel_empty, VERDICT_BAD_HEADER, VERDICT_BAD_HEADER},
 
-	{"request from a new address", rrq_from_new, REGISTRATION, REGISTRATION},
-	{"request from the CoA", rrq_from_coa, REGISTRATION, REGISTRATION},
-	{"request from the home address", rrq_from_home, REGISTRATION, REGISTRATION},
+	{"request from a new address", rrq_from_new, FOR_CONTROL, FOR_CONTROL},
+	{"request from the CoA", rrq_from_coa, FOR_CONTROL, FOR_CONTROL},
+	{"request from the home address", rrq_from_home, FOR_CONTROL, FOR_CONTROL},
 	{"source is not the CoA asked for", rrq_source_not_coa, VERDICT_REGISTRATION,
 		VERDICT_REGISTRATION},
 	{"source is the old CoA", rrq_other_source, VERDICT_REGISTRATION, VERDICT_REGISTRATION},
@@ -291,7 +292,7 @@ static const struct {
 	{"a reply", rrq_is_reply, VERDICT_REGISTRATION, VERDICT_REGISTRATION},
 	{"tunnel data", rrq_is_tunnel_data, VERDICT_REGISTRATION, VERDICT_REGISTRATION},
 	{"23 bytes", rrq_short, VERDICT_REGISTRATION, VERDICT_REGISTRATION},
-	{"24 bytes", rrq_bare, REGISTRATION, REGISTRATION},
+	{"24 bytes", rrq_bare, FOR_CONTROL, FOR_CONTROL},
 	{"UDP length beyond the packet", rrq_udp_len_beyond, VERDICT_REGISTRATION,
 		VERDICT_REGISTRATION},
 	{"first fragment", rrq_first_fragment, VERDICT_REGISTRATION, VERDICT_REGISTRATION},
@@ -303,12 +304,12 @@ static int outcome(maker_fn *make)
 {
 	uint8_t ip[RIG_FRAME_MAX];
 	struct esp_pkt pkt = {.data = ip, .len = (uint32_t)make(ip)};
-	bool registration;
+	bool for_control;
 	enum verdict verdict;
 
 	atomic_store(&node->registration_at_ns, 0);
-	verdict = inner_check(rig.dp, node->sa_in[0], &pkt, now, &registration);
-	return verdict == VERDICT_OK && registration ? (int)REGISTRATION : (int)verdict;
+	verdict = inner_check(rig.dp, node->sa_in[0], &pkt, now, &for_control);
+	return verdict == VERDICT_OK && for_control ? (int)FOR_CONTROL : (int)verdict;
 }
 
 static void test_rows(void)
@@ -319,6 +320,128 @@ static void test_rows(void)
 		node->flags = 0;
 		CHECK_ROW(rows[i].name, outcome(rows[i].make) == rows[i].lax);
 	}
+	node->flags = NODE_STRICT_INNER_SOURCE;
+}
+
+/* --- answers to the gateway --------------------------------------------------------------------
+ */
+
+static size_t answer(uint8_t *ip, const char *from_text, const char *to_text)
+{
+	const struct ip_addr from_addr = rig_addr(from_text), to = rig_addr(to_text);
+	const uint8_t nonce[CHALLENGE_NONCE_BYTES] = {1, 2, 3};
+
+	challenge_build(ip, &to, &from_addr, nonce, 0);
+	if (!challenge_answer(ip, CHALLENGE_BYTES, &from_addr))
+		abort();
+	return CHALLENGE_BYTES;
+}
+static size_t answer_good(uint8_t *ip)
+{
+	return answer(ip, HOA, "10.2.0.254");
+}
+static size_t answer_from_coa(uint8_t *ip)
+{
+	return answer(ip, A, "10.2.0.254");
+}
+static size_t answer_of_another(uint8_t *ip)
+{
+	return answer(ip, OTHER_HOA, "10.2.0.254");
+}
+static size_t answer_to_a_host(uint8_t *ip)
+{
+	return answer(ip, HOA, CORR);
+}
+static size_t question_to_us(uint8_t *ip)
+{
+	size_t len = answer_good(ip);
+
+	ip[IPV4_HDR_BYTES] = 8;
+	return len;
+}
+static size_t answer_not_icmp(uint8_t *ip)
+{
+	size_t len = answer_good(ip);
+
+	ip[9] = 17;
+	rig_checksum(ip);
+	return len;
+}
+static size_t answer_fragment(uint8_t *ip)
+{
+	size_t len = answer_good(ip);
+
+	wire_store_u16(ip + 6, IPV4_FLAG_MF);
+	rig_checksum(ip);
+	return len;
+}
+static size_t answer_longer(uint8_t *ip)
+{
+	size_t len = answer_good(ip);
+
+	wire_store_u16(ip + 2, (uint16_t)(len + 1));
+	rig_checksum(ip);
+	return len + 1;
+}
+static size_t answer_shorter(uint8_t *ip)
+{
+	size_t len = answer_good(ip);
+
+	wire_store_u16(ip + 2, (uint16_t)(len - 1));
+	rig_checksum(ip);
+	return len - 1;
+}
+static size_t siu_to_us(uint8_t *ip)
+{
+	return rig_udp(ip, HOA, 4340, "10.2.0.254", 4340, 32 - UDP_HDR_BYTES);
+}
+
+/* Nothing else that a node says to the gateway itself passes, and of nodes whose profile does not
+ * want answers not even those. */
+static void test_answers(void)
+{
+	static const struct {
+		const char *name;
+		maker_fn *make;
+		int wanted, unwanted;
+	} answers[] = {
+		{"answer", answer_good, FOR_CONTROL, VERDICT_BAD_ADDRESS},
+		{"from the CoA", answer_from_coa, VERDICT_BAD_ADDRESS, VERDICT_BAD_ADDRESS},
+		{"of another", answer_of_another, VERDICT_BAD_ADDRESS, VERDICT_BAD_ADDRESS},
+		{"to a host", answer_to_a_host, VERDICT_OK, VERDICT_OK},
+		{"question", question_to_us, VERDICT_BAD_ADDRESS, VERDICT_BAD_ADDRESS},
+		{"not ICMP", answer_not_icmp, VERDICT_BAD_ADDRESS, VERDICT_BAD_ADDRESS},
+		{"fragment", answer_fragment, VERDICT_BAD_ADDRESS, VERDICT_BAD_ADDRESS},
+		{"longer", answer_longer, VERDICT_BAD_ADDRESS, VERDICT_BAD_ADDRESS},
+		{"shorter", answer_shorter, VERDICT_BAD_ADDRESS, VERDICT_BAD_ADDRESS},
+		{"SIU", siu_to_us, VERDICT_BAD_ADDRESS, VERDICT_BAD_ADDRESS},
+	};
+
+	for (size_t i = 0; i < RTE_DIM(answers); i++) {
+		node->flags = NODE_STRICT_INNER_SOURCE | NODE_RETURN_ROUTABILITY;
+		CHECK_ROW(answers[i].name, outcome(answers[i].make) == answers[i].wanted);
+		node->flags = NODE_STRICT_INNER_SOURCE;
+		CHECK_ROW(answers[i].name, outcome(answers[i].make) == answers[i].unwanted);
+	}
+}
+
+/* Answers are rationed with registrations. */
+static void test_answers_are_rationed(void)
+{
+	unsigned passed = 0;
+
+	node->flags |= NODE_RETURN_ROUTABILITY;
+	atomic_store(&node->registration_at_ns, 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		uint8_t ip[RIG_FRAME_MAX];
+		struct esp_pkt pkt = {.data = ip, .len = (uint32_t)answer_good(ip)};
+		bool for_control;
+		enum verdict verdict = inner_check(rig.dp, node->sa_in[0], &pkt, now, &for_control);
+
+		passed += verdict == VERDICT_OK;
+		CU_ASSERT(verdict == VERDICT_OK || verdict == VERDICT_RATE_LIMITED);
+	}
+	CU_ASSERT(passed == rig.dp->registration_burst_ns / rig.dp->registration_interval_ns);
 	node->flags = NODE_STRICT_INNER_SOURCE;
 }
 
@@ -344,13 +467,13 @@ static void test_ttl(void)
 			uint8_t ip[RIG_FRAME_MAX];
 			struct esp_pkt pkt = {.data = ip, .len = (uint32_t)from_home(ip)};
 			struct ipv4_view view;
-			bool registration;
+			bool for_control;
 			int got;
 
 			wire_store_u16(ip + 4, (uint16_t)id);
 			ip[8] = ttls[i].ttl;
 			rig_checksum(ip);
-			got = (int)inner_check(rig.dp, node->sa_in[0], &pkt, now, &registration);
+			got = (int)inner_check(rig.dp, node->sa_in[0], &pkt, now, &for_control);
 			CU_ASSERT(got == ttls[i].want);
 			CU_ASSERT(got != VERDICT_OK ||
 				  (ipv4_parse(ip, pkt.len, &view) && view.ttl == ttls[i].ttl - 1));
@@ -390,18 +513,18 @@ static void test_home_in_ipv6(void)
 	uint8_t inner[RIG_FRAME_MAX], ip[RIG_FRAME_MAX];
 	struct esp_pkt pkt = {.data = ip};
 	struct node *six;
-	bool registration;
+	bool for_control;
 
 	params.home_address = rig_addr("2001:db8::10");
 	CU_ASSERT_FATAL(dataplane_node_add(rig.dp, &params, &six) == 0);
 	CU_ASSERT_FATAL(dataplane_sa_in_add(rig.dp, six, &sa) == 0);
 	pkt.len = (uint32_t)rig_ipip(
 		ip, "198.51.100.8", HA, inner, rig_udp(inner, "0.0.0.0", 1000, CORR, 2000, 32));
-	CU_ASSERT(inner_check(rig.dp, six->sa_in[0], &pkt, now, &registration) ==
+	CU_ASSERT(inner_check(rig.dp, six->sa_in[0], &pkt, now, &for_control) ==
 		  VERDICT_INNER_SOURCE);
 	pkt.len = (uint32_t)rig_rrq(ip, "198.51.100.8", HA, "10.1.0.11", "198.51.100.8");
 	memset(ip + RRQ_AT + 4, 0, 4); /* home address */
-	CU_ASSERT(inner_check(rig.dp, six->sa_in[0], &pkt, now, &registration) ==
+	CU_ASSERT(inner_check(rig.dp, six->sa_in[0], &pkt, now, &for_control) ==
 		  VERDICT_REGISTRATION);
 	rig_node_del(&rig, six);
 }
@@ -410,6 +533,8 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"rules", test_rows},
+		{"answers", test_answers},
+		{"answers are rationed", test_answers_are_rationed},
 		{"after the grace time", test_after_grace},
 		{"TTL", test_ttl},
 		{"punted registration", test_punted_registration},

@@ -225,6 +225,31 @@ static void test_nodes(void)
 	end();
 }
 
+static void test_node_that_must_show(void)
+{
+	begin();
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(call("{\"verb\":\"node-add\",\"node\":\"n3\",\"home_address\":\"10.1.0.3\","
+			    "\"home_agent\":\"ha1\",\"care_of\":\"198.51.100.3\","
+			    "\"return_routability\":true}"),
+			"\"handle\":3"));
+	/* Where it is at first is the operator's word. */
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(call("{\"verb\":\"show-nodes\"}"), "\"routability\":\"verified\""));
+	CU_ASSERT_STRING_EQUAL(call("{\"verb\":\"node-del\",\"node\":\"n3\"}"), "{}");
+	CU_ASSERT(ip_prefix_parse("2001:db8::/32", &fx.conf->inside.list[0]));
+	fx.conf->home_agents[0].prefixes.list[0] = fx.conf->inside.list[0];
+	CU_ASSERT_PTR_NOT_NULL(strstr(
+		call("{\"verb\":\"node-add\",\"node\":\"n3\",\"home_address\":\"2001:db8::3\","
+		     "\"home_agent\":\"ha1\",\"return_routability\":true}"),
+		"return_routability: needs an IPv4 home address"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(
+		call("{\"verb\":\"node-add\",\"node\":\"n3\",\"home_address\":\"2001:db8::3\","
+		     "\"home_agent\":\"ha1\",\"return_routability\":1}"),
+		"return_routability"));
+	end();
+}
+
 /* A home agent that said the last of all generations has locked its node; taking the node away and
  * adding it again is the way out. */
 static void test_node_del_forgets_generation(void)
@@ -509,6 +534,7 @@ int main(void)
 		{"sa-add refuses", test_sa_add_refuses},
 		{"life of an SA", test_sa_life},
 		{"nodes", test_nodes},
+		{"a node that must show where it is", test_node_that_must_show},
 		{"a deleted node's generation is forgotten", test_node_del_forgets_generation},
 		{"SAs of the file keep their counters", test_file_sas_keep_their_counters},
 		{"paging", test_paging},

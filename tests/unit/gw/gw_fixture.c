@@ -116,6 +116,7 @@ static void open_parts(struct fixture *fixture, bool disk)
 	}
 	fixture->handovers = handovers_new();
 	config = (struct tunnel_config){
+		.unverified_credit = 100000,
 		.dp = DOUBLE_DP,
 		.handovers = fixture->handovers,
 		.local = addr_of("192.0.2.1"),

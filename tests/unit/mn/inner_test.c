@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What may be inside ESP, both ways, by table; the ECN mark; the reverse tunnel's header. */
 #include "control/mn/inner.h"
+#include "lib/challenge.h"
 #include "lib/mip4.h"
 
 #include "tests/unit/lib/unit.h"
@@ -160,6 +161,44 @@ static void errors_about_our_packets(void)
 	}
 }
 
+/* The gateway asks whether we are here. Another ping, or one for another address, is not for us. */
+static void challenges(void)
+{
+	static const struct {
+		const char *name, *to;
+		int spoil; /* this byte of the ping, with its checksum as it was; -1: none */
+		enum verdict verdict;
+	} rows[] = {
+		{"challenge", HOA, -1, VERDICT_OK},
+		{"for the care-of address", COA, -1, VERDICT_BAD_ADDRESS},
+		{"for another", "10.1.0.11", -1, VERDICT_BAD_ADDRESS},
+		{"another type", HOA, 0, VERDICT_BAD_ADDRESS},
+		{"without the word in it", HOA, 8, VERDICT_BAD_ADDRESS},
+		{"checksum", HOA, 3, VERDICT_BAD_ADDRESS},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const struct ip_addr gateway = addr("10.2.0.254"), to = addr(rows[i].to);
+		const uint8_t nonce[CHALLENGE_NONCE_BYTES] = {7, 6, 5};
+		uint8_t data[CHALLENGE_BYTES + 20] = {0}; /* padding behind it */
+		struct inner inner = {0};
+		const uint8_t *got;
+
+		start();
+		challenge_build(data, &gateway, &to, nonce, 2);
+		if (rows[i].spoil >= 0)
+			data[IPV4_HDR_BYTES + rows[i].spoil] ^= 1;
+		CHECK_ROW(rows[i].name, inner_check(&conf, &care_of, 1000, data, sizeof data,
+						&inner) == rows[i].verdict);
+		if (rows[i].verdict != VERDICT_OK)
+			continue;
+		CHECK_ROW(rows[i].name, inner.kind == INNER_ANSWER && inner.data == data &&
+						inner.len == CHALLENGE_BYTES);
+		got = challenge_nonce(inner.data, inner.len);
+		CHECK_ROW(rows[i].name, got != NULL && memcmp(got, nonce, sizeof nonce) == 0);
+	}
+}
+
 static void from_the_gateway(void)
 {
 	for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
@@ -260,6 +299,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"from the gateway", from_the_gateway},
+		{"challenges", challenges},
 		{"errors about our packets", errors_about_our_packets},
 		{"the former label ends", former_label_ends},
 		{"to the gateway", to_the_gateway},
