@@ -4,13 +4,15 @@
  * families, it is the packet inside that is cut or whose sender is told, and each piece gets the
  * tunnel's header again: the node's end of the tunnel need not put anything together. Pieces make a
  * burst of their own, with SA and path of the packet they were cut from, which leaves behind the
- * burst at work. IPv6 is cut by its sender alone.
+ * burst at work. IPv6 is cut by its sender alone, and what he need not cut is cut as ESP
+ * (outer_cut.c).
  */
 #include "dataplane/aftermath.h"
 
 #include "dataplane/bicast.h"
 #include "dataplane/forward.h"
 #include "dataplane/ip4.h"
+#include "dataplane/outer_cut.h"
 #include "dataplane/protect.h"
 #include "dataplane/state.h"
 
@@ -48,10 +50,11 @@ void aftermath_send(struct worker *worker, enum dp_port port)
 	if (port == DP_OUTSIDE) {
 		protect_burst(worker, pieces);
 		bicast(worker, pieces);
+		outer_cut_send(worker, pieces);
+		return;
 	}
 	forward_route(worker, pieces, port);
-	forward_finish(
-		worker, pieces, port == DP_OUTSIDE ? DP_INSIDE : DP_OUTSIDE, port, &worker->local);
+	forward_finish(worker, pieces, DP_OUTSIDE, port, &worker->local);
 	pieces->n = 0;
 }
 
@@ -117,7 +120,8 @@ static uint32_t room_for(
 	return sa == NULL ? 0 : esp_inner_max((enum crypto_alg)sa->alg, path->outer.len, path->mtu);
 }
 
-/* Bytes before the packet that a home agent's tunnel carries; 0: there is no tunnel. */
+/* Bytes before the packet that a home agent's tunnel carries; 0: there is no tunnel, or a piece of
+ * one. */
 static uint32_t tunnel_bytes_of(const struct esp_pkt *pkt, enum dp_port port)
 {
 	const uint8_t *ip = pkt->data;
@@ -126,9 +130,10 @@ static uint32_t tunnel_bytes_of(const struct esp_pkt *pkt, enum dp_port port)
 	if (port != DP_OUTSIDE)
 		return 0;
 	if (!ip_is_v6(ip))
-		return ip_is_tunnel(ip4_protocol(ip)) ? ip4_hdr_bytes(ip) : 0;
+		return ip_is_tunnel(ip4_protocol(ip)) && !ip4_is_fragment(ip) ? ip4_hdr_bytes(ip)
+									      : 0;
 	return ip6_find_upper(ip, pkt->len, false, &upper) == VERDICT_OK &&
-			       ip_is_tunnel(upper.protocol)
+			       ip_is_tunnel(upper.protocol) && !upper.fragment
 		       ? upper.at
 		       : 0;
 }
@@ -150,16 +155,42 @@ static bool tell(struct worker *worker, struct burst *b, unsigned i, enum dp_por
 	return punt_push(&worker->rings, mbuf);
 }
 
-/* Nobody makes packets smaller than the least MTU, whatever he is told: RFC 8201 section 4. */
+static void set_cut(struct burst *b, unsigned i, const struct cut *cut)
+{
+	b->verdicts[i] = cut->out_of_buffers ? VERDICT_NO_ROOM : VERDICT_FRAGMENTED;
+}
+
+/* As it is, behind its tunnel's header: what becomes of it is cut. Not on a path that is tried:
+ * its credit counts whole packets. */
+static void send_beyond_mtu(struct burst *b, unsigned i, struct cut *cut)
+{
+	const struct esp_pkt *pkt = &b->pkts[i];
+	struct burst *pieces = &cut->worker->pieces;
+
+	if (cut->port != DP_OUTSIDE || (b->paths[i]->flags & PATH_PROVISIONAL) != 0)
+		return;
+	take_piece(cut, pkt->data, pkt->len);
+	set_cut(b, i, cut);
+	if (!cut->out_of_buffers)
+		pieces->pkts[pieces->n - 1].beyond_mtu = true;
+}
+
+/* Nobody makes packets smaller than the least MTU, whatever he is told (RFC 8201 section 4), and
+ * so these get through (RFC 2473 section 7.1). */
 static bool too_big_v6(
-	struct worker *worker, struct burst *b, unsigned i, enum dp_port came_in, uint32_t room)
+	struct burst *b, unsigned i, enum dp_port came_in, uint32_t room, struct cut *cut)
 {
 	struct esp_pkt *pkt = &b->pkts[i];
 
-	if (ip6_check(pkt->data, pkt->len) != VERDICT_OK || pkt->len <= IPV6_MTU_MIN)
+	if (ip6_check(pkt->data, pkt->len) != VERDICT_OK)
 		return false;
 	pkt->len = ip_total_len(pkt->data);
-	return tell(worker, b, i, came_in, PUNT_TOO_BIG, RTE_MAX(room, (uint32_t)IPV6_MTU_MIN));
+	if (pkt->len <= IPV6_MTU_MIN) {
+		send_beyond_mtu(b, i, cut);
+		return false;
+	}
+	return tell(
+		cut->worker, b, i, came_in, PUNT_TOO_BIG, RTE_MAX(room, (uint32_t)IPV6_MTU_MIN));
 }
 
 static bool too_big(
@@ -181,13 +212,13 @@ static bool too_big(
 	pkt->data += cut.tunnel_bytes;
 	pkt->len -= cut.tunnel_bytes;
 	if (ip_is_v6(pkt->data))
-		return too_big_v6(worker, b, i, came_in, room);
+		return too_big_v6(b, i, came_in, room, &cut);
 	if (ip4_check(pkt->data, pkt->len) != VERDICT_OK)
 		return false;
 	if ((wire_load_u16(pkt->data + 6) & IPV4_FLAG_DF) != 0)
 		return tell(worker, b, i, came_in, PUNT_TOO_BIG, room);
 	if (ipv4_fragment(pkt->data, pkt->len, room, take_piece, &cut) > 0)
-		b->verdicts[i] = cut.out_of_buffers ? VERDICT_NO_ROOM : VERDICT_FRAGMENTED;
+		set_cut(b, i, &cut);
 	return false;
 }
 
@@ -198,7 +229,7 @@ bool aftermath(
 
 	/* With any other verdict the packet may be gone. */
 	if ((verdict != VERDICT_TTL && verdict != VERDICT_TOO_BIG) || b == &worker->pieces ||
-		b->nodes[i] == NULL)
+		b == &worker->fragments || b->nodes[i] == NULL)
 		return false;
 	if (verdict == VERDICT_TTL)
 		return tell(worker, b, i, came_in, PUNT_TIME_EXCEEDED, 0);

@@ -5,8 +5,8 @@
  */
 #include "dataplane/bicast.h"
 
-#include "dataplane/forward.h"
 #include "dataplane/now.h"
+#include "dataplane/outer_cut.h"
 
 #define COPY_NS (NS_PER_S / BICAST_COPIES_PER_S)
 
@@ -30,7 +30,7 @@ static enum verdict copy(struct worker *worker, const struct burst *b, unsigned 
 	struct rte_mbuf *mbuf;
 	uint8_t *at;
 
-	if (len > path->mtu) /* a UDP header more than the first one has */
+	if (len > path->mtu && !pkt->beyond_mtu) /* a UDP header more than the first one has */
 		return VERDICT_TOO_BIG;
 	if (!rate_allows(worker, b->now_ns))
 		return VERDICT_RATE_LIMITED;
@@ -43,6 +43,7 @@ static enum verdict copy(struct worker *worker, const struct burst *b, unsigned 
 		return VERDICT_NO_ROOM;
 	esp_copy_to(at, pkt, &path->outer, path->second);
 	pkt_view(&copies->pkts[k], mbuf, 0);
+	copies->pkts[k].beyond_mtu = pkt->beyond_mtu;
 	return VERDICT_OK;
 }
 
@@ -60,12 +61,12 @@ void bicast_burst(struct worker *worker, const struct burst *b)
 			b->now_ns >= path->grace_until_ns)
 			continue;
 		copies->nodes[k] = NULL;
+		copies->paths[k] = path;
 		copies->mbufs[k] = NULL;
 		copies->verdicts[k] = copy(worker, b, i, k);
 		copies->n++;
 	}
 	if (copies->n == 0)
 		return;
-	forward_route(worker, copies, DP_OUTSIDE);
-	forward_finish(worker, copies, DP_INSIDE, DP_OUTSIDE, &worker->local);
+	outer_cut_send(worker, copies);
 }

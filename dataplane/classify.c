@@ -133,8 +133,7 @@ static inline bool view_plain(
 	pkt->tailroom = (uint16_t)(mbuf->buf_len - pkt->headroom - total_len);
 	pkt->outer_bytes = IPV4_HDR_BYTES;
 	pkt->l2_bytes = RTE_ETHER_HDR_LEN;
-	pkt->segments = 1;
-	pkt->vlan = 0;
+	pkt->beyond_mtu = false;
 	return true;
 }
 

@@ -112,8 +112,7 @@ static inline void pkt_view(struct esp_pkt *pkt, const struct rte_mbuf *mbuf, ui
 	pkt->headroom = (uint16_t)(mbuf->data_off + skip);
 	pkt->tailroom = rte_pktmbuf_tailroom(mbuf);
 	pkt->l2_bytes = (uint8_t)skip;
-	pkt->segments = (uint8_t)mbuf->nb_segs;
-	pkt->vlan = 0;
+	pkt->beyond_mtu = false;
 }
 
 /* Outer header of a packet that came in by the outside: it stands where it came in, whatever became

@@ -27,6 +27,7 @@ struct worker *worker_new(struct dataplane *dp, uint32_t id)
 	worker->dp = dp;
 	worker->inside.ahead = worker->outside.ahead = worker->to_node.ahead = &worker->nothing;
 	worker->pieces.ahead = worker->copies.ahead = &worker->nothing;
+	worker->fragments.ahead = &worker->nothing;
 	worker->crypto = dp->engine->thread_new();
 	worker->reassembly = reassembly_new();
 	worker->shed = shed_new();

@@ -41,13 +41,14 @@ struct worker {
 	uint8_t ahead[DP_PORTS]; /* which half holds what comes next */
 	uint64_t shed_until_ns;  /* some budget of wrong tags is over until then */
 	/* worker-private scratch */
-	struct burst burst;    /* paths in and out */
-	struct burst inside;   /* injected, towards the inside */
-	struct burst outside;  /* injected, towards the outside in plain: Linux's own frames */
-	struct burst to_node;  /* injected, through a node's SA */
-	struct burst pieces;   /* fragments made of packets that did not fit: aftermath.c */
-	struct burst copies;   /* the second of each packet: bicast.c */
-	uint64_t copies_at_ns; /* limit of copies: time up to which tokens are spent */
+	struct burst burst;     /* paths in and out */
+	struct burst inside;    /* injected, towards the inside */
+	struct burst outside;   /* injected, towards the outside in plain: Linux's own frames */
+	struct burst to_node;   /* injected, through a node's SA */
+	struct burst pieces;    /* fragments made of packets that did not fit: aftermath.c */
+	struct burst copies;    /* the second of each packet: bicast.c */
+	struct burst fragments; /* of ESP: outer_cut.c */
+	uint64_t copies_at_ns;  /* limit of copies: time up to which tokens are spent */
 	struct path once[PKT_BURST_MAX]; /* paths of INJECT_ONCE, valid for one burst */
 	/* atomic, written by the worker only */
 	_Atomic(int) started; /* 0: not yet; 1: it runs; -errno: it could not */

@@ -7,6 +7,7 @@
 
 #include "lib/wire.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define HOP_BY_HOP 0 /* IANA protocol numbers */
@@ -97,6 +98,37 @@ enum ipv6_chain ipv6_find_upper(
 	out->protocol = kind;
 	out->at = at;
 	return IPV6_CHAIN_OK;
+}
+
+int ipv6_fragment(
+	const uint8_t *packet, size_t len, size_t mtu, uint32_t id, ipv6_piece_fn *fn, void *arg)
+{
+	uint8_t piece[UINT16_MAX];
+	const size_t hdr_bytes = IPV6_HDR_BYTES + IPV6_FRAGMENT_HDR_BYTES;
+	uint8_t *header = piece + IPV6_HDR_BYTES;
+	int n = 0;
+
+	if (len <= IPV6_HDR_BYTES || len > sizeof piece || packet[0] >> 4 != 6 ||
+		is_extension(packet[6]))
+		return -EINVAL;
+	if (mtu < hdr_bytes + HEADER_UNIT)
+		return -EMSGSIZE;
+	memcpy(piece, packet, IPV6_HDR_BYTES);
+	memset(header, 0, IPV6_FRAGMENT_HDR_BYTES);
+	header[0] = packet[6];
+	piece[6] = IPV6_NEXT_FRAGMENT;
+	wire_store_u32(header + 4, id);
+	for (size_t at = IPV6_HDR_BYTES, bytes; at < len; at += bytes, n++) {
+		const size_t left = len - at, room = mtu - hdr_bytes;
+
+		bytes = left <= room ? left : room & ~(size_t)(HEADER_UNIT - 1);
+		memcpy(piece + hdr_bytes, packet + at, bytes);
+		wire_store_u16(piece + 4, (uint16_t)(IPV6_FRAGMENT_HDR_BYTES + bytes));
+		wire_store_u16(header + 2, (uint16_t)((at - IPV6_HDR_BYTES) |
+						      (bytes < left ? IPV6_FRAGMENT_MORE : 0)));
+		fn(arg, piece, hdr_bytes + bytes);
+	}
+	return n;
 }
 
 /* Of what cannot be judged the answer is yes: silence is safe. */

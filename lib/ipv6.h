@@ -42,6 +42,13 @@ struct ipv6_upper {       /* where the chain of extension headers ends */
 enum ipv6_chain ipv6_find_upper(
 	const uint8_t *ip, uint32_t len, bool for_us, struct ipv6_upper *out);
 
+/* Cuts a packet that has no extension headers into pieces of at most mtu bytes, each with a
+ * fragment header; each is handed to fn in order. Returns the number of pieces, or without a call
+ * -EINVAL (lengths, or it is a piece itself) or -EMSGSIZE (mtu below 56). */
+typedef void ipv6_piece_fn(void *arg, const uint8_t *packet, size_t len);
+int ipv6_fragment(
+	const uint8_t *packet, size_t len, size_t mtu, uint32_t id, ipv6_piece_fn *fn, void *arg);
+
 /* ICMPv6 error about packet into out; the fourth word of it is parameter. As much of the packet is
  * quoted as fits the least MTU (RFC 4443 section 3). 0: must not be sent (section 2.4 e: it is
  * itself an ICMPv6 error or a redirect, a later fragment of what may be one, or not from and to

@@ -141,8 +141,7 @@ static uint8_t *begin_packet(struct bench *bench, unsigned i)
 		.len = INNER_BYTES,
 		.headroom = ESP_HEADROOM_MAX,
 		.tailroom = ESP_TAILROOM_MAX,
-		.outer_bytes = IPV4_HDR_BYTES,
-		.segments = 1};
+		.outer_bytes = IPV4_HDR_BYTES};
 	return bench->pkts[i].data;
 }
 

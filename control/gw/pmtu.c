@@ -117,14 +117,28 @@ static struct ip_addr addr_at(const uint8_t *at)
 	return addr;
 }
 
-/* We put nothing between the IPv6 header and ESP. */
+/* We put nothing between the IPv6 header and ESP but where that is cut; its first piece begins with
+ * the ESP header. */
 static bool read_quote_v6(const uint8_t *ip, size_t len, struct quote *out)
 {
+	const uint8_t *at = ip + IPV6_HDR_BYTES;
+	uint8_t protocol;
+
 	if (len < IPV6_HDR_BYTES || ip[0] >> 4 != 6)
 		return false;
 	out->local = addr_at(ip + IPV6_SRC_AT);
 	out->remote = (struct ip_endpoint){.addr = addr_at(ip + IPV6_DST_AT)};
-	return read_esp(ip + IPV6_HDR_BYTES, len - IPV6_HDR_BYTES, ip[6], out);
+	protocol = ip[6];
+	len -= IPV6_HDR_BYTES;
+	if (protocol == IPV6_NEXT_FRAGMENT) {
+		if (len < IPV6_FRAGMENT_HDR_BYTES ||
+			(wire_load_u16(at + 2) & IPV6_FRAGMENT_OFFSET) != 0)
+			return false;
+		protocol = at[0];
+		at += IPV6_FRAGMENT_HDR_BYTES;
+		len -= IPV6_FRAGMENT_HDR_BYTES;
+	}
+	return read_esp(at, len, protocol, out);
 }
 
 /* False: not an ICMP message of that kind about ESP. */

@@ -46,7 +46,7 @@ ESP_INLINE enum verdict admit_as(
 
 	if (path->outer.len == 0)
 		return VERDICT_NO_PATH;
-	if (front + pkt->len + behind > path->mtu)
+	if (front + pkt->len + behind > path->mtu && !pkt->beyond_mtu)
 		return VERDICT_TOO_BIG;
 	if (pkt->headroom < front || pkt->tailroom < behind)
 		return VERDICT_NO_ROOM;

@@ -36,8 +36,8 @@ struct esp_pkt {       /* a packet in one piece; data and len are moved by encap
 	uint16_t outer_bytes; /* decap: from data to the ESP header; the caller sets it */
 	/* for whoever took the link-layer header off; ESP itself does not look at these */
 	uint8_t l2_bytes; /* of that header, VLAN tags included */
-	uint8_t segments; /* pieces that the packet lies in; what goes into ESP has 1 */
-	uint16_t vlan;    /* 802.1Q tag control information; 0: no tag */
+	/* encap: the path's MTU does not count. Who sets it cuts what comes of it: outer_cut.h */
+	bool beyond_mtu;
 };
 
 /* What a dummy packet begins with, against traffic analysis (RFC 4303 section 2.6): no version of

@@ -48,11 +48,12 @@ enum figure {
 	FIG_TRIED,
 	FIG_PIECES,
 	FIG_LINUX_V6,
+	FIG_CUT_OUTER,
 	FIGURES
 };
 static const char *const figure_names[FIGURES] = {"in, IPv4", "in, IPv6", "in, by IPv6",
 	"out, IPv4", "out, IPv6", "out, by IPv6", "out, by UDP in IPv6", "with a tag", "copies",
-	"provisional", "pieces", "IPv6 for Linux"};
+	"provisional", "pieces", "IPv6 for Linux", "out, in fragments"};
 
 enum origin { NOTHING, CAME_OUTSIDE, CAME_INSIDE, INJECTED, KEPT };
 
@@ -190,7 +191,8 @@ static const struct {     /* by handle */
 		CRYPTO_NULL_SHA1},
 	[9] = {NULL, "2001:db8:0:7::9", "2001:db8:0:8::9", 0, NODE_STRICT_INNER_SOURCE, false,
 		CRYPTO_AES128GCM16},
-	[10] = {"2001:db8:0:1::10", "198.51.100.12", NULL, 0, 0, false, CRYPTO_AES256_SHA384},
+	[10] = {"2001:db8:0:1::10", "198.51.100.12", NULL, 0, NODE_ALLOW_NAT, false,
+		CRYPTO_AES256_SHA384},
 	[11] = {"2001:db8:0:1::11", "2001:db8:0:7::b", "198.51.100.13", 0, 0, true,
 		CRYPTO_CHACHA20POLY1305},
 	[12] = {NULL, LABEL, NULL, 5555, NODE_ALLOW_NAT | NODE_STRICT_INNER_SOURCE, false,
@@ -208,10 +210,16 @@ struct ip_addr world_outside(uint8_t family)
 	return our_addr(DP_OUTSIDE, family);
 }
 
+/* Less than every link takes, so that small packets are cut. */
+static uint16_t mtu_of(const struct world_node *n)
+{
+	return n == &nodes[10] ? 200 : n == &nodes[11] ? 300 : WORLD_MTU;
+}
+
 /* The path as the node has it in the judge's eyes. */
 static struct path_params path_of(const struct world_node *n)
 {
-	struct path_params params = {.mtu = WORLD_MTU};
+	struct path_params params = {.mtu = mtu_of(n)};
 
 	params.local.addr = our_addr(DP_OUTSIDE, n->remote.addr.family);
 	if (!ip_addr_is_set(&n->coa)) {
@@ -765,6 +773,7 @@ struct sent { /* a sealed packet on its way to the public network */
 	size_t esp_len;
 	enum way way;
 	bool punted;
+	bool cut; /* it came in fragments, which say nothing of DF */
 };
 
 static uint32_t hash_of(const uint8_t *at, size_t len)
@@ -826,6 +835,8 @@ static void judge_shown(
 	DEMAND(sent->outer.tos == tos);
 	if (sent->outer.src.family == AF_INET6)
 		DEMAND((wire_load_u32(sent->outer.ip) & 0xfffff) != 0); /* flow label */
+	else if (sent->cut)
+		return;
 	else if (v6 || (text[6] & 0x40) != 0)
 		DEMAND(sent->outer.df);
 	else /* a copy is made of the other's header, and IPv6 has no such bit */
@@ -915,7 +926,7 @@ static void judge_outer(const uint8_t *ip, size_t len, struct sent *sent)
 	struct look *outer = &sent->outer;
 	struct ip_addr local;
 
-	DEMAND(look_whole(ip, len, outer) && len <= WORLD_MTU);
+	DEMAND(look_whole(ip, len, outer));
 	DEMAND(outer->hdr == (outer->src.family == AF_INET6 ? 40 : 20)); /* no options */
 	DEMAND(!outer->fragment && outer->ttl == OUTER_TTL);
 	local = our_addr(DP_OUTSIDE, outer->src.family);
@@ -931,19 +942,100 @@ static void judge_outer(const uint8_t *ip, size_t len, struct sent *sent)
 	figures[FIG_OUT_OUTER_V6] += outer->src.family == AF_INET6;
 }
 
+struct assembly { /* of what leaves in fragments: they follow each other, or some are lost */
+	uint8_t bytes[PACKET_MAX];
+	size_t len, piece_max; /* 0: nothing of it */
+	unsigned pieces;
+	uint32_t id;
+};
+
+static bool is_fragment(const uint8_t *ip)
+{
+	return ip[0] >> 4 == 6 ? ip[6] == 44 : (wire_load_u16(ip + 6) & 0x3fff) != 0;
+}
+
+/* RFC 791 section 3.2, RFC 8200 section 4.5. True: that was the last piece. */
+static bool assemble(struct assembly *whole, const uint8_t *ip, size_t len)
+{
+	const bool v6 = ip[0] >> 4 == 6;
+	const size_t hdr = v6 ? 48 : 20, first = v6 ? 40 : 20;
+	uint16_t field;
+	size_t offset;
+	uint32_t id;
+	bool more;
+
+	DEMAND(len > hdr && len <= WORLD_MTU);
+	field = wire_load_u16(v6 ? ip + 42 : ip + 6);
+	id = v6 ? wire_load_u32(ip + 44) : wire_load_u16(ip + 4);
+	offset = v6 ? (field & 0xfff8u) : (field & 0x1fffu) * 8;
+	more = (field & (v6 ? 1 : 0x2000)) != 0;
+	DEMAND(v6 ? (field & 6) == 0 && wire_load_u16(ip + 4) == len - 40
+		  : ip[0] == 0x45 && (field & 0xc000) == 0 && wire_load_u16(ip + 2) == len &&
+				inet_fold(inet_sum(ip, 20, 0)) == 0);
+	if (offset == 0) {
+		*whole = (struct assembly){.len = first, .id = id};
+		memcpy(whole->bytes, ip, first);
+	} else if (whole->len != first + offset || whole->id != id) {
+		whole->len = 0; /* one was lost */
+		return false;
+	}
+	DEMAND(!more || (len - hdr) % 8 == 0);
+	memcpy(whole->bytes + whole->len, ip + hdr, len - hdr);
+	whole->len += len - hdr;
+	whole->pieces++;
+	whole->piece_max = len > whole->piece_max ? len : whole->piece_max;
+	if (more)
+		return false;
+	if (v6) {
+		whole->bytes[6] = ip[40];
+		wire_store_u16(whole->bytes + 4, (uint16_t)(whole->len - 40));
+	} else {
+		wire_store_u16(whole->bytes + 2, (uint16_t)whole->len);
+		wire_store_u16(whole->bytes + 6, 0);
+		wire_store_u16(whole->bytes + 10, 0);
+		wire_store_u16(whole->bytes + 10, inet_fold(inet_sum(whole->bytes, 20, 0)));
+	}
+	return true;
+}
+
+/* Only what nobody may cut inside and everybody must let through goes in fragments: RFC 2473 7.1.
+ */
+static void judge_cut(const struct world_node *n, const struct assembly *whole, const uint8_t *text)
+{
+	struct look look;
+	const uint8_t *ip = text;
+
+	DEMAND(whole->piece_max <= mtu_of(n) && whole->len > mtu_of(n) && !n->is_tried);
+	if (look_at(text, PACKET_MAX, &look) && look_tunnels(&look) && !look.fragment)
+		ip = text + look.hdr;
+	DEMAND(ip[0] >> 4 == 6 && 40u + wire_load_u16(ip + 4) <= 1280);
+	figures[FIG_CUT_OUTER]++;
+}
+
 /* An IP packet that may go to the public network: sealed. */
 static void judge_outward(const uint8_t *ip, size_t len, bool punted)
 {
+	static struct assembly wholes[2];
+	struct assembly *whole = NULL;
 	static uint8_t text[PACKET_MAX];
 	struct sent sent = {.way = BY_PATH, .punted = punted};
 	struct peer_opened opened;
 	struct world_node *n;
 	unsigned handle;
 
+	if (is_fragment(ip)) {
+		whole = &wholes[punted];
+		if (!assemble(whole, ip, len))
+			return;
+		ip = whole->bytes;
+		len = whole->len;
+		sent.cut = true;
+	}
 	judge_outer(ip, len, &sent);
 	handle = node_of_spi(wire_load_u32(sent.esp));
 	DEMAND(handle != 0);
 	n = &nodes[handle];
+	DEMAND(whole != NULL || len <= mtu_of(n));
 	if (ip_addr_is_set(&n->second.addr) && now_ns < n->grace_until_ns &&
 		ip_endpoint_equal(&sent.remote, &n->second))
 		sent.way = BY_COPY;
@@ -953,6 +1045,8 @@ static void judge_outward(const uint8_t *ip, size_t len, bool punted)
 		figures[FIG_TRIED]++;
 	}
 	DEMAND(peer_open(&n->out, n->high.seq, sent.esp, sent.esp_len, text, &opened));
+	if (whole != NULL)
+		judge_cut(n, whole, text);
 	if (judge_numbers(n, &opened, &sent))
 		judge_sealed_text(n, &sent, text, &opened);
 }

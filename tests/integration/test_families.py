@@ -615,6 +615,45 @@ def test_outer_mtu_is_learned(border, peer):
     assert total(packet) <= 1400
 
 
+def fragments(border, count):
+    """ESP in fragments, put together by the test's own rules; and the fragments."""
+    found = border.seen(
+        border.outside, lambda p: p.version == 6 and p.src == GATEWAY[6] and p.nh == 44, 1, count
+    )
+    headers = [p[IPv6ExtHdrFragment] for p in found]
+    assert len({h.id for h in headers}) == 1 and [h.m for h in headers] == [1] * (count - 1) + [0]
+    data = b""
+    for packet, header in zip(found, headers):
+        assert header.offset * 8 == len(data) and total(packet) <= 1280
+        data += bytes(packet)[48 : total(packet)]
+    return IPv6(bytes(IPv6(src=found[0].src, dst=found[0].dst, nh=headers[0].nh) / Raw(data))), found
+
+
+def test_least_mtu_gets_through(border, peer):
+    """What every link takes inside, where the way outside takes no more than that: RFC 2473 7.1."""
+    border.send_inside(peer.tunnelled()[0])
+    (ours,) = border.seen_outside(1, 1)
+    router = IPv6(src="2001:db8:9::9", dst=GATEWAY[6])
+    border.send_outside(router / ICMPv6PacketTooBig(mtu=1280) / Raw(bytes(ours)))
+    time.sleep(0.1)
+    datagram, inner = peer.tunnelled(text=bytes(1281 - 48))
+    with Counted(border, too_big=1):
+        border.send_inside(datagram)
+        (told,) = border.seen(border.inside, is_error, 1, 1)
+    check_error(told, CORR[6], TOO_BIG, inner, 1280)
+    ids = set()
+    for _ in range(3):
+        datagram, inner = peer.tunnelled(text=bytes(1280 - 48))
+        before = border.drops()
+        border.send_inside(datagram)
+        whole, found = fragments(border, 2)
+        ids.add(found[0][IPv6ExtHdrFragment].id)
+        plain = peer.open(whole)
+        assert bytes(plain)[40:] == bytes(inner)
+        assert border.drops()["fragmented"] == before["fragmented"] + 1
+    assert len(ids) == 3
+
+
 # --- moves ---------------------------------------------------------------------------------------
 
 

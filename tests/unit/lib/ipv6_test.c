@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ICMPv6 errors, by rows, on buffers that end at their last byte. The chain of extension headers
- * has its rows in tests/unit/dataplane/ip6_test.c. */
+/* Fragments and ICMPv6 errors, by rows, on buffers that end at their last byte. The chain of
+ * extension headers has its rows in tests/unit/dataplane/ip6_test.c. */
 #include "lib/ipv6.h"
 
 #include "unit.h"
 
 #include "lib/wire.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PACKET_MAX 1500
+#define PACKET_MAX 3000
 #define TOO_BIG 2 /* types of ICMPv6 */
 #define FITS (IPV6_MTU_MIN - IPV6_HDR_BYTES - 8)
 
@@ -121,9 +122,68 @@ static void test_errors(void)
 	}
 }
 
+struct pieces {
+	uint8_t bytes[4000];
+	size_t len, mtu;
+	unsigned n;
+};
+
+static void take(void *arg, const uint8_t *packet, size_t len)
+{
+	struct pieces *pieces = arg;
+	const uint16_t field = wire_load_u16(packet + 42);
+
+	CU_ASSERT(len <= pieces->mtu && wire_load_u16(packet + 4) == len - 40);
+	CU_ASSERT(packet[6] == 44 && packet[40] == 50 && packet[41] == 0);
+	CU_ASSERT(wire_load_u32(packet + 44) == 0x01020304);
+	CU_ASSERT((field & 6) == 0 && (field & 0xfff8) == pieces->len);
+	CU_ASSERT_FATAL(pieces->len + len - 48 <= sizeof pieces->bytes);
+	memcpy(pieces->bytes + pieces->len, packet + 48, len - 48);
+	pieces->len += len - 48;
+	pieces->n++;
+	CU_ASSERT((field & 1) == 0 || (len - 48) % 8 == 0);
+}
+
+static void test_fragment(void)
+{
+	static const struct {
+		const char *name;
+		uint8_t next;
+		size_t len, mtu;
+		int n;
+	} table[] = {
+		{"whole in one", 50, 1272, 1280, 1},
+		{"one byte more", 50, 1273, 1280, 2},
+		{"two", 50, 40 + 2 * 1232, 1280, 2},
+		{"three", 50, 40 + 2 * 1232 + 1, 1280, 3},
+		{"MTU of no whole units", 50, 40 + 2 * 1232, 1287, 2},
+		{"last takes what is left", 50, 40 + 1232 + 1239, 1287, 2},
+		{"least MTU", 50, 80, 56, 5},
+		{"smaller MTU", 50, 80, 55, -EMSGSIZE},
+		{"nothing in it", 50, 40, 1280, -EINVAL},
+		{"a piece", 44, 2000, 1280, -EINVAL},
+		{"with options", 60, 2000, 1280, -EINVAL},
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		const struct row row = {table[i].name, ENDS, table[i].len, table[i].next, "", 0};
+		struct pieces pieces = {.mtu = table[i].mtu};
+		uint8_t *packet = make(&row);
+		int n = ipv6_fragment(
+			packet, table[i].len, table[i].mtu, 0x01020304, take, &pieces);
+
+		CHECK_ROW(table[i].name, n == table[i].n && (int)pieces.n == (n > 0 ? n : 0));
+		CHECK_ROW(table[i].name,
+			n < 0 || (pieces.len == table[i].len - 40 &&
+					 memcmp(pieces.bytes, packet + 40, pieces.len) == 0));
+		free(packet);
+	}
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"fragments", test_fragment},
 		{"ICMPv6 errors", test_errors},
 		{NULL, NULL},
 	};
