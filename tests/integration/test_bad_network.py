@@ -20,7 +20,7 @@ DELAY_MS = 200
 # A third of the node's attempts come through there and back, and RFC 5944 section 3.6.3 lets it try
 # again after 1, 2, 4, 8 and 16 s: 3 s in the mean, with a long tail.
 COMPLETE_S = 250
-ROUNDS = 30  # in make check-long
+ROUNDS = 15  # in make check-long
 
 
 def bad_world(build, seed):
@@ -43,7 +43,8 @@ def views(world):
 
 
 def agree(world, place):
-    """All three have the node at its place, and nothing is open any more."""
+    """All three have the node at its place, and nothing is open any more. At home the gateway may
+    never have heard of the node."""
     seen = views(world)
     care_of = None if place == "home" else VISITED[place][2]
     known = (
@@ -51,8 +52,8 @@ def agree(world, place):
     )  # the node's own words for it
     return (
         not seen["pending"]
-        and seen["home agent"] == seen["gateway"]
-        and seen["home agent"][0] == care_of
+        and seen["home agent"][0] == seen["gateway"][0] == care_of
+        and (care_of is None or seen["home agent"] == seen["gateway"])
         and seen["node"] == known[::-1]
     )
 
@@ -107,7 +108,7 @@ def test_every_handover_completes(build):
 
 
 @pytest.mark.skipif(os.environ.get("ROAMGATE_LONG") != "1", reason="only in make check-long")
-@pytest.mark.parametrize("seed", [2, 3, 4])
+@pytest.mark.parametrize("seed", [2, 3, 4, 5, 6, 7])
 def test_long(build, seed):
     """Moves at any moment, also before the last one is complete, and home now and then."""
     dice = random.Random(seed)

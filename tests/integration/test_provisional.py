@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Provisional switch: the downlink follows a registration before any SIU, within its credit.
 
-There is no home agent here, so no update ever comes: the way goes back in time, whatever is sent.
+First without a home agent, so that no update ever comes: the way goes back in time, whatever is
+sent. Then with one that is far away.
 """
 import contextlib
 import time
 
+import lab as laboratory
 import mip
 import pcap
 import pytest
 from pcap import ESP
+from test_bicast import Stream
 from test_mtu import frag_needed
-from world import CORRESPONDENT, HOME_AGENT, MIP_SPI, OUTSIDE, VISITED, Border
+from world import CORRESPONDENT, HOME_AGENT, MIP_SPI, OUTSIDE, SIU_PORT, VISITED, Border, World
 
 A, B = VISITED["A"][2], VISITED["B"][2]
 CREDIT = 20000
@@ -106,3 +109,76 @@ def test_mtu_is_learned_while_trying(build):
         border.quiet()
         send_down(border)
         assert sent_to(border.seen_outside(1, 1)) == [A]
+
+
+# --- with a home agent that is far away ---------------------------------------------------------
+
+FAR_MS = 60  # one way to the home agent: a round trip is 120 ms
+RATE = 250  # packets/s down, as Stream has it
+BACK_MS = 500
+
+
+class Move:
+    """A move from A to B under a stream, seen outside of the gateway for so long. Times in ms from
+    the node's first packet from B, which is its registration."""
+
+    def __init__(self, world, stays_s, between=lambda: None):
+        capture = world.lab.capture("net", "gwo1", "outside", "ip proto 50")
+        stream = Stream(world)
+        time.sleep(0.2)
+        between()
+        world.enter("B")  # A stays up
+        time.sleep(stays_s)
+        stream.stop()
+        packets = list(pcap.packets(capture.stop()))
+        began = min(p.at for p in packets if p.src == B)
+        packets = [p for p in packets if p.at < began + stays_s * 1e9]
+        self.to_b = [p for p in packets if p.dst == B]
+        self.times = {
+            care_of: [(p.at - began) / 1e6 for p in packets if p.dst == care_of]
+            for care_of in (A, B)
+        }
+
+
+@contextlib.contextmanager
+def far_world(build, provisional, credit=CREDIT):
+    with World(build, delay_ms=2, inside_relay=["--delay", str(FAR_MS)]) as world:
+        profile = world.node.gateway_settings(world.lab, provisional=provisional)
+        world.start_gateway({"provisional_credit": credit}, [profile])
+        world.start_home_agent()
+        world.start_mobile()
+        world.move("A")
+        world.wait_reachable()
+        yield world
+
+
+def test_downlink_moves_a_round_trip_earlier(build):
+    first = {}
+    for provisional in (True, False):
+        with far_world(build, provisional) as world:
+            move = Move(world, 0.8)
+            first[provisional] = move.times[B][0]
+            assert max(move.times[A]) <= first[provisional], "a way back to A"
+    print(f"ms from the registration to the first packet at its new place: {first}")
+    assert first[True] < 20 + 1000 / RATE
+    assert abs(first[False] - first[True] - 2 * FAR_MS) < 20 + 1000 / RATE
+
+
+@pytest.mark.parametrize("credit", [CREDIT, 4000])
+def test_back_in_time_when_the_home_agent_is_not_heard(build, credit):
+    rule = f"pref 1 ipproto udp dport {SIU_PORT} blackhole"
+    with far_world(build, True, credit) as world:
+        # Until before the node's next registration.
+        move = Move(world, 0.9, lambda: world.lab.ip("ha", f"rule add {rule}"))
+        back = [at for at in move.times[A] if at > move.times[B][0]]
+        print(f"ms: to B from {move.times[B][0]:.0f} to {move.times[B][-1]:.0f}, back {back[0]:.0f}")
+        assert max(move.times[B]) < BACK_MS and back[0] < BACK_MS
+        assert sum(p.length for p in move.to_b) <= credit
+        assert (world.drops()["no_credit"] > 0) == (credit < CREDIT)
+        world.lab.ip("ha", f"rule del {rule}")  # and then it comes through
+
+        def confirmed():
+            row = world.roamctl("roamgate", "show", "nodes")["rows"][0]
+            return row["coa"] == B and world.reaches() == 1
+
+        laboratory.wait_until(confirmed, 10, "the node at B")
