@@ -351,20 +351,11 @@ void dataplane_port_stats(const struct dataplane *dp, enum dp_port port, struct 
 	port_stats(&dp->ports[port], out);
 }
 
-static void add_cells(uint64_t sums[VERDICT_COUNT], const struct verdict_cells *cells)
-{
-	for (unsigned i = 0; i < VERDICT_COUNT; i++)
-		sums[i] += atomic_load_explicit(&cells->n[i], memory_order_relaxed);
-}
-
 void dataplane_verdicts(const struct dataplane *dp, struct dp_verdicts *out)
 {
 	*out = (struct dp_verdicts){0};
-	for (uint32_t i = 0; i < dp->n_workers; i++) {
-		add_cells(out->in, &dp->workers[i]->in);
-		add_cells(out->out, &dp->workers[i]->out);
-		add_cells(out->local, &dp->workers[i]->local);
-	}
+	for (uint32_t i = 0; i < dp->n_workers; i++)
+		worker_add_verdicts(dp->workers[i], out);
 }
 
 void dataplane_worker_stats(

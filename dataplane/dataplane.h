@@ -226,15 +226,15 @@ struct dp_port_stats {
 	uint64_t tx_packets, tx_bytes, tx_errors;
 };
 void dataplane_port_stats(const struct dataplane *dp, enum dp_port port, struct dp_port_stats *out);
-/* Sums over workers. in: packets that came in on the outside, out: on the inside, local: injected
+/* in: packets that came in on the outside, out: on the inside, local: injected
  * by control, and fragments and copies made here. VERDICT_OK: forwarded. Every packet is in exactly
- * one cell.
- */
+ * one cell. */
 struct dp_verdicts {
 	uint64_t in[VERDICT_COUNT], out[VERDICT_COUNT], local[VERDICT_COUNT];
 };
-void dataplane_verdicts(const struct dataplane *dp, struct dp_verdicts *out);
+void dataplane_verdicts(const struct dataplane *dp, struct dp_verdicts *out); /* over workers */
 struct dp_worker_stats {
+	struct dp_verdicts verdicts;
 	uint64_t loops, busy_loops;
 	uint64_t loop_p99_ns; /* of busy loops since start */
 };

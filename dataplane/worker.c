@@ -169,6 +169,19 @@ int worker_main(void *arg)
 	return 0;
 }
 
+static void add_cells(uint64_t sums[VERDICT_COUNT], const struct verdict_cells *cells)
+{
+	for (unsigned i = 0; i < VERDICT_COUNT; i++)
+		sums[i] += atomic_load_explicit(&cells->n[i], memory_order_relaxed);
+}
+
+void worker_add_verdicts(const struct worker *worker, struct dp_verdicts *sums)
+{
+	add_cells(sums->in, &worker->in);
+	add_cells(sums->out, &worker->out);
+	add_cells(sums->local, &worker->local);
+}
+
 void worker_stats(const struct worker *worker, struct dp_worker_stats *out)
 {
 	uint64_t counts[LOOP_BUCKETS], total = 0, below = 0;
@@ -178,6 +191,7 @@ void worker_stats(const struct worker *worker, struct dp_worker_stats *out)
 		.loops = atomic_load_explicit(&worker->loops, memory_order_relaxed),
 		.busy_loops = atomic_load_explicit(&worker->busy_loops, memory_order_relaxed),
 	};
+	worker_add_verdicts(worker, &out->verdicts);
 	for (unsigned i = 0; i < LOOP_BUCKETS; i++) {
 		counts[i] = atomic_load_explicit(&worker->loop_buckets[i], memory_order_relaxed);
 		total += counts[i];

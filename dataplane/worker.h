@@ -65,6 +65,7 @@ void worker_free(struct worker *worker);
 unsigned worker_run_once(struct worker *worker);
 /* rte_lcore main function; arg: struct worker. Runs until dp->stop. */
 int worker_main(void *arg);
+void worker_add_verdicts(const struct worker *worker, struct dp_verdicts *sums);
 void worker_stats(const struct worker *worker, struct dp_worker_stats *out);
 
 /* The three paths; each owns the mbufs from here on. */

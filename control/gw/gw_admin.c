@@ -288,13 +288,30 @@ static json_t *port_row(const struct gw *gw, enum dp_port port, const struct mir
 	return row;
 }
 
+/* Neither forwarded nor handed to the control thread. */
+static uint64_t dropped(const uint64_t counts[VERDICT_COUNT])
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < VERDICT_COUNT; i++)
+		if (i != VERDICT_OK && i != VERDICT_PUNTED)
+			sum += counts[i];
+	return sum;
+}
+
+/* Workers' columns add up to the rows of "show drops". */
 static json_t *worker_row(const struct gw *gw, uint32_t worker)
 {
 	struct dp_worker_stats stats;
+	const struct dp_verdicts *verdicts = &stats.verdicts;
 	json_t *row = json_object();
 
 	dataplane_worker_stats(gw->dp, worker, &stats);
 	put_count(row, "worker", worker);
+	put_count(row, "in", verdicts->in[VERDICT_OK]);
+	put_count(row, "in_dropped", dropped(verdicts->in));
+	put_count(row, "out", verdicts->out[VERDICT_OK]);
+	put_count(row, "out_dropped", dropped(verdicts->out));
 	put_count(row, "loops", stats.loops);
 	put_count(row, "busy_loops", stats.busy_loops);
 	put_count(row, "loop_p99_ns", stats.loop_p99_ns);

@@ -51,7 +51,7 @@ static void read_prefixes(
 	out->n = conf_get_prefixes(group, key, out->list, GW_PREFIXES_MAX, required);
 }
 
-/* "1,2,3": numbers up to CPU_MAX, each once. Sets bits in seen; false: an error was recorded. */
+/* "1,2,3": numbers up to CPU_MAX, each once. Sets seen[]; false: an error was recorded. */
 static bool check_cpus(struct conf_group *group, const char *key, const char *text, size_t max,
 	bool seen[CPU_MAX + 1])
 {
@@ -68,8 +68,7 @@ static bool check_cpus(struct conf_group *group, const char *key, const char *te
 			return false;
 		}
 		if (seen[cpu]) {
-			conf_error(
-				group, key, "CPU %lu is used twice, control_cpu counts too", cpu);
+			conf_error(group, key, "CPU %lu is used twice", cpu);
 			return false;
 		}
 		seen[cpu] = true;
@@ -88,14 +87,16 @@ static bool check_cpus(struct conf_group *group, const char *key, const char *te
 static void read_dpdk(struct gw_conf *conf, struct conf_group *root)
 {
 	struct conf_group group = conf_get_group(root, "dpdk", false);
-	bool seen[CPU_MAX + 1] = {false};
+	bool control[CPU_MAX + 1] = {false}, workers[CPU_MAX + 1] = {false};
 
 	read_text(&group, "control_cpu", "0", conf->control_cpu, sizeof conf->control_cpu);
 	read_text(&group, "worker_cpus", "1", conf->worker_cpus, sizeof conf->worker_cpus);
 	if (conf->control_cpu[0] != '\0' &&
-		check_cpus(&group, "control_cpu", conf->control_cpu, 1, seen) &&
-		conf->worker_cpus[0] != '\0')
-		(void)check_cpus(&group, "worker_cpus", conf->worker_cpus, CPU_MAX, seen);
+		check_cpus(&group, "control_cpu", conf->control_cpu, 1, control) &&
+		conf->worker_cpus[0] != '\0' &&
+		check_cpus(&group, "worker_cpus", conf->worker_cpus, CPU_MAX, workers))
+		for (size_t cpu = 0; cpu <= CPU_MAX; cpu++)
+			conf->control_cpu_shared |= control[cpu] && workers[cpu];
 	conf->no_huge = conf_get_bool(&group, "no_huge", false);
 	conf->memory_mb = (uint32_t)conf_get_int(&group, "memory_mb", "MB", 64, 65536, 256, false);
 	conf->mbufs = (uint32_t)conf_get_int(

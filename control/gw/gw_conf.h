@@ -87,6 +87,7 @@ struct gw_conf {
 	struct dp_rules rules;
 
 	char control_cpu[GW_CPUS_MAX], worker_cpus[GW_CPUS_MAX];
+	bool control_cpu_shared; /* a worker has it, too */
 	bool no_huge;
 	uint32_t memory_mb, mbufs;
 	char file_prefix[NODE_NAME_MAX];

@@ -276,6 +276,7 @@ static int start(struct program *program)
 		.keys = gw->keys,
 		.state = gw->state,
 		.admin = gw->admin,
+		.shares_cpu = conf->control_cpu_shared,
 	};
 	loop_poll_set(gw->loop, pump_turn, &program->pump);
 	return 0;
@@ -320,6 +321,11 @@ static int run(struct gw_conf *conf)
 		if (failed != NULL)
 			log_warn("main", "crypto engine fails its self-test, using %s name=%s",
 				dataplane_engine(program.gw.dp)->name, failed);
+		if (conf->control_cpu_shared)
+			log_warn("main",
+				"a worker has the control thread's CPU, so that moves and "
+				"packets wait some milliseconds cpu=%s",
+				conf->control_cpu);
 		snprintf(detail, sizeof detail, "nodes=%u workers=%u crypto=%s epoch=%u",
 			tunnels_count(program.gw.tunnels), dataplane_workers(program.gw.dp),
 			dataplane_engine(program.gw.dp)->name, state_boot_epoch(program.gw.state));

@@ -85,6 +85,8 @@ uint64_t pump_turn(void *arg)
 	}
 	if (admin_release(pump->admin, state_durable(pump->state)) != 0 && again > PUMP_NAP_NS)
 		again = PUMP_NAP_NS; /* for the disk */
+	if (pump->shares_cpu)
+		return PUMP_SHARED_NS;
 	if (again == 0 || now_ns < pump->spin_until_ns)
 		return 0;
 	nap_ns = now_ns < pump->spin_until_ns + PUMP_CALM_NS ? PUMP_NAP_NS : PUMP_IDLE_NS;

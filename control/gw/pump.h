@@ -8,7 +8,8 @@
  * Owner: main.c. Threads: control. The workers' rings have no descriptor to wait on, so the thread
  * looks: without pause while there is work and PUMP_SPIN_NS longer, then every PUMP_NAP_NS, and
  * once nothing came for PUMP_CALM_NS every PUMP_IDLE_NS. That is what a registration or an SIU
- * datagram may wait for it at most.
+ * datagram may wait for it at most. If a worker has the same CPU, which every look takes from it,
+ * it is every PUMP_SHARED_NS, whatever there is to do.
  */
 #include "control/gw/audit.h"
 #include "control/gw/dummies.h"
@@ -22,6 +23,7 @@
 #define PUMP_SPIN_NS (50 * UINT64_C(1000))
 #define PUMP_NAP_NS (50 * UINT64_C(1000))
 #define PUMP_IDLE_NS (150 * UINT64_C(1000))
+#define PUMP_SHARED_NS (1 * UINT64_C(1000000))
 #define PUMP_CALM_NS (10 * UINT64_C(1000000))
 
 struct pump { /* all lent */
@@ -35,6 +37,7 @@ struct pump { /* all lent */
 	struct key_verbs *keys;
 	struct state *state;
 	struct admin *admin;
+	bool shares_cpu; /* with a worker */
 	/* the pump's own */
 	uint64_t spin_until_ns, tick_at_ns;
 };

@@ -101,6 +101,26 @@ static void test_good(void)
 	gw_conf_free(conf);
 }
 
+/* Where CPUs are few, a worker may have the control thread's. */
+static void test_shared_cpu(void)
+{
+	char good[TEXT_MAX], text[TEXT_MAX], said[4096];
+	const char *place;
+	struct gw_conf *conf;
+
+	fixture_conf_text(dir, good, sizeof good);
+	conf = load(good, said, sizeof said);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(conf);
+	CU_ASSERT(!conf->control_cpu_shared);
+	gw_conf_free(conf);
+	conf = load(edit(good, "worker_cpus = \"1\"", "worker_cpus = \"1,0\"", text, &place), said,
+		sizeof said);
+	CU_ASSERT_STRING_EQUAL(said, "");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(conf);
+	CU_ASSERT(conf->control_cpu_shared);
+	gw_conf_free(conf);
+}
+
 static const struct fault {
 	const char *name, *old, *fresh, *message;
 	unsigned below; /* the line is that many below the change */
@@ -114,7 +134,6 @@ static const struct fault {
 	{"no inside prefix", "inside_prefixes = [ \"10.1.0.0/16\", \"10.2.0.0/16\" ];",
 		"inside_prefixes = [ ];", "inside_prefixes: must have at least one entry", 0},
 	{"CPU twice", "worker_cpus = \"1\"", "worker_cpus = \"1,1\"", "CPU 1 is used twice", 0},
-	{"CPU of control", "worker_cpus = \"1\"", "worker_cpus = \"0\"", "CPU 0 is used twice", 0},
 	{"two for control", "control_cpu = \"0\"", "control_cpu = \"0,2\"", "takes 1 CPU", 0},
 	{"DSCP beyond", "grace_ms = 2000;", "outer_header = { dscp_map = [ \"64:0\" ]; };",
 		"dscp_map: \"64:0\" is not", 0},
@@ -386,6 +405,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"good", test_good},
+		{"shared CPU", test_shared_cpu},
 		{"faults", test_faults},
 		{"all errors at once", test_all_errors_at_once},
 		{"the shipped file", test_shipped},
