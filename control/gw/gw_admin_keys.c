@@ -8,6 +8,7 @@
 #include "control/gw/key_verbs.h"
 #include "control/gw/provision.h"
 #include "control/gw/reload.h"
+#include "dataplane/esp/life_conf.h"
 #include "lib/hmac.h"
 
 #include <ctype.h>
@@ -312,12 +313,12 @@ static struct sa_lifetimes read_lifetimes(struct reader *reader)
 {
 	return (struct sa_lifetimes){
 		.seconds = {.soft = read_count(
-				    reader, "rekey_time", 0, KEY_LIFETIME_MAX_S, 0, false),
-			.hard = read_count(reader, "life_time", 0, KEY_LIFETIME_MAX_S, 0, false)},
-		.packets = {.soft = read_count(reader, "rekey_packets", 0, KEY_LIMIT_MAX, 0, false),
-			.hard = read_count(reader, "life_packets", 0, KEY_LIMIT_MAX, 0, false)},
-		.bytes = {.soft = read_count(reader, "rekey_bytes", 0, KEY_LIMIT_MAX, 0, false),
-			.hard = read_count(reader, "life_bytes", 0, KEY_LIMIT_MAX, 0, false)},
+				    reader, "rekey_time", 0, SA_LIFETIME_MAX_S, 0, false),
+			.hard = read_count(reader, "life_time", 0, SA_LIFETIME_MAX_S, 0, false)},
+		.packets = {.soft = read_count(reader, "rekey_packets", 0, SA_LIMIT_MAX, 0, false),
+			.hard = read_count(reader, "life_packets", 0, SA_LIMIT_MAX, 0, false)},
+		.bytes = {.soft = read_count(reader, "rekey_bytes", 0, SA_LIMIT_MAX, 0, false),
+			.hard = read_count(reader, "life_bytes", 0, SA_LIMIT_MAX, 0, false)},
 	};
 }
 

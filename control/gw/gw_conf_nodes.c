@@ -7,6 +7,7 @@
 #include "control/gw/gw_conf.h"
 #include "control/gw/key_verbs.h"
 #include "control/gw/keymap.h"
+#include "dataplane/esp/life_conf.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -136,30 +137,6 @@ static enum crypto_alg read_algorithm(struct conf_group *group)
 	return CRYPTO_AES128GCM16; /* the error is recorded; go on with any */
 }
 
-/* swanctl's names. */
-static struct sa_limit read_limit(struct conf_group *group, const char *soft_key,
-	const char *hard_key, const char *unit, int64_t max)
-{
-	const struct sa_limit limit = {
-		.soft = (uint64_t)conf_get_int(group, soft_key, unit, 1, max, 0, false),
-		.hard = (uint64_t)conf_get_int(group, hard_key, unit, 1, max, 0, false),
-	};
-
-	if (limit.hard != 0 && limit.soft >= limit.hard)
-		conf_error(group, soft_key, "must be less than %s", hard_key);
-	return limit;
-}
-
-static struct sa_lifetimes read_lifetimes(struct conf_group *group)
-{
-	return (struct sa_lifetimes){
-		.seconds = read_limit(group, "rekey_time", "life_time", "s", KEY_LIFETIME_MAX_S),
-		.packets = read_limit(
-			group, "rekey_packets", "life_packets", "packets", KEY_LIMIT_MAX),
-		.bytes = read_limit(group, "rekey_bytes", "life_bytes", "bytes", KEY_LIMIT_MAX),
-	};
-}
-
 static void read_source(struct conf_group *group, struct sa_source *source)
 {
 	const char *texts[SA_SOURCE_MAX], *why = NULL;
@@ -215,7 +192,7 @@ static void read_sa(struct conf_group *group, struct sa_params *sa, bool inbound
 	}
 	secret_wipe(&secret, sizeof secret);
 	sa->esn = conf_get_bool(group, "esn", true);
-	sa->life = read_lifetimes(group);
+	sa->life = life_conf_read(group);
 	if (!inbound)
 		return;
 	sa->replay_window = (uint32_t)conf_get_int(group, "replay_window", "packets",

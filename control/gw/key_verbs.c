@@ -8,6 +8,7 @@
 #include "control/gw/key_verbs.h"
 
 #include "control/gw/keymap.h"
+#include "dataplane/esp/life_conf.h"
 #include "lib/clock.h"
 #include "lib/hmac.h"
 #include "lib/log.h"
@@ -140,7 +141,7 @@ const char *key_lifetimes_wrong(const struct sa_lifetimes *life)
 		if (limits[i]->hard != 0 && limits[i]->soft >= limits[i]->hard)
 			return too_late;
 	}
-	if (life->seconds.soft > KEY_LIFETIME_MAX_S || life->seconds.hard > KEY_LIFETIME_MAX_S)
+	if (life->seconds.soft > SA_LIFETIME_MAX_S || life->seconds.hard > SA_LIFETIME_MAX_S)
 		return "rekey_time, life_time: at most a year";
 	return NULL;
 }

@@ -29,12 +29,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define KEY_SPENT_KEPT 65536                       /* deleted keys that are remembered */
-#define KEY_SPI_RESERVED_MAX 1024                  /* by alloc-spi, not yet added */
-#define KEY_SPI_RESERVED_S 60                      /* s; then the number is free again */
-#define KEY_EVENTS_KEPT 256                        /* newest expire events */
-#define KEY_LIFETIME_MAX_S (366 * 86400)           /* s */
-#define KEY_LIMIT_MAX INT64_C(1000000000000000000) /* packets, bytes of a lifetime */
+#define KEY_SPENT_KEPT 65536      /* deleted keys that are remembered */
+#define KEY_SPI_RESERVED_MAX 1024 /* by alloc-spi, not yet added */
+#define KEY_SPI_RESERVED_S 60     /* s; then the number is free again */
+#define KEY_EVENTS_KEPT 256       /* newest expire events */
 
 struct key_verbs;
 

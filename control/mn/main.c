@@ -38,12 +38,12 @@ static void on_stop(void *arg, int signo)
 
 static int run(struct mn_conf *conf)
 {
-	/* Routes; the sockets that each home link gets anew, one of them of port 434; the fallback.
+	/* Routes; the sockets that each home link gets anew, one of them of port 434; commands.
 	 */
 	const struct privilege_needs needs = {.capabilities = 1ull << CAP_NET_ADMIN |
 							      1ull << CAP_NET_RAW |
 							      1ull << CAP_NET_BIND_SERVICE,
-		.may_exec = conf->fallback_command[0] != '\0'};
+		.may_exec = mn_conf_has_commands(conf)};
 	static struct mobile mobile; /* tables of some kB */
 	char why[WHY_BYTES] = "out of memory";
 	char path[MN_PATH_MAX + 16];

@@ -6,6 +6,7 @@
  */
 #include "control/mn/mn_conf.h"
 
+#include "dataplane/esp/life_conf.h"
 #include "lib/conf.h"
 
 #include <stdio.h>
@@ -126,6 +127,8 @@ static void get_registration(struct mn_conf *conf, struct conf_group *root)
 	get_text(root, "fallback_command", "", conf->fallback_command,
 		sizeof conf->fallback_command);
 	check_path(root, "fallback_command", conf->fallback_command);
+	get_text(root, "rekey_command", "", conf->rekey_command, sizeof conf->rekey_command);
+	check_path(root, "rekey_command", conf->rekey_command);
 	conf->grace_ms = (uint32_t)conf_get_int(root, "grace_ms", "ms", 0, 2000, 2000, false);
 }
 
@@ -184,6 +187,7 @@ static bool get_sa(
 	if (inbound)
 		params->replay_window = (uint32_t)conf_get_int(&group, "replay_window", "packets",
 			REPLAY_WINDOW_MIN, REPLAY_WINDOW_MAX, 1024, false);
+	params->life = life_conf_read(&group);
 	conf_group_end(&group);
 	return usable;
 }
@@ -244,6 +248,11 @@ bool mn_conf_load(const char *path, struct mn_conf *conf)
 	if (!good)
 		mn_conf_wipe(conf);
 	return good;
+}
+
+bool mn_conf_has_commands(const struct mn_conf *conf)
+{
+	return conf->fallback_command[0] != '\0' || conf->rekey_command[0] != '\0';
 }
 
 void mn_conf_wipe_sa_keys(struct mn_conf *conf)

@@ -26,6 +26,7 @@ struct mn_conf {
 	char state_dir[MN_PATH_MAX];
 	char control_socket[MN_PATH_MAX];
 	char fallback_command[MN_PATH_MAX]; /* "": none */
+	char rekey_command[MN_PATH_MAX];    /* "": none */
 	enum log_level log_level;
 	struct ip_addr home_address, home_agent, gateway;
 	struct ip_prefix home_prefix;
@@ -48,6 +49,8 @@ struct mn_conf {
 
 /* Reads and checks path. False: the errors were printed as file:line on stderr. */
 bool mn_conf_load(const char *path, struct mn_conf *conf);
+/* Is there a program that the node may start? */
+bool mn_conf_has_commands(const struct mn_conf *conf);
 /* Wipes the keys of both SAs; the one of the registrations is needed as long as the node runs. */
 void mn_conf_wipe_sa_keys(struct mn_conf *conf);
 void mn_conf_wipe(struct mn_conf *conf);

@@ -20,6 +20,7 @@
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -64,6 +65,7 @@ static void request(
 static void fall_back(struct mobile *m)
 {
 	char coa[IP_TEXT_MAX];
+	const char *args[] = {coa, NULL};
 	int err;
 
 	log_error(MODULE,
@@ -74,7 +76,7 @@ static void fall_back(struct mobile *m)
 		mip4_code_text(m->last_code),
 		m->conf->fallback_command[0] != '\0' ? ", running " : "",
 		m->conf->fallback_command);
-	err = fallback_run(&m->fallback, &m->place.coa);
+	err = command_run(&m->fallback, args);
 	if (err != 0)
 		log_error(MODULE, "cannot run the fallback_command error=%s", strerror(-err));
 }
@@ -409,6 +411,53 @@ static void on_advert(
 	decide(m);
 }
 
+/* ---- lifetimes of the SAs ---- */
+
+static void on_life(void *arg, const struct sa_watch_event *event)
+{
+	const bool hard = strcmp(event->kind, "hard") == 0,
+		   in = strcmp(event->direction, "in") == 0;
+	struct mobile *m = arg;
+
+	log_warn(MODULE, "%s direction=%s spi=0x%x cause=%s",
+		hard ? "SA expired" : "SA is due for rekeying", event->direction, event->spi,
+		event->cause);
+	m->untold[2 * hard + in] = *event;
+	/* Not at once: it may be before this program has given up its privileges. */
+	loop_timer_arm_in(m->upkeep_timer, 0);
+}
+
+/* One after the other, soft ends first. */
+static void run_rekey(struct mobile *m)
+{
+	for (unsigned i = 0; i < sizeof m->untold / sizeof m->untold[0]; i++) {
+		struct sa_watch_event *event = &m->untold[i];
+		char spi[16];
+		const char *args[] = {event->kind, event->direction, spi, event->cause, NULL};
+		int err;
+
+		if (event->kind == NULL)
+			continue;
+		snprintf(spi, sizeof spi, "0x%x", event->spi);
+		err = command_run(&m->rekey, args);
+		if (err == -EALREADY)
+			return; /* when it ends */
+		if (err != 0)
+			log_error(MODULE, "cannot run the rekey_command error=%s", strerror(-err));
+		event->kind = NULL;
+	}
+}
+
+static void on_child(void *arg, int signo)
+{
+	struct mobile *m = arg;
+
+	(void)signo;
+	(void)command_reap(&m->fallback);
+	if (command_reap(&m->rekey))
+		run_rekey(m);
+}
+
 /* ---- upkeep ---- */
 
 static void renew_iv(struct mobile *m)
@@ -438,6 +487,8 @@ static void upkeep(void *arg)
 		m->unsaved = err != 0;
 	}
 	renew_iv(m);
+	sa_watch_look(&m->watch);
+	run_rekey(m);
 	if (m->place.kind == PLACE_HOME && m->announcements_left > 0)
 		announce_home(m);
 	loop_timer_arm_in(m->upkeep_timer, UPKEEP_NS);
@@ -494,6 +545,9 @@ static int open_tunnel(struct mobile *m, uint32_t iv_epoch, char *why, size_t wh
 	params.tun_fd = m->tun_fd;
 	err = tunnel_open(m->loop, &params, &m->tunnel, why, why_size);
 	mn_conf_wipe_sa_keys(m->conf);
+	if (err == 0)
+		sa_watch_begin(&m->watch, tunnel_sa_in(m->tunnel), &m->conf->inbound.life,
+			tunnel_sa_out(m->tunnel), &m->conf->outbound.life);
 	return err;
 }
 
@@ -504,10 +558,7 @@ static int open_events(struct mobile *m, char *why, size_t why_size)
 		.route = on_route,
 		.resync = on_resync,
 		.resynced = on_resynced};
-	int err = fallback_init(&m->fallback, m->loop, m->conf->fallback_command);
-
-	if (err == 0)
-		err = advert_open(&m->advert, m->loop, on_advert, m);
+	int err = advert_open(&m->advert, m->loop, on_advert, m);
 	if (err == 0)
 		err = netlink_open(m->loop, &events, m, &m->nl);
 	if (err != 0)
@@ -527,11 +578,15 @@ int mobile_open(struct mobile *m, struct loop *loop, struct mn_conf *conf, struc
 		.tun_fd = -1,
 		.advert.fd = -1,
 		.home = {.fd = -1, .arp_fd = -1},
+		.fallback.path = conf->fallback_command,
+		.rekey.path = conf->rekey_command,
 		.event_ns = clock_mono_ns()};
 	init_parts(m);
 	m->registration_timer = loop_timer_new(loop, pump, m);
 	m->upkeep_timer = loop_timer_new(loop, upkeep, m);
-	if (m->registration_timer == NULL || m->upkeep_timer == NULL) {
+	if (m->registration_timer == NULL || m->upkeep_timer == NULL ||
+		!sa_watch_init(&m->watch, loop, on_life, m) ||
+		(mn_conf_has_commands(conf) && loop_signal_add(loop, SIGCHLD, on_child, m) != 0)) {
 		snprintf(why, why_size, "out of memory");
 		return -ENOMEM;
 	}
@@ -546,7 +601,7 @@ int mobile_open(struct mobile *m, struct loop *loop, struct mn_conf *conf, struc
 		return err;
 	routes_init(&m->routes, m->nl, conf, m->tun_ifindex);
 	decide(m);
-	upkeep(m);
+	loop_timer_arm_in(m->upkeep_timer, 0);
 	return 0;
 }
 
@@ -562,6 +617,7 @@ void mobile_close(struct mobile *m)
 		close(m->tun_fd);
 	loop_timer_free(m->registration_timer);
 	loop_timer_free(m->upkeep_timer);
+	sa_watch_fini(&m->watch);
 	if (m->state != NULL)
 		(void)state_save_registration(m->state, &m->memory);
 	secret_wipe(&m->registration_conf, sizeof m->registration_conf);

@@ -8,13 +8,14 @@
  * section 3.6.
  */
 #include "control/mn/advert.h"
-#include "control/mn/fallback.h"
+#include "control/mn/command.h"
 #include "control/mn/home.h"
 #include "control/mn/homecoming.h"
 #include "control/mn/mn_conf.h"
 #include "control/mn/movement.h"
 #include "control/mn/registration.h"
 #include "control/mn/routes.h"
+#include "control/mn/sa_watch.h"
 #include "control/mn/state.h"
 #include "control/mn/tunnel.h"
 #include "dataplane/esp/counters.h"
@@ -43,7 +44,11 @@ struct mobile {
 	struct routes routes;
 	struct home home;
 	struct advert advert;
-	struct fallback fallback;
+	struct command fallback, rekey;
+	struct sa_watch watch;
+	/* for rekey: the newest of each kind and direction that it was not run for yet; kind NULL:
+	 * none */
+	struct sa_watch_event untold[4];
 	struct movement_conf movement_conf;
 	struct movement movement;
 	struct registration_conf registration_conf;

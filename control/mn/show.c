@@ -100,10 +100,23 @@ static json_t *sa_row(
 		"bytes", (json_int_t)atomic_load_explicit(&slot->bytes, memory_order_relaxed));
 }
 
+static void put_life(json_t *row, const struct sa_watched *sa)
+{
+	const uint64_t now_ns = clock_mono_ns();
+
+	json_object_set_new(row, "state", json_string(sa_watch_state_name(sa->state)));
+	json_object_set_new(row, "cause", sa->cause == NULL ? json_null() : json_string(sa->cause));
+	json_object_set_new(row, "expires_s",
+		sa->hard_ns == UINT64_MAX || sa->hard_ns < now_ns
+			? json_null()
+			: json_integer((json_int_t)((sa->hard_ns - now_ns) / NS_PER_S)));
+}
+
 static json_t *show_sa(void *arg, json_t *request, const char **error)
 {
 	struct mobile *m = arg;
 	const struct sa_in *in = tunnel_sa_in(m->tunnel);
+	const struct sa_watched *watched = m->watch.sas;
 	const struct sa_out *out = tunnel_sa_out(m->tunnel);
 	const struct care_of *care_of = tunnel_care_of(m->tunnel);
 	json_t *rows = json_array();
@@ -114,10 +127,12 @@ static json_t *show_sa(void *arg, json_t *request, const char **error)
 	row = sa_row("inbound", in->spi, in->alg, in->esn, in->slot);
 	json_object_set_new(row, "source", address(&m->conf->gateway));
 	json_object_set_new(row, "destination", address(&care_of->current));
+	put_life(row, &watched[0]);
 	json_array_append_new(rows, row);
 	row = sa_row("outbound", out->spi, out->alg, out->esn, out->slot);
 	json_object_set_new(row, "source", address(&care_of->current));
 	json_object_set_new(row, "destination", address(&m->conf->gateway));
+	put_life(row, &watched[1]);
 	json_array_append_new(rows, row);
 	return json_pack("{s:o}", "rows", rows);
 }

@@ -452,7 +452,7 @@ struct sa_out *tunnel_sa_out(struct tunnel *t)
 	return t->sa_out;
 }
 
-const struct sa_in *tunnel_sa_in(const struct tunnel *t)
+struct sa_in *tunnel_sa_in(struct tunnel *t)
 {
 	return t->sa_in;
 }

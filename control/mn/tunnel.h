@@ -66,7 +66,7 @@ int tunnel_send(struct tunnel *tunnel, const uint8_t *datagram, size_t len);
 const struct tunnel_stats *tunnel_stats(const struct tunnel *tunnel);
 const struct care_of *tunnel_care_of(const struct tunnel *tunnel);
 struct sa_out *tunnel_sa_out(struct tunnel *tunnel);
-const struct sa_in *tunnel_sa_in(const struct tunnel *tunnel);
+struct sa_in *tunnel_sa_in(struct tunnel *tunnel);
 /* Most bytes that the tunnel adds to a packet of the TUN, as it is aimed now. */
 unsigned tunnel_overhead(const struct tunnel *tunnel);
 /* Does what is sent now go in UDP? */

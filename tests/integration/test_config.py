@@ -63,13 +63,13 @@ OPTIONAL = {
     "tunnel_interface", "tunnel_mtu", "max_lifetime", "timestamp_tolerance", "rrq_seen_wait_ms",
     "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts", "gateway@roamgate-ha",
     "tcp_mss_clamp", "df", "dscp_map",
-    "fallback_command", "care_of", "directly_attached", "nat_traversal", "nat_keepalive",
+    "fallback_command", "rekey_command", "care_of", "directly_attached", "nat_traversal", "nat_keepalive",
     "gateways", "require_esp",
 }  # fmt: skip
 ADDRESSES = {"home_address", "tunnel_source", "tunnel_source_v6", "via", "home_agent", "gateway", "address", "care_of"}
 CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm", "nat_traversal", "df"}
 NAMES = {"home_agent@roamgate", "gateway@roamgate-ha"}  # of another list, not addresses
-PATHS = {"state_dir", "control_socket", "fallback_command"}
+PATHS = {"state_dir", "control_socket", "fallback_command", "rekey_command"}
 INTERFACES = {"mirror", "home_interface", "tunnel_interface"}
 CPUS = {"control_cpu", "worker_cpus"}
 KEY_FILES = {"key_file", "secret_file", "next_secret_file"}

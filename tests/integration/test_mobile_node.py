@@ -449,6 +449,67 @@ def test_fallback(site):
         assert file.read() == f"1 {A}\n"
 
 
+def life_rows(site):
+    return {row["direction"]: (row["state"], row["cause"]) for row in site.call("show-sa")["rows"]}
+
+
+def test_lifetimes(site):
+    """The operator's command is run for each end, one after the other; behind the hard one is nothing,
+    also in the next run."""
+    called = site.lab.path("called")
+    script = f'#!/bin/sh\nmkdir {called}.lock || echo twice >>{called}\n'
+    script += f'echo "$*" >>{called}\nsleep 0.2\nrmdir {called}.lock\n'
+    changes = {
+        "rekey_command": site.lab.write("rekey", script, 0o700),
+        "inbound": {"rekey_packets": 5, "life_packets": 1000},
+        "outbound": {"rekey_packets": 6, "life_packets": 20},
+    }
+
+    def told():
+        with open(called) as file:
+            return sorted(file.read().splitlines())
+
+    site.start_node(**changes)
+    site.enter("A")
+    site.wait_registration("registered")
+    assert life_rows(site) == {"inbound": ("live", None), "outbound": ("live", None)}
+    sent = len(site.gateway.packets) + len(site.gateway.requests)
+    assert sent < 6
+    assert 10 < site.ping(30, deadline=0.3) < 20
+    node = site.node
+    spi_in, spi_out = f"0x{node.spi_down:x}", f"0x{node.spi_up:x}"
+    soft = [f"soft in {spi_in} packets", f"soft out {spi_out} packets"]
+    hard = f"hard out {spi_out} packets"
+    laboratory.wait_until(lambda: os.path.exists(called) and len(told()) == 3, 4, "three calls")
+    assert told() == sorted([*soft, hard])
+    assert life_rows(site) == {"inbound": ("rekey", "packets"), "outbound": ("expired", "packets")}
+    assert site.drops()["expired"]["out"] > 0
+    assert len(set(site.gateway.sequences)) == max(site.gateway.sequences) == 20
+    # Not one more, in no later run.
+    site.mobile.kill()
+    os.unlink(called)
+    site.start_node(**changes)
+    laboratory.wait_until(lambda: os.path.exists(called) and len(told()) == 3, 4, "three calls")
+    assert told() == sorted([*soft, hard])
+    assert site.ping(3, deadline=0.2) == 0 and max(site.gateway.sequences) == 20
+
+
+def test_lifetime_in_seconds(site):
+    site.start_node(outbound={"rekey_time": 1, "life_time": 3})
+    site.enter("A")
+    site.wait_registration("registered")
+    laboratory.wait_until(lambda: life_rows(site)["outbound"] == ("rekey", "time"), 3, "soft end")
+    assert site.ping(1) == 1
+    site.mobile.wait_line("SA expired direction=out .*cause=time", 5)
+    assert life_rows(site) == {"inbound": ("live", None), "outbound": ("expired", "time")}
+    assert site.ping(1, deadline=0.2) == 0
+    site.mobile.stop()
+    site.start_node(outbound={"rekey_time": 1, "life_time": 3})
+    assert life_rows(site)["outbound"] == ("expired", "time")
+    before = max(site.gateway.sequences)
+    assert site.ping(2, deadline=0.2) == 0 and max(site.gateway.sequences) == before
+
+
 def test_reverse_tunnel(site):
     gateway = site.gateway
     site.start_node(reverse_tunnel=True)

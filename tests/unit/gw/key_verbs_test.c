@@ -6,6 +6,7 @@
 #include "gw_fixture.h"
 #include "tests/unit/lib/unit.h"
 
+#include "dataplane/esp/life_conf.h"
 #include "lib/clock.h"
 
 #include <arpa/inet.h>
@@ -376,9 +377,9 @@ static void test_wrong_lifetimes(void)
 		{"none", {.seconds = {0, 0}}, true},
 		{"all", {{1, 2}, {1, 2}, {1, 2}}, true},
 		{"soft alone", {{5, 0}, {5, 0}, {5, 0}}, true},
-		{"the longest", {.seconds = {0, KEY_LIFETIME_MAX_S}}, true},
-		{"too long", {.seconds = {0, KEY_LIFETIME_MAX_S + 1}}, false},
-		{"soft too long", {.seconds = {KEY_LIFETIME_MAX_S + 1, 0}}, false},
+		{"the longest", {.seconds = {0, SA_LIFETIME_MAX_S}}, true},
+		{"too long", {.seconds = {0, SA_LIFETIME_MAX_S + 1}}, false},
+		{"soft too long", {.seconds = {SA_LIFETIME_MAX_S + 1, 0}}, false},
 		{"seconds", {.seconds = {2, 2}}, false},
 		{"packets", {.packets = {2, 2}}, false},
 		{"bytes", {.bytes = {3, 2}}, false},

@@ -33,12 +33,14 @@ static const char *const GOOD[] = {
 	"lifetime = 60;",
 	"max_attempts = 3;",
 	"fallback_command = \"/bin/true\";",
+	"rekey_command = \"/bin/false\";",
 	"grace_ms = 100;",
 	"authentication = { spi = 0x101; algorithm = \"hmac-md5\"; key = \"" KEY_MIP "\"; };",
 	"inbound = { spi = 0x2001; algorithm = \"aes128gcm16\"; key = \"" KEY_IN
 	"\"; esn = false; replay_window = 64; };",
 	"outbound = { spi = 0xffffffff; algorithm = \"aes128gcm16\"; key = \"" KEY_OUT
-	"\"; esn = false; };",
+	"\"; esn = false; rekey_time = 10; life_time = 20; rekey_packets = 30; life_packets = 40; "
+	"rekey_bytes = 50; life_bytes = 60000000000L; };",
 };
 #define LINES (sizeof GOOD / sizeof GOOD[0])
 
@@ -148,6 +150,18 @@ static const struct row {
 	{"interfaces", "interfaces = [ \"eth 0\" ];", "is not an interface name"},
 	{"interfaces", "interfaces = [ \"tun7\" ];", "is the tunnel_interface"},
 	{"fallback_command", "fallback_command = \"true\";", "must be an absolute path"},
+	{"rekey_command", "rekey_command = \"true\";", "must be an absolute path"},
+	{"inbound", INBOUND("0x2001", "aes128gcm16", KEY_IN, "life_time = 0;"), "life_time"},
+	{"inbound", INBOUND("0x2001", "aes128gcm16", KEY_IN, "life_time = 31622401;"), "life_time"},
+	{"inbound", INBOUND("0x2001", "aes128gcm16", KEY_IN, "rekey_time = 9; life_time = 9;"),
+		"rekey_time: must be less than life_time"},
+	{"outbound",
+		OUTBOUND("0x1001", "aes128gcm16", KEY_OUT, "rekey_packets = 7; life_packets = 6;"),
+		"rekey_packets: must be less than life_packets"},
+	{"outbound", OUTBOUND("0x1001", "aes128gcm16", KEY_OUT, "rekey_bytes = -1;"),
+		"rekey_bytes"},
+	{"outbound", OUTBOUND("0x1001", "aes128gcm16", KEY_OUT, "life_bytes = \"many\";"),
+		"life_bytes"},
 	{"authentication", AUTH("300", "md5", KEY_MIP), "\"md5\" is not known"},
 	{"authentication", AUTH("300", "hmac-md5", "00"), "authentication.key"},
 	{"authentication", AUTH("300", "hmac-md5", "0g"), "authentication.key"},
@@ -241,6 +255,8 @@ static void good_file(void)
 	CU_ASSERT_EQUAL(conf.lifetime_s, 60);
 	CU_ASSERT_EQUAL(conf.max_attempts, 3);
 	CU_ASSERT_STRING_EQUAL(conf.fallback_command, "/bin/true");
+	CU_ASSERT_STRING_EQUAL(conf.rekey_command, "/bin/false");
+	CU_ASSERT(mn_conf_has_commands(&conf));
 	CU_ASSERT_EQUAL(conf.grace_ms, 100);
 	CU_ASSERT_EQUAL(conf.authentication.spi, 0x101);
 	CU_ASSERT_EQUAL(conf.authentication.alg, HMAC_MD5);
@@ -252,6 +268,13 @@ static void good_file(void)
 	CU_ASSERT_TRUE(sa_source_match(&conf.inbound.source, &conf.gateway) == 32);
 	CU_ASSERT_EQUAL(conf.outbound.spi, 0xffffffff);
 	CU_ASSERT_EQUAL(conf.outbound.replay_window, 0);
+	CU_ASSERT_EQUAL(conf.inbound.life.seconds.hard, 0);
+	CU_ASSERT_EQUAL(conf.outbound.life.seconds.soft, 10);
+	CU_ASSERT_EQUAL(conf.outbound.life.seconds.hard, 20);
+	CU_ASSERT_EQUAL(conf.outbound.life.packets.soft, 30);
+	CU_ASSERT_EQUAL(conf.outbound.life.packets.hard, 40);
+	CU_ASSERT_EQUAL(conf.outbound.life.bytes.soft, 50);
+	CU_ASSERT_EQUAL(conf.outbound.life.bytes.hard, UINT64_C(60000000000));
 	CU_ASSERT_EQUAL(conf.outbound.key[0], 0x10);
 	mn_conf_wipe_sa_keys(&conf);
 	CU_ASSERT_EQUAL(conf.outbound.key[0], 0);
@@ -262,7 +285,7 @@ static void defaults(void)
 {
 	static const char *const optional[] = {"control_socket", "log_level", "tunnel_interface",
 		"tunnel_mtu", "interfaces", "mark", "reverse_tunnel", "lifetime", "max_attempts",
-		"fallback_command", "grace_ms", "nat_traversal", "nat_keepalive"};
+		"fallback_command", "grace_ms", "nat_traversal", "nat_keepalive", "rekey_command"};
 
 	for (size_t i = 0; i < sizeof optional / sizeof optional[0]; i++) {
 		struct mn_conf conf;
@@ -305,6 +328,9 @@ static void defaults(void)
 			break;
 		case 12:
 			CU_ASSERT_EQUAL(conf.nat_keepalive_s, 20);
+			break;
+		case 13:
+			CU_ASSERT_STRING_EQUAL(conf.rekey_command, "");
 			break;
 		case 9:
 			CU_ASSERT_STRING_EQUAL(conf.fallback_command, "");
