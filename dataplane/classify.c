@@ -223,11 +223,9 @@ static IP_V6_ONLY enum verdict check_outside_v6(
 		*esp = true;
 		return check_esp(pkt, upper.at, upper.fragment);
 	}
-	/* Nothing puts fragments together here: those of ESP are of no use, Linux may take the
-	 * others. */
-	if (upper.protocol != IP4_PROTO_UDP || upper.fragment)
+	if (upper.protocol != IP4_PROTO_UDP) /* Linux puts other fragments together */
 		return VERDICT_OK;
-	return check_udp(b, i, upper.at, esp);
+	return upper.fragment ? VERDICT_FRAGMENT : check_udp(b, i, upper.at, esp);
 }
 
 /* A fragment of what only a whole packet can be judged by. */
@@ -235,7 +233,10 @@ static enum verdict put_together(struct worker *worker, struct burst *b, unsigne
 {
 	enum verdict verdict = reassembly_take(worker->reassembly, b, i);
 
-	return verdict == VERDICT_OK ? check_outside(worker->dp, b, i, esp) : verdict;
+	if (verdict != VERDICT_OK)
+		return verdict;
+	return ip_is_v6(b->pkts[i].data) ? check_outside_v6(worker->dp, b, i, esp)
+					 : check_outside(worker->dp, b, i, esp);
 }
 
 static __attribute__((noinline)) void outside_long_way(
@@ -250,11 +251,11 @@ static __attribute__((noinline)) void outside_long_way(
 		return;
 	if (kind == FRAME_IPV4) {
 		b->verdicts[i] = check_outside(worker->dp, b, i, &esp);
-		if (b->verdicts[i] == VERDICT_FRAGMENT)
-			b->verdicts[i] = put_together(worker, b, i, &esp);
 	} else if (kind == FRAME_IPV6) {
 		b->verdicts[i] = check_outside_v6(worker->dp, b, i, &esp);
 	}
+	if (b->verdicts[i] == VERDICT_FRAGMENT)
+		b->verdicts[i] = put_together(worker, b, i, &esp);
 	if (b->verdicts[i] == VERDICT_OK && !esp)
 		burst_punt(b, i, PUNT_FRAME);
 }

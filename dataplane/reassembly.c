@@ -2,12 +2,14 @@
 /*
  * How this works: rte_ip_frag keeps the pieces and forgets those that are too old when it needs
  * their place; what it gives up is freed at once. The datagram it gives back is a chain of buffers
- * and becomes one again by copying. Limits of sources are points in time up to which their tokens
- * are spent.
+ * and becomes one again by copying. It completes a datagram only if its pieces, each beginning
+ * where another ends, are all that it has got: with an overlap all of them are dropped (RFC 5722).
+ * Limits of sources are points in time up to which their tokens are spent.
  */
 #include "dataplane/reassembly.h"
 
 #include "dataplane/ip4.h"
+#include "dataplane/ip6.h"
 #include "dataplane/now.h"
 
 #include <rte_cycles.h>
@@ -49,7 +51,15 @@ void reassembly_free(struct reassembly *reassembly)
 	rte_free(reassembly);
 }
 
-static bool passes(struct reassembly *reassembly, be32_t source, uint64_t now_ns)
+/* Who has an IPv6 address has 2^64 of them. */
+static uint32_t source_of(const uint8_t *ip)
+{
+	if (!ip_is_v6(ip))
+		return ip4_src(ip);
+	return wire_load_u32(ip6_src(ip)) * UINT32_C(2654435761) + wire_load_u32(ip6_src(ip) + 4);
+}
+
+static bool passes(struct reassembly *reassembly, uint32_t source, uint64_t now_ns)
 {
 	uint64_t *spent = &reassembly->spent_until_ns[(source * UINT32_C(2654435761)) >> 22];
 	uint64_t from_ns = *spent > now_ns ? *spent : now_ns;
@@ -71,25 +81,66 @@ static enum verdict make_whole(struct burst *b, unsigned i, struct rte_mbuf *who
 	whole->ol_flags &= ~RTE_MBUF_F_TX_IP_CKSUM;
 	if (rte_pktmbuf_linearize(whole) != 0)
 		return VERDICT_FRAGMENT;
-	header = rte_pktmbuf_mtod_offset(whole, struct rte_ipv4_hdr *, b->pkts[i].l2_bytes);
+	pkt_view(&b->pkts[i], whole, b->pkts[i].l2_bytes);
+	if (ip_is_v6(b->pkts[i].data))
+		return ip6_check(b->pkts[i].data, b->pkts[i].len);
+	header = (struct rte_ipv4_hdr *)(void *)b->pkts[i].data;
 	header->hdr_checksum = 0;
 	header->hdr_checksum = rte_ipv4_cksum(header);
-	pkt_view(&b->pkts[i], whole, b->pkts[i].l2_bytes);
 	return VERDICT_OK;
+}
+
+static struct rte_mbuf *take_v4(
+	struct reassembly *reassembly, struct rte_mbuf *mbuf, const struct esp_pkt *pkt)
+{
+	mbuf->tx_offload = rte_mbuf_tx_offload(
+		pkt->l2_bytes, ip4_hdr_bytes(pkt->data), 0, 0, 0, 0, 0);
+	return rte_ipv4_frag_reassemble_packet(reassembly->table, &reassembly->dead, mbuf,
+		rte_rdtsc(), (struct rte_ipv4_hdr *)(void *)pkt->data);
+}
+
+/* RFC 8200 section 4.5: a piece that is not the last ends where an offset can begin, and none
+ * beyond 64 KiB. */
+static enum verdict check_v6(const struct esp_pkt *pkt)
+{
+	const uint32_t hdr = IPV6_HDR_BYTES + IPV6_FRAGMENT_HDR_BYTES;
+	uint32_t bytes = pkt->len - hdr;
+	uint16_t field;
+
+	/* The library puts together what has no other headers in front; nobody sends that. */
+	if (pkt->data[6] != IPV6_NEXT_FRAGMENT)
+		return VERDICT_FRAGMENT;
+	field = wire_load_u16(pkt->data + IPV6_HDR_BYTES + 2);
+	if (bytes == 0 || (field & IPV6_FRAGMENT_OFFSET) + bytes > UINT16_MAX ||
+		((field & IPV6_FRAGMENT_MORE) != 0 && bytes % 8 != 0))
+		return VERDICT_BAD_HEADER;
+	return VERDICT_OK;
+}
+
+static struct rte_mbuf *take_v6(
+	struct reassembly *reassembly, struct rte_mbuf *mbuf, const struct esp_pkt *pkt)
+{
+	const uint32_t hdr = IPV6_HDR_BYTES + IPV6_FRAGMENT_HDR_BYTES;
+
+	mbuf->tx_offload = rte_mbuf_tx_offload(pkt->l2_bytes, hdr, 0, 0, 0, 0, 0);
+	return rte_ipv6_frag_reassemble_packet(reassembly->table, &reassembly->dead, mbuf,
+		rte_rdtsc(), (struct rte_ipv6_hdr *)(void *)pkt->data,
+		(struct rte_ipv6_fragment_ext *)(void *)(pkt->data + IPV6_HDR_BYTES));
 }
 
 enum verdict reassembly_take(struct reassembly *reassembly, struct burst *b, unsigned i)
 {
+	const struct esp_pkt *pkt = &b->pkts[i];
 	struct rte_mbuf *mbuf = b->mbufs[i], *whole;
-	struct esp_pkt *pkt = &b->pkts[i];
-	uint8_t *ip = pkt->data;
+	const bool v6 = ip_is_v6(pkt->data);
+	enum verdict verdict = v6 ? check_v6(pkt) : VERDICT_OK;
 
-	if (!passes(reassembly, ip4_src(ip), b->now_ns))
+	if (verdict != VERDICT_OK)
+		return verdict;
+	if (!passes(reassembly, source_of(pkt->data), b->now_ns))
 		return VERDICT_FRAGMENT_LIMIT;
-	mbuf->tx_offload = rte_mbuf_tx_offload(pkt->l2_bytes, ip4_hdr_bytes(ip), 0, 0, 0, 0, 0);
 	b->mbufs[i] = NULL;
-	whole = rte_ipv4_frag_reassemble_packet(reassembly->table, &reassembly->dead, mbuf,
-		rte_rdtsc(), (struct rte_ipv4_hdr *)(void *)ip);
+	whole = v6 ? take_v6(reassembly, mbuf, pkt) : take_v4(reassembly, mbuf, pkt);
 	rte_ip_frag_free_death_row(&reassembly->dead, 0);
 	return whole == NULL ? VERDICT_HELD : make_whole(b, i, whole);
 }

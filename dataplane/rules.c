@@ -7,6 +7,7 @@
 
 #include "dataplane/esp/ip_fields.h"
 #include "dataplane/ip4.h"
+#include "dataplane/ip6.h"
 
 #define TCP_HDR_BYTES 20
 #define TCP_SYN 0x02
@@ -76,18 +77,32 @@ static uint8_t *mss_of(uint8_t *tcp, uint32_t len)
 	return NULL;
 }
 
-/* ip: checked. room: bytes of the largest IP packet that fits. */
+/* What is behind an IP header and its extensions. False: nothing that is looked into. */
+static bool find_upper(const uint8_t *ip, uint32_t len, struct ipv6_upper *out)
+{
+	if (ip_is_v6(ip))
+		return ip6_find_upper(ip, len, false, out) == VERDICT_OK;
+	*out = (struct ipv6_upper){.at = ip4_hdr_bytes(ip),
+		.protocol = ip4_protocol(ip),
+		.first = ip4_fragment_offset(ip) == 0};
+	return true;
+}
+
+/* ip: checked. room: bytes of the largest IP packet that fits. The MSS knows of no options and no
+ * extension headers: RFC 6691. */
 static void clamp(uint8_t *ip, uint32_t len, uint32_t room)
 {
-	uint32_t hdr = ip4_hdr_bytes(ip);
-	uint8_t *tcp = ip + hdr, *mss;
+	const uint32_t headers = TCP_HDR_BYTES +
+				 (uint32_t)(ip_is_v6(ip) ? IPV6_HDR_BYTES : IPV4_HDR_BYTES);
+	struct ipv6_upper upper;
+	uint8_t *tcp, *mss;
 
-	if (ip4_protocol(ip) != IPPROTO_TCP || ip4_fragment_offset(ip) != 0 ||
-		len < hdr + TCP_HDR_BYTES || (tcp[13] & TCP_SYN) == 0 ||
-		room < IPV4_HDR_BYTES + TCP_HDR_BYTES + 1)
+	if (!find_upper(ip, len, &upper) || upper.protocol != IPPROTO_TCP || !upper.first ||
+		len < upper.at + TCP_HDR_BYTES || room <= headers)
 		return;
-	mss = mss_of(tcp, len - hdr);
-	room -= IPV4_HDR_BYTES + TCP_HDR_BYTES;
+	tcp = ip + upper.at;
+	mss = (tcp[13] & TCP_SYN) == 0 ? NULL : mss_of(tcp, len - upper.at);
+	room -= headers;
 	if (mss == NULL || wire_load_u16(mss) <= room)
 		return;
 	if (((mss - tcp) & 1) == 0) {
@@ -98,25 +113,31 @@ static void clamp(uint8_t *ip, uint32_t len, uint32_t room)
 	}
 }
 
+static enum verdict check(const uint8_t *ip, uint32_t len)
+{
+	return len != 0 && ip_is_v6(ip) ? ip6_check(ip, len) : ip4_check(ip, len);
+}
+
 static void tcp_one(struct esp_pkt *pkt, const struct node *node)
 {
 	/* Acquire as in protect_load(). */
 	const struct path *path = atomic_load_explicit(&node->path, memory_order_acquire);
 	const struct sa_out *sa = atomic_load_explicit(&node->sa_out, memory_order_acquire);
-	uint8_t *ip = pkt->data;
-	uint32_t len = pkt->len, tunnel = 0, room;
-
-	if (sa == NULL || (path->flags & PATH_CLOSED) != 0 || ip_is_v6(ip))
-		return;
-	if (ip4_protocol(ip) == IP4_PROTO_IPIP) {
-		tunnel = ip4_hdr_bytes(ip);
-		if (ip4_check(ip + tunnel, len - tunnel) != VERDICT_OK)
-			return;
-	}
-	room = esp_inner_max((enum crypto_alg)sa->alg, path->outer.len, path->mtu);
 	/* What comes back to the node has the home agent's tunnel around it in any case. */
-	if (room > IPV4_HDR_BYTES)
-		clamp(ip + tunnel, len - tunnel, room - IPV4_HDR_BYTES);
+	const uint32_t around = path->coa.family == AF_INET6 ? IPV6_HDR_BYTES : IPV4_HDR_BYTES;
+	uint8_t *ip = pkt->data;
+	uint32_t room;
+	struct ipv6_upper upper;
+
+	if (sa == NULL || (path->flags & PATH_CLOSED) != 0 || !find_upper(ip, pkt->len, &upper))
+		return;
+	if (!ip_is_tunnel(upper.protocol))
+		upper.at = 0;
+	else if (!upper.first || check(ip + upper.at, pkt->len - upper.at) != VERDICT_OK)
+		return;
+	room = esp_inner_max((enum crypto_alg)sa->alg, path->outer.len, path->mtu);
+	if (room > around)
+		clamp(ip + upper.at, pkt->len - upper.at, room - around);
 }
 
 void rules_tcp(struct burst *b)

@@ -2,6 +2,7 @@
 """IPv4 and IPv6, inside and outside, with scapy as the other end: all mixes, extension headers,
 neighbour discovery, a move from IPv4 to IPv6; and all of it once more with VLAN tags on both ports.
 """
+import itertools
 import select
 import struct
 import threading
@@ -402,8 +403,10 @@ OUTER = [
     ("hop by hop, second", lambda: [options(IPv6ExtHdrDestOpt), options(IPv6ExtHdrHopByHop)],
      "bad_header"),
     ("whole in one fragment", lambda: [IPv6ExtHdrFragment(offset=0, m=0)], None),
-    ("first fragment", lambda: [IPv6ExtHdrFragment(offset=0, m=1)], "fragment"),
-    ("later fragment", lambda: [IPv6ExtHdrFragment(offset=5, m=0)], "fragment"),
+    ("first fragment", lambda: [IPv6ExtHdrFragment(offset=0, m=1, id=1)], "held"),
+    ("later fragment", lambda: [IPv6ExtHdrFragment(offset=5, m=0, id=2)], "held"),
+    ("fragment behind options",
+     lambda: [options(IPv6ExtHdrDestOpt), IPv6ExtHdrFragment(offset=5, m=0, id=3)], "fragment"),
     ("route at its end", lambda: [IPv6ExtHdrRouting(type=0, segleft=0, addresses=["::1"])], None),
     ("route not at its end",
      lambda: [IPv6ExtHdrRouting(type=2, segleft=1, addresses=["2001:db8::9"])], "bad_header"),
@@ -652,6 +655,68 @@ def test_least_mtu_gets_through(border, peer):
         assert bytes(plain)[40:] == bytes(inner)
         assert border.drops()["fragmented"] == before["fragmented"] + 1
     assert len(ids) == 3
+
+
+# --- fragments -----------------------------------------------------------------------------------
+
+
+def pieces(packet, *cuts):
+    """packet, cut by the test's own rules: (from, to) in bytes behind its IPv6 header."""
+    data, found = bytes(packet)[40:], []
+    number = next(NUMBERS)
+    for begin, end in cuts:
+        header = IPv6ExtHdrFragment(
+            nh=packet.nh, offset=begin // 8, m=int(end < len(data)), id=number
+        )
+        base = IPv6(src=packet.src, dst=packet.dst)
+        found.append(IPv6(bytes(base / header / Raw(data[begin:end]))))
+    return found
+
+
+NUMBERS = itertools.count(1000)
+END = 1 << 16
+SETS = [
+    ("in order", [(0, 1000), (1000, END)], True),
+    ("turned round", [(1000, END), (0, 1000)], True),
+    ("many", [(i, i + 200) for i in range(0, 1400, 200)] + [(1400, END)], True),
+    ("overlap", [(0, 1000), (992, END)], False),
+    ("a piece twice", [(0, 1000), (0, 1000), (1000, END)], False),
+]
+
+
+@pytest.mark.parametrize("udp", [False, True], ids=["esp", "udp"])
+@pytest.mark.parametrize("name, cuts, good", SETS, ids=[row[0] for row in SETS])
+def test_fragments_are_put_together(border, peer, udp, name, cuts, good):
+    """ESP over IPv6, and in UDP, that a node had to cut; overlaps are dropped (RFC 5722)."""
+    sealed = peer.seal(peer.data(text=bytes(1400)))
+    if udp:
+        data = UDP(sport=61002, dport=4500) / Raw(bytes(sealed[ESP]))
+        sealed = IPv6(bytes(IPv6(src=sealed.src, dst=sealed.dst) / data))
+    with Counted(border, held=len(cuts) - good):
+        for piece in pieces(sealed, *cuts):
+            border.send_outside(piece)
+        found = border.seen_inside(1 if good else 0.1, 1)
+    assert [bytes(p) for p in found] == [bytes(peer.data(text=bytes(1400), hops=63))] * good
+
+
+def test_flood_of_first_fragments(border, peer):
+    """One prefix sends first pieces without end: bounded, and others are not held up for long."""
+    sealed = peer.seal(peer.data(text=bytes(1400)))
+    before = border.drops()
+    first = bytes(pieces(IPv6(bytes(sealed)), (0, 1000))[0])
+    flood = [  # source addresses and identifications of one prefix
+        first[:8] + bytes.fromhex("20010db80bad0000") + struct.pack(">Q", i + 1)
+        + first[24:44] + struct.pack(">I", i) + first[48:]
+        for i in range(1000)
+    ]  # fmt: skip
+    for piece in flood:
+        border.send_outside(piece)
+    time.sleep(1.1)
+    after = border.drops()
+    assert after["fragment_limit"] > before["fragment_limit"]
+    for piece in pieces(sealed, (0, 1000), (1000, END)):
+        border.send_outside(piece)
+    assert len(border.seen_inside(1, 1)) == 1
 
 
 # --- moves ---------------------------------------------------------------------------------------

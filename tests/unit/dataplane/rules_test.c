@@ -4,6 +4,7 @@
 #include "tests/unit/lib/unit.h"
 
 #include "dataplane/ip4.h"
+#include "dataplane/ip6.h"
 #include "dataplane/rules.h"
 
 #define COA "198.51.100.7"
@@ -159,10 +160,101 @@ static void test_tcp(void)
 	rig_node_del(&rig, node);
 }
 
+/* Checksum of a TCP segment at hdr of an IPv6 packet. */
+static uint16_t tcp_checksum_v6(const uint8_t *ip, size_t len, size_t hdr)
+{
+	const struct ip_addr src = ip6_addr(ip6_src(ip)), dst = ip6_addr(ip6_dst(ip));
+
+	return inet_fold(inet_sum(ip + hdr, len - hdr,
+		inet_pseudo_sum(&src, &dst, IPPROTO_TCP, (uint32_t)(len - hdr))));
+}
+
+/* SYN with an MSS of 1460 at an odd place, behind destination options if wanted. */
+static size_t tcp_v6(uint8_t *ip, const char *src, const char *dst, bool options, bool later)
+{
+	const struct ip_addr from = rig_addr(src), to = rig_addr(dst);
+	const size_t hdr = options || later ? 48 : 40, len = hdr + 28;
+	uint8_t *tcp = ip + hdr;
+
+	memset(ip, 0, len);
+	ip[0] = 0x60;
+	wire_store_u16(ip + 4, (uint16_t)(len - 40));
+	ip[6] = later ? 44 : options ? 60 : IPPROTO_TCP;
+	ip[7] = 64;
+	memcpy(ip + 8, from.bytes, 16);
+	memcpy(ip + 24, to.bytes, 16);
+	if (options || later) {
+		memcpy(ip + 40, (const uint8_t[]){IPPROTO_TCP, 0, 1, 4, 0, 0, 0, 0}, 8);
+		if (later)
+			wire_store_u16(ip + 42, 8);
+	}
+	tcp[12] = 7 << 4;
+	tcp[13] = SYN;
+	memcpy(tcp + 20, (const uint8_t[]){1, MSS(1460)}, 5);
+	wire_store_u16(tcp + 16, tcp_checksum_v6(ip, len, hdr));
+	return len;
+}
+
+static void test_tcp_v6(void)
+{
+	static const struct {
+		const char *name, *coa;
+		bool tunnel, up, options, later;
+		uint32_t around, outer; /* headers that take room */
+	} rows[] = {
+		{"6 in 6, tunnelled", RIG_V6_COA, true, false, false, false, 40, 40},
+		{"6 in 6, plain", RIG_V6_COA, false, false, false, false, 40, 40},
+		{"6 in 6, from the node", RIG_V6_COA, false, true, false, false, 40, 40},
+		{"6 in 6, behind options", RIG_V6_COA, true, false, true, false, 40, 40},
+		{"6 in 6, a later fragment", RIG_V6_COA, true, false, false, true, 40, 40},
+		{"6 in 4, tunnelled", COA, true, false, false, false, 20, 20},
+		{"6 in 4, from the node", COA, false, true, false, false, 20, 20},
+	};
+
+	rig_speak_v6(&rig);
+	rig.dp->rules.clamp_tcp_mss = true;
+	for (size_t i = 0; i < RTE_DIM(rows); i++) {
+		struct node *node = rig_node_add_v6(&rig, rows[i].coa);
+		const uint32_t room = esp_inner_max(CRYPTO_AES128GCM16, rows[i].outer, RIG_MTU);
+		const size_t hdr = rows[i].options || rows[i].later ? 48 : 40;
+		uint8_t ip[RIG_FRAME_MAX], sent[RIG_FRAME_MAX], frame[RIG_FRAME_MAX];
+		struct rig_opened opened;
+		const uint8_t *got = opened.inner;
+		size_t len = tcp_v6(ip, rows[i].up ? RIG_V6_HOA : RIG_V6_CORR,
+			rows[i].up       ? RIG_V6_CORR
+			: rows[i].tunnel ? RIG_V6_HOA
+					 : rows[i].coa,
+			rows[i].options, rows[i].later);
+
+		rig_push(&rig, rows[i].up ? DP_OUTSIDE : DP_INSIDE,
+			rows[i].up || rows[i].tunnel ? sent : ip,
+			rows[i].up       ? rig_seal(&rig, sent, 1, rows[i].coa, ip, len)
+			: rows[i].tunnel ? rig_ipip(sent, rows[i].around == 40 ? RIG_V6_HA : HA,
+						   rows[i].coa, ip, len)
+					 : len);
+		rig_turn(&rig);
+		len = rig_pop(&rig, rows[i].up ? DP_INSIDE : DP_OUTSIDE, frame);
+		CU_ASSERT_FATAL(len > 14);
+		if (rows[i].up)
+			got = frame + 14;
+		else
+			CU_ASSERT_FATAL(rig_unseal(1, frame + 14, len - 14, &opened));
+		if (rows[i].tunnel)
+			got += rows[i].around;
+		CHECK_ROW(
+			rows[i].name, wire_load_u16(got + hdr + 23) ==
+					      (rows[i].later ? 1460 : room - rows[i].around - 60));
+		CHECK_ROW(rows[i].name, tcp_checksum_v6(got, ip_total_len(got), hdr) == 0);
+		rig_node_del(&rig, node);
+	}
+	rig.dp->rules = (struct dp_rules){0};
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"outer header", test_outer_header},
+		{"TCP over IPv6", test_tcp_v6},
 		{"TCP segments", test_tcp},
 		{NULL, NULL},
 	};
