@@ -7,6 +7,7 @@
  */
 #include "dataplane/classify.h"
 
+#include "dataplane/guard.h"
 #include "dataplane/ip4.h"
 #include "dataplane/nat.h"
 #include "dataplane/reassembly.h"
@@ -302,8 +303,9 @@ static IP_V6_ONLY enum verdict check_inside_v6(
 }
 
 static __attribute__((noinline)) void inside_long_way(
-	const struct dataplane *dp, struct burst *b, unsigned i)
+	struct worker *worker, struct burst *b, unsigned i)
 {
+	const struct dataplane *dp = worker->dp;
 	enum frame_kind kind;
 	bool ours = true;
 
@@ -314,11 +316,13 @@ static __attribute__((noinline)) void inside_long_way(
 		b->verdicts[i] = check_inside(dp, b->pkts[i].data, &ours);
 	else if (kind == FRAME_IPV6)
 		b->verdicts[i] = check_inside_v6(dp, b->pkts[i].data, &ours);
-	if (b->verdicts[i] == VERDICT_OK && ours)
+	if (b->verdicts[i] != VERDICT_OK || !ours)
+		return;
+	if (kind != FRAME_IPV4 || !guard_take(worker, b, i))
 		burst_punt(b, i, PUNT_FRAME);
 }
 
-void classify_inside(const struct worker *worker, struct burst *b)
+void classify_inside(struct worker *worker, struct burst *b)
 {
 	const struct dataplane *dp = worker->dp;
 
@@ -326,6 +330,6 @@ void classify_inside(const struct worker *worker, struct burst *b)
 		ahead_mbuf(b, i);
 		b->verdicts[i] = VERDICT_OK;
 		if (__builtin_expect(!is_plain_inside(dp, b->mbufs[i], &b->pkts[i]), 0))
-			inside_long_way(dp, b, i);
+			inside_long_way(worker, b, i);
 	}
 }

@@ -13,5 +13,5 @@
  * b->outer_ports are set. */
 void classify_outside(struct worker *worker, struct burst *b);
 /* Private side. OK: an IP packet to be protected. */
-void classify_inside(const struct worker *worker, struct burst *b);
+void classify_inside(struct worker *worker, struct burst *b);
 #endif

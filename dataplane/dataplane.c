@@ -245,6 +245,12 @@ static int wait_started(const struct dataplane *dp)
 	return ret;
 }
 
+void dataplane_guard(struct dataplane *dp, const struct dp_guard *guard)
+{
+	assert(!dp->running);
+	dp->guard = *guard;
+}
+
 int dataplane_start(struct dataplane *dp, char *why, size_t why_size)
 {
 	unsigned lcore;

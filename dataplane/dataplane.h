@@ -64,12 +64,27 @@ struct dp_config {
 	int (*confine)(void); /* each worker before its first turn: 0 or -errno; NULL: nothing */
 };
 
+/* A UDP endpoint of ours on the inside whose datagrams are rationed before control has any work
+ * with them (guard.h). */
+#define DP_GUARD_PEERS_MAX 64
+struct dp_guard {
+	struct ip_endpoint local;                 /* IPv4 */
+	struct ip_addr peers[DP_GUARD_PEERS_MAX]; /* who speaks to it */
+	uint32_t n_peers;
+	/* Would peer send this now? Any worker, at once; not of datagrams alone that are sound.
+	 * NULL: nothing is guarded. */
+	bool (*admits)(void *arg, uint32_t peer, const uint8_t *datagram, size_t len);
+	void *arg;
+};
+
 struct dataplane;
 
 /* EAL, self-test of the engine, ports, pools, tables; no worker runs yet. why: a line for the
  * operator with the mend. Returns 0 or -errno. */
 int dataplane_new(const struct dp_config *config, struct dataplane **out, char *why,
 	size_t why_size) __attribute__((warn_unused_result));
+/* Copied. Before dataplane_start(); arg must live until dataplane_stop(). */
+void dataplane_guard(struct dataplane *dp, const struct dp_guard *guard);
 int dataplane_start(struct dataplane *dp, char *why, size_t why_size)
 	__attribute__((warn_unused_result));
 void dataplane_stop(struct dataplane *dp); /* joins the workers */
@@ -136,6 +151,7 @@ bool dataplane_grace_done(struct dataplane *dp, uint64_t token);
 
 enum punt_reason {
 	PUNT_FRAME,        /* whole Ethernet frame for Linux's TAP of that port */
+	PUNT_GUARDED,      /* the same, for the guarded endpoint (struct dp_guard) */
 	PUNT_REGISTRATION, /* data: IP datagram with a checked RRQ, or an ICMP echo reply to us from
 			    * a node with NODE_RETURN_ROUTABILITY; node and observed are set */
 	PUNT_UNRESOLVED,   /* data: IP packet ready for next_hop, whose MAC is unknown; take it over

@@ -233,6 +233,7 @@ static bool punt(
 		.kind = b->punts[i], .port = (uint8_t)came_in, .rx_ns = b->now_ns};
 	switch ((enum punt_reason)b->punts[i]) {
 	case PUNT_FRAME:
+	case PUNT_GUARDED:
 		untag(&worker->dp->ports[came_in], mbuf);
 		break;
 	case PUNT_REGISTRATION:

@@ -12,6 +12,7 @@
 /* Packets, one place less each. Registrations are rate limited by node before they come here. */
 static const unsigned ring_places[PUNT_RINGS] = {
 	[PUNT_RING_REGISTRATION] = 512,
+	[PUNT_RING_GUARDED] = 512,
 	[PUNT_RING_INSIDE] = 512,
 	[PUNT_RING_UNRESOLVED] = 256,
 	[PUNT_RING_OUTSIDE] = 256,
@@ -70,6 +71,8 @@ static enum punt_ring ring_for(const struct pkt_meta *meta)
 	switch ((enum punt_reason)meta->kind) {
 	case PUNT_REGISTRATION:
 		return PUNT_RING_REGISTRATION;
+	case PUNT_GUARDED:
+		return PUNT_RING_GUARDED;
 	case PUNT_UNRESOLVED:
 		return PUNT_RING_UNRESOLVED;
 	case PUNT_ERROR:

@@ -6,7 +6,7 @@
  * that a preempted thread stalls nobody else.
  *
  * Towards control there is a ring for each kind of packet: a flood of pings from outside must crowd
- * out neither registrations nor the home agent's messages.
+ * out neither registrations nor the home agent's messages, nor a flood from inside these.
  *
  * Owner:    struct worker. Threads: punt_push(), punt_port_change() and inject_pop() are
  *           the worker's, the others
@@ -18,6 +18,7 @@
 
 enum punt_ring { /* in the order in which control empties them */
 	PUNT_RING_REGISTRATION,
+	PUNT_RING_GUARDED,
 	PUNT_RING_INSIDE,
 	PUNT_RING_UNRESOLVED,
 	PUNT_RING_OUTSIDE,

@@ -47,6 +47,7 @@ struct dataplane {
 	uint64_t registration_interval_ns;           /* one per node and interval on average ... */
 	uint64_t registration_burst_ns;              /* ... and this much ahead at once */
 	struct dp_rules rules;
+	struct dp_guard guard; /* const after dataplane_guard() */
 	struct rte_mempool *inject_pool;
 	struct plain_addrs plain_addrs;
 	/* const pointers to what has rules of its own */

@@ -48,7 +48,9 @@ struct worker {
 	struct burst pieces;    /* fragments made of packets that did not fit: aftermath.c */
 	struct burst copies;    /* the second of each packet: bicast.c */
 	struct burst fragments; /* of ESP: outer_cut.c */
-	uint64_t copies_at_ns;  /* limit of copies: time up to which tokens are spent */
+	/* guard.h; the last: of all other sources */
+	uint64_t guard_spent_ns[DP_GUARD_PEERS_MAX + 1];
+	uint64_t copies_at_ns;           /* limit of copies: time up to which tokens are spent */
 	struct path once[PKT_BURST_MAX]; /* paths of INJECT_ONCE, valid for one burst */
 	/* atomic, written by the worker only */
 	_Atomic(int) started; /* 0: not yet; 1: it runs; -errno: it could not */

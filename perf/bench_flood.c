@@ -23,6 +23,8 @@
 #include "lib/wire.h"
 #include "perf/bench.h"
 #include "perf/rig.h"
+#include "siu/association.h"
+#include "siu/gate.h"
 
 #include "dataplane/now.h"
 
@@ -49,6 +51,8 @@
 #define AUDITED_KINDS 4 /* no_sa_in, bad_icv, shed, replay */
 #define IP_AT RTE_ETHER_HDR_LEN
 #define SOURCES 16
+#define SIU_BYTES 96
+#define SIU_EPOCH 2 /* of both ends: small numbers are easy to guess */
 #define MBUFS 32767 /* a port's; a slice is a half of it */
 static_assert(SLICE % LEGIT_OF == 0 && SLICE <= RIG_RING, "whole groups, and they fit");
 
@@ -139,6 +143,28 @@ static void make_bad_icv_on_path(uint8_t *ip)
 		(uint32_t)atomic_load_explicit(&sa->slot->seq, memory_order_relaxed) + 500);
 }
 
+/* In the home agent's name, by one who has read siu/README.md but does not hear the gateway. */
+static void make_siu(uint8_t *ip)
+{
+	const struct ip_endpoint from = {rig_addr(rig_home_agent), SIU_PORT_DEFAULT};
+	const struct ip_endpoint to = {rig_addr(rig_inside), SIU_PORT_DEFAULT};
+	uint8_t datagram[SIU_BYTES];
+	const struct siu_header header = {.version = SIU_VERSION,
+		.type = SIU_UPDATE,
+		.length = SIU_BYTES,
+		.key_id = 1,
+		.epoch = SIU_EPOCH,
+		.peer_epoch = SIU_EPOCH,
+		.sequence = next_random(),
+		.count = 1};
+
+	for (unsigned i = 0; i < SIU_BYTES; i += 8)
+		wire_store_u64(datagram + i, next_random());
+	siu_header_encode(datagram, &header);
+	(void)ipv4_udp_build(
+		ip, RIG_FRAME_MAX - RTE_ETHER_HDR_LEN, &from, &to, datagram, SIU_BYTES);
+}
+
 struct flood {
 	const char *name;
 	bool inside; /* it comes in there, beside packets that are to be encrypted */
@@ -152,6 +178,7 @@ static const struct flood floods[] = {
 	{"bad_icv_spread", false, true, make_bad_icv_spread},
 	{"bad_icv_forged", false, true, make_bad_icv_forged},
 	{"bad_icv_on_path", false, false, make_bad_icv_on_path},
+	{"siu", true, true, make_siu},
 };
 
 static void make_flood(const struct flood *flood, struct rte_mbuf *mbuf)
@@ -315,6 +342,31 @@ static struct outcome collect(void)
 	return (struct outcome){100.0 * n / bench.n_legit, 100.0 * victims / bench.victims_sent};
 }
 
+/* --- SIU ----------------------------------------------------------------------------------------
+ */
+
+static struct siu_gate gate;
+
+static bool admits(void *arg, uint32_t peer, const uint8_t *datagram, size_t len)
+{
+	(void)arg;
+	(void)peer;
+	return siu_gate_admits(&gate, datagram, len);
+}
+
+static void open_siu(void)
+{
+	const struct siu_liveness live = {
+		.up = true, .peer_epoch = SIU_EPOCH, .replay.top = siu_draw_start()};
+	const struct dp_guard guard = {.local = {rig_addr(rig_inside), SIU_PORT_DEFAULT},
+		.peers = {rig_addr(rig_home_agent)},
+		.n_peers = 1,
+		.admits = admits};
+
+	siu_gate_set(&gate, &live, SIU_EPOCH);
+	dataplane_guard(bench.rig.dp, &guard);
+}
+
 /* --- measuring ----------------------------------------------------------------------------------
  */
 
@@ -448,6 +500,7 @@ int main(int argc, char **argv)
 	rcu_online(&bench.rig.dp->rcu, 0);
 	for (uint32_t i = 0; i < NODES; i++)
 		(void)rig_add_node(&bench.rig, i);
+	open_siu();
 	warm_up();
 	resident = resident_bytes();
 	for (size_t i = 0; i < RTE_DIM(floods); i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: siu_input() is a row of gates in a fixed order: tag, header, run and window,
+ * How this works: take_datagram() is a row of gates in a fixed order: tag, header, run and window,
  * body; what passes goes to liveness, sender or receiver. They only take notes: everything leaves
  * in siu_tick() (RRQ_SEEN and EVENT, which are sent once, leave at once).
  *
@@ -15,6 +15,7 @@
 #include "lib/hmac.h"
 #include "siu/auth.h"
 #include "siu/codec.h"
+#include "siu/gate.h"
 #include "siu/liveness.h"
 #include "siu/outbox.h"
 #include "siu/receiver.h"
@@ -26,7 +27,7 @@
 
 #define BAD_TAGS_PER_S 1000
 #define BAD_TAGS_BURST 256
-#define SEQUENCE_NEAR 65536 /* so many datagrams of the peer may be lost one after the other */
+#define SEQUENCE_START_MAX (UINT64_C(1) << 62) /* no run counts to the end of 64 bits */
 
 struct siu {
 	/* const after siu_new() */
@@ -40,9 +41,18 @@ struct siu {
 	struct siu_sender sender;     /* role SIU_HOME_AGENT */
 	struct siu_receiver receiver; /* role SIU_GATEWAY */
 	struct siu_stats stats;
+	struct siu_gate gate; /* of what live says */
 	uint64_t bad_tags_ns; /* budget of wrong tags: time up to which it is spent */
 	bool was_synced;      /* a SYNC was begun in this run */
 };
+
+uint64_t siu_draw_start(void)
+{
+	uint64_t start;
+
+	random_fill(&start, sizeof start);
+	return start % SEQUENCE_START_MAX;
+}
 
 struct siu *siu_new(
 	const struct siu_config *config, const struct siu_callbacks *callbacks, void *arg)
@@ -60,6 +70,7 @@ struct siu *siu_new(
 		.key = config->keys_out[0],
 		.sender_id = config->local_id,
 		.epoch = config->boot_epoch,
+		.sequence = config->sequence_start,
 		.send = callbacks->send,
 		.arg = arg,
 		.stats = &siu->stats,
@@ -260,26 +271,6 @@ static void on_message(struct siu *siu, const struct siu_header *header, struct 
 		on_sync(siu, entry);
 }
 
-/* Before its tag is known: nothing is done for it but that. */
-static bool is_expected(const struct siu *siu, const uint8_t *datagram, size_t len)
-{
-	struct siu_header header;
-	struct siu_hello hello;
-	struct wire body, entry;
-
-	if (siu_header_decode(datagram, len, &header) != SIU_RESULT_OK)
-		return false;
-	if (header.type != SIU_HELLO)
-		return siu->live.up && header.epoch == siu->live.peer_epoch &&
-		       header.peer_epoch == siu->outbox.epoch &&
-		       siu_replay_check(&siu->live.replay, header.sequence) != SIU_REPLAY_OLD &&
-		       header.sequence <= siu->live.replay.top + SEQUENCE_NEAR;
-	body = wire_over(datagram + SIU_HEADER_BYTES, len - SIU_DATAGRAM_MIN);
-	return siu_body_next(&body, SIU_HELLO, &entry) &&
-	       siu_hello_decode(entry, &hello) == SIU_RESULT_OK &&
-	       siu_liveness_is_echo(&siu->live, hello.echo);
-}
-
 static void charge(struct siu *siu, uint64_t now_ns)
 {
 	if (siu->bad_tags_ns < now_ns)
@@ -296,7 +287,7 @@ static bool passes_tag(struct siu *siu, const uint8_t *datagram, size_t len, uin
 {
 	const bool over = is_over_budget(siu, now_ns);
 
-	if (over && !is_expected(siu, datagram, len)) {
+	if (over && !siu_gate_admits(&siu->gate, datagram, len)) {
 		siu->stats.shed++;
 		return false;
 	}
@@ -334,7 +325,7 @@ static bool passes_header(
 	return false;
 }
 
-void siu_input(struct siu *siu, const uint8_t *datagram, size_t len, uint64_t now_ns)
+static void take_datagram(struct siu *siu, const uint8_t *datagram, size_t len, uint64_t now_ns)
 {
 	const uint8_t *body;
 	size_t body_len;
@@ -364,6 +355,17 @@ void siu_input(struct siu *siu, const uint8_t *datagram, size_t len, uint64_t no
 		on_hello(siu, &header, entry, now_ns);
 }
 
+void siu_input(struct siu *siu, const uint8_t *datagram, size_t len, uint64_t now_ns)
+{
+	take_datagram(siu, datagram, len, now_ns);
+	siu_gate_set(&siu->gate, &siu->live, siu->outbox.epoch);
+}
+
+bool siu_admits(const struct siu *siu, const uint8_t *datagram, size_t len)
+{
+	return siu_gate_admits(&siu->gate, datagram, len);
+}
+
 uint64_t siu_tick(struct siu *siu, uint64_t now_ns)
 {
 	enum siu_liveness_news news = siu_liveness_judge(&siu->live, now_ns);
@@ -372,6 +374,7 @@ uint64_t siu_tick(struct siu *siu, uint64_t now_ns)
 	if (news == SIU_LIVENESS_DOWN)
 		peer_changed(siu, news);
 	next = siu_liveness_tick(&siu->live, &siu->outbox, now_ns);
+	siu_gate_set(&siu->gate, &siu->live, siu->outbox.epoch);
 	if (!siu->live.up)
 		return next;
 	if (siu->role == SIU_GATEWAY) {

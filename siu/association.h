@@ -7,9 +7,9 @@
  * its own: datagrams and time come in by calls, datagrams go out by a callback.
  *
  * Owner:    control/ha/notify.c (role SIU_HOME_AGENT) or control/gw/siu_handler.c (SIU_GATEWAY).
- * Threads:  control thread only. Lifetime: from siu_new() to siu_free(); callbacks must not free
- * it. Order of work on input: authenticate, then parse, then order, then act. Bounds:   what a peer
- * sends costs no allocation; counters instead of logs (siu_stats).
+ * Threads:  control thread only but for siu_admits(). Lifetime: from siu_new() to siu_free();
+ * callbacks must not free it. Order of work on input: authenticate, then parse, then order, then
+ * act. Bounds:   what a peer sends costs no allocation; counters instead of logs (siu_stats).
  */
 #include "siu/siu.h"
 
@@ -29,6 +29,8 @@ struct siu_config {
 	enum siu_role role;
 	uint32_t local_id;   /* on the wire, for logs; not trusted */
 	uint32_t boot_epoch; /* of this program's start (lib/boot_epoch.h); never repeats */
+	/* siu_draw_start(): sequences begin behind it. 0 in tests alone. */
+	uint64_t sequence_start;
 	/* Directional: send with keys_out[0], accept any of keys_in. From one configured secret use
 	 * siu_derive_keys(). */
 	struct siu_key keys_out[2];
@@ -83,6 +85,8 @@ struct siu_stats {
 void siu_derive_keys(const uint8_t *secret, size_t len, uint16_t id, struct siu_key *ha_to_gw,
 	struct siu_key *gw_to_ha);
 
+/* Random: who does not hear this end cannot tell which sequences it uses (siu/gate.h). */
+uint64_t siu_draw_start(void);
 /* NULL: out of memory. The config is copied. */
 struct siu *siu_new(
 	const struct siu_config *config, const struct siu_callbacks *callbacks, void *arg);
@@ -95,6 +99,8 @@ bool siu_set_keys(
 	struct siu *siu, const struct siu_key keys_out[2], const struct siu_key keys_in[2]);
 
 void siu_input(struct siu *siu, const uint8_t *datagram, size_t len, uint64_t now_ns);
+/* Any thread: would the peer send this now? Not by its tag (siu/gate.h). */
+bool siu_admits(const struct siu *siu, const uint8_t *datagram, size_t len);
 /* Does what is due; returns when to call again (CLOCK_MONOTONIC ns). Call also after siu_input,
  * siu_update and siu_ack: they queue, siu_tick() sends (batches: many entries in one datagram). */
 uint64_t siu_tick(struct siu *siu, uint64_t now_ns);

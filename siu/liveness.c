@@ -28,7 +28,7 @@ void siu_liveness_init(struct siu_liveness *live, uint8_t role)
 	*live = (struct siu_liveness){.role = role};
 }
 
-bool siu_liveness_is_echo(const struct siu_liveness *live, uint64_t echo)
+static bool echo_is_fresh(const struct siu_liveness *live, uint64_t echo)
 {
 	bool fresh = false;
 
@@ -41,7 +41,7 @@ enum siu_liveness_news siu_liveness_hear(struct siu_liveness *live, const struct
 	const struct siu_hello *hello, uint64_t now_ns)
 {
 	bool same_run = live->has_peer && header->epoch == live->peer_epoch;
-	bool proven = siu_liveness_is_echo(live, hello->echo);
+	bool proven = echo_is_fresh(live, hello->echo);
 	bool was_up = live->up;
 	bool restarted;
 

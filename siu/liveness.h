@@ -46,8 +46,6 @@ enum siu_liveness_news {
 void siu_liveness_init(struct siu_liveness *live, uint8_t role);
 enum siu_liveness_news siu_liveness_hear(struct siu_liveness *live, const struct siu_header *header,
 	const struct siu_hello *hello, uint64_t now_ns);
-/* Is it one of the nonces that we made lately? */
-bool siu_liveness_is_echo(const struct siu_liveness *live, uint64_t echo);
 /* Is the peer overdue? */
 enum siu_liveness_news siu_liveness_judge(struct siu_liveness *live, uint64_t now_ns);
 /* Sends what is due; returns when to call again. */

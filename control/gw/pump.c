@@ -25,6 +25,9 @@ static void dispatch(struct pump *pump, struct punt *punt, uint64_t now_ns)
 				pump->pmtu, punt->data + ETH_HLEN, punt->len - ETH_HLEN, now_ns);
 		mirror_frame(pump->mirror, punt);
 		break;
+	case PUNT_GUARDED:
+		mirror_frame(pump->mirror, punt);
+		break;
 	case PUNT_REGISTRATION:
 		siu_handler_registration(pump->siu, punt);
 		break;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: datagrams come in by a kernel socket (they reach it through the mirror) and go
- * out as whole IP datagrams straight into the workers' queue. That is what keeps RRQ_SEEN ahead of
- * the registration that it announces: both take the same queue, route and neighbour. With
+ * How this works: datagrams come in by a kernel socket (they reach it through the mirror; before
+ * that the workers ration what no home agent would send now: dataplane/guard.h) and go out as whole
+ * IP datagrams straight into the workers' queue. That is what keeps RRQ_SEEN ahead of the
+ * registration that it announces: both take the same queue, route and neighbour. With
  * siu.require_esp Linux sends them, and the home agent waits for an RRQ_SEEN that comes behind.
  *
  * An entry that swapped a path waits in pending[] for its grace token and for the disk; one token
@@ -654,6 +655,7 @@ static int open_peer(struct siu_handler *handler, uint32_t i)
 		.role = SIU_GATEWAY,
 		.local_id = ntohl(ip_addr_to_v4(&handler->local.addr)),
 		.boot_epoch = state_boot_epoch(handler->mover.state),
+		.sequence_start = siu_draw_start(),
 	};
 
 	derive_keys(ha, config.keys_out, config.keys_in);
@@ -698,6 +700,26 @@ static int open_socket(struct siu_handler *handler, const char *device, char *wh
 	return loop_fd_add(handler->loop, handler->fd, EPOLLIN, on_socket, handler);
 }
 
+/* By the workers, while the associations live: they stop before siu_handler_close(). */
+static bool admits(void *arg, uint32_t peer, const uint8_t *datagram, size_t len)
+{
+	const struct siu_handler *handler = arg;
+
+	return siu_admits(handler->peers[peer].siu, datagram, len);
+}
+
+static void set_guard(struct siu_handler *handler)
+{
+	struct dp_guard guard = {.local = handler->local,
+		.n_peers = handler->n_peers,
+		.admits = admits,
+		.arg = handler};
+
+	for (uint32_t i = 0; i < handler->n_peers; i++)
+		guard.peers[i] = handler->mover.conf->home_agents[i].address.addr;
+	dataplane_guard(handler->mover.dp, &guard);
+}
+
 int siu_handler_open(const struct siu_handler_config *config, struct siu_handler **out, char *why,
 	size_t why_size)
 {
@@ -727,6 +749,7 @@ int siu_handler_open(const struct siu_handler_config *config, struct siu_handler
 		siu_handler_close(handler);
 		return rc;
 	}
+	set_guard(handler);
 	*out = handler;
 	return 0;
 }

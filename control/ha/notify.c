@@ -626,6 +626,7 @@ static int open_link(struct ha_notify *notify, int index, uint32_t boot_epoch)
 	struct siu_config config = {.role = SIU_HOME_AGENT,
 		.local_id = ntohl(ip_addr_to_v4(&notify->conf->address)),
 		.boot_epoch = boot_epoch,
+		.sequence_start = siu_draw_start(),
 		/* an update and a REPLY_ONLY for each node */
 		.max_pending = 2 * (uint32_t)notify->conf->n_nodes};
 

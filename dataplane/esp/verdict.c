@@ -39,7 +39,8 @@ static const struct verdict_info infos[VERDICT_COUNT] = {
 	[VERDICT_BAD_ESP] = {"bad_esp", "Length or alignment of the ESP packet is wrong."},
 	[VERDICT_BAD_ICV] = {"bad_icv", "The authentication tag is wrong."},
 	[VERDICT_SHED] = {"shed",
-		"Its tag was not checked: too many from its source or for its SA were wrong."},
+		"Its tag was not checked: too many from its source or for its SA were wrong, or of "
+		"SIU that its peer would not send now."},
 	[VERDICT_BAD_PADDING] = {"bad_padding",
 		"Padding bytes, pad length or next header are wrong."},
 	[VERDICT_DUMMY] = {"dummy", "Valid dummy packet (next header 59), nothing inside."},

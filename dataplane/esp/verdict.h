@@ -34,10 +34,10 @@ enum verdict {
 	VERDICT_REPLAY,   /* seen before, or left of the window */
 	VERDICT_BAD_ESP,  /* length, alignment, IV */
 	VERDICT_BAD_ICV,
-	VERDICT_SHED,         /* before its tag was checked: too many wrong ones (shed.h) */
-	VERDICT_BAD_PADDING,  /* padding bytes, pad length, next header */
-	VERDICT_DUMMY,        /* next header 59: valid, nothing inside (RFC 4303 2.6) */
-	VERDICT_ECN,          /* congestion mark on a packet that cannot carry it (RFC 6040 4.2) */
+	VERDICT_SHED,        /* before its tag was checked: too many wrong ones (shed.h, guard.h) */
+	VERDICT_BAD_PADDING, /* padding bytes, pad length, next header */
+	VERDICT_DUMMY,       /* next header 59: valid, nothing inside (RFC 4303 2.6) */
+	VERDICT_ECN,         /* congestion mark on a packet that cannot carry it (RFC 6040 4.2) */
 	VERDICT_INNER_SOURCE, /* not an address of this node */
 	VERDICT_REGISTRATION, /* UDP 434 that is not this node's own, well-formed request */
 	VERDICT_RATE_LIMITED,

@@ -1199,6 +1199,7 @@ static bool judge_punts(enum world_kept how)
 
 		switch (punt->reason) {
 		case PUNT_FRAME:
+		case PUNT_GUARDED:
 			judge_for_linux(punt->port, punt->data, punt->len);
 			break;
 		case PUNT_REGISTRATION:

@@ -57,11 +57,12 @@ def interfaces(world):
     return {int(m.group(1)) for m in re.finditer(r"^(\d+): (home0|rg-mn)[:@]", out, re.M)}
 
 
-def prove(world, moves, end, paths, delay_ms, gap_ms=1000):
+def prove(world, moves, end, paths, delay_ms, gap_ms=1000, forged=False):
     """Each step in its order, nothing in clear or twice, and nothing lost that was not in flight."""
     outside_path, inside_path, corr_path, node_path = paths
     outside = analysis.Outside(outside_path, OUTSIDE, world.node.up, world.node.down)
-    steps = analysis.check_moves(moves, end, outside, read_siu(inside_path, world.siu_key))
+    siu = read_siu(inside_path, world.siu_key, forged=forged)
+    steps = analysis.check_moves(moves, end, outside, siu)
     assert [s.faults for s in steps] == [[] for _ in moves]
     assert outside.clear == [] and outside.repeated == []
 

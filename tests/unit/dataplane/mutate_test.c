@@ -153,6 +153,9 @@ static void check_punts(enum dp_port in)
 		const struct punt *punt = &punts[i];
 
 		switch (punt->reason) {
+		case PUNT_GUARDED:
+			CU_FAIL("nothing is guarded here");
+			break;
 		case PUNT_FRAME:
 			CU_ASSERT(punt->port == in && is_for_linux(in, punt->data, punt->len));
 			break;

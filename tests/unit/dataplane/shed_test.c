@@ -252,9 +252,36 @@ static void test_old_numbers(void)
 	CU_ASSERT(in(VERDICT_REPLAY) == replayed + 1);
 }
 
+/* Do the few that the rows are about share a place by chance? Once in some hundred draws. */
+static bool share_places(void)
+{
+	bool alone;
+
+	at(now + 2 * NS_PER_S);
+	(void)flood(FLOODER, FAR, 1000);
+	alone = passes(1, ELSEWHERE, FAR) && passes(2, ELSEWHERE, FAR);
+	at(now + 2 * NS_PER_S);
+	(void)flood(NOBODY, FAR, 4000);
+	return !alone || !passes(2, ELSEWHERE, FAR);
+}
+
+static void test_draw(void)
+{
+	struct worker *worker = rig.dp->workers[0];
+	unsigned draws = 1;
+
+	while (share_places() && ++draws < 10) {
+		shed_free(worker->shed);
+		worker->shed = shed_new();
+		CU_ASSERT_FATAL(worker->shed != NULL);
+	}
+	CU_ASSERT(draws < 10);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"places", test_draw},
 		{"who floods, who passes", test_rows},
 		{"a node that lost many packets", test_lost_many},
 		{"it ends", test_decay},

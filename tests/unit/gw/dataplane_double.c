@@ -344,6 +344,12 @@ bool dataplane_grace_done(struct dataplane *dp, uint64_t token)
 	return !dp_double.grace_open;
 }
 
+void dataplane_guard(struct dataplane *dp, const struct dp_guard *guard)
+{
+	(void)dp;
+	dp_double.guard = *guard;
+}
+
 int dataplane_send_to_node(
 	struct dataplane *dp, uint32_t handle, const void *datagram, size_t len, bool stamp)
 {

@@ -57,6 +57,7 @@ struct dataplane_double {
 	struct counters *counters;  /* slots come from it and outlive the node; NULL: the heap */
 	struct dp_audit audit;      /* what workers tell of ... */
 	unsigned n_audits;          /* ... so many times more */
+	struct dp_guard guard;      /* as it was set */
 	struct notices notices;     /* of SAs' marks; made when first needed */
 	/* nodes by handle */
 	struct node *nodes[DOUBLE_NODES_MAX];
