@@ -15,11 +15,12 @@
 #include "dataplane/shed.h"
 #include "dataplane/state.h"
 
+/* Packets in a row with the same question ask once. */
 static void find_sa(const struct dataplane *dp, struct burst *b)
 {
 	struct sad_query queries[PKT_BURST_MAX];
 	struct sa_in *found[PKT_BURST_MAX];
-	uint8_t at[PKT_BURST_MAX];
+	uint8_t query_of[PKT_BURST_MAX], first[PKT_BURST_MAX];
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < b->n; i++) {
@@ -32,17 +33,22 @@ static void find_sa(const struct dataplane *dp, struct burst *b)
 			queries[n].src = (struct lookup_addr){.v6 = ip6_src(ip)};
 		else
 			queries[n].src = (struct lookup_addr){.number = ip4_src(ip)};
-		at[n++] = (uint8_t)i;
+		if (n == 0 || !sad_query_same(&queries[n], &queries[n - 1]))
+			first[n++] = (uint8_t)i;
+		query_of[i] = (uint8_t)(n - 1);
 	}
 	if (n == 0)
 		return;
 	sad_lookup_in_burst(&dp->sad, queries, found, n);
-	for (unsigned j = 0; j < n; j++) {
-		b->sas.in[at[j]] = found[j];
-		if (found[j] == NULL)
-			burst_drop(b, at[j], VERDICT_NO_SA_IN);
-		else if (j == 0 || found[j] != found[j - 1])
-			esp_prefetch_in(dp->engine, found[j], b->pkts[at[j]].len);
+	for (unsigned j = 0; j < n; j++)
+		if (found[j] != NULL)
+			esp_prefetch_in(dp->engine, found[j], b->pkts[first[j]].len);
+	for (unsigned i = 0; i < b->n; i++) {
+		if (b->verdicts[i] != VERDICT_OK)
+			continue;
+		b->sas.in[i] = found[query_of[i]];
+		if (b->sas.in[i] == NULL)
+			burst_drop(b, i, VERDICT_NO_SA_IN);
 	}
 }
 

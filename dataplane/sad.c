@@ -108,34 +108,23 @@ static inline struct sa_in *find_in(struct rcu_link *link, const struct sad_quer
 	return best;
 }
 
-static inline bool is_same(const struct sad_query *a, const struct sad_query *b)
-{
-	return a->spi == b->spi && lookup_addr_same(&a->src, &b->src);
-}
-
 void sad_lookup_in_burst(
 	const struct sad *sad, const struct sad_query *queries, struct sa_in **out, unsigned n)
 {
 	_Atomic(struct rcu_link *) *heads[LOOKUP_BURST_MAX];
 	struct rcu_link *first[LOOKUP_BURST_MAX];
-	uint8_t run[LOOKUP_BURST_MAX]; /* asks for the same as the place before */
 
 	assert(n <= LOOKUP_BURST_MAX);
 	for (unsigned i = 0; i < n; i++) {
-		run[i] = (uint8_t)(i != 0 && is_same(&queries[i], &queries[i - 1]));
-		if (run[i])
-			continue;
 		heads[i] = lookup_head(&sad->in, queries[i].spi);
 		rte_prefetch0((const void *)(uintptr_t)heads[i]);
 	}
 	for (unsigned i = 0; i < n; i++) {
-		if (run[i])
-			continue;
 		first[i] = lookup_next(heads[i]);
 		rte_prefetch0(first[i]); /* lies in the SA's first line */
 	}
 	for (unsigned i = 0; i < n; i++)
-		out[i] = run[i] ? out[i - 1] : find_in(first[i], &queries[i]);
+		out[i] = find_in(first[i], &queries[i]);
 }
 
 /* --- nodes --------------------------------------------------------------------------------------

@@ -44,6 +44,12 @@ void sad_in_del(struct sad *sad, struct sa_in *sa);
 int sad_home_add(struct sad *sad, struct node *node) __attribute__((warn_unused_result));
 void sad_home_del(struct sad *sad, struct node *node);
 
+/* Is the answer the same, too? */
+static inline bool sad_query_same(const struct sad_query *a, const struct sad_query *b)
+{
+	return a->spi == b->spi && lookup_addr_same(&a->src, &b->src);
+}
+
 /* out[i]: the SA of queries[i] or NULL; n <= PKT_BURST_MAX. */
 void sad_lookup_in_burst(
 	const struct sad *sad, const struct sad_query *queries, struct sa_in **out, unsigned n);

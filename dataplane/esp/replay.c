@@ -13,61 +13,10 @@
 
 #include <immintrin.h>
 
-/* RFC 4303 appendix A2.2: the high half that puts the packet in or right of the window. */
-uint64_t replay_infer(const struct sa_in *sa, uint32_t seq_low)
-{
-	const struct counter_slot *slot = sa->slot;
-	uint64_t top, high;
-	uint32_t top_low, bottom_low;
-
-	if (!sa->esn)
-		return seq_low;
-	top = atomic_load_explicit(&slot->seq, memory_order_relaxed);
-	top_low = (uint32_t)top;
-	high = top >> 32;
-	bottom_low = top_low - sa->window + 1; /* modulo 2^32 */
-	if (top_low >= sa->window - 1u) {
-		/* Case A: the window lies in one subspace. Past the last of all numbers the sum
-		 * wraps to a small one, which is left of the window. */
-		if (seq_low < bottom_low)
-			high++;
-	} else if (seq_low >= bottom_low) {
-		/* Case B: the window spans two. There is nothing before subspace 0; number 0 is
-		 * never valid. */
-		if (high == 0)
-			return 0;
-		high--;
-	}
-	return high << 32 | seq_low;
-}
-
-/* The ring has at most 2^32 bits, so the low half of seq names the word. */
-static inline _Atomic(uint64_t) *word_of(const struct sa_in *sa, uint64_t seq)
-{
-	return &sa->slot->bits[(seq / REPLAY_WORD_BITS) & sa->word_mask];
-}
-
 void replay_prefetch(const struct sa_in *sa, uint32_t seq_low)
 {
 	__builtin_prefetch(sa->slot, 1);
-	__builtin_prefetch(word_of(sa, seq_low), 1);
-}
-
-static inline uint64_t mask_of(uint64_t seq)
-{
-	return UINT64_C(1) << (seq % REPLAY_WORD_BITS);
-}
-
-static inline bool is_new(const struct sa_in *sa, uint64_t seq)
-{
-	const struct counter_slot *slot = sa->slot;
-	uint64_t top = atomic_load_explicit(&slot->seq, memory_order_relaxed);
-
-	if (seq > top)
-		return true;
-	if (seq == 0 || top - seq >= sa->window)
-		return false;
-	return (atomic_load_explicit(word_of(sa, seq), memory_order_relaxed) & mask_of(seq)) == 0;
+	__builtin_prefetch(replay_word(sa, seq_low), 1);
 }
 
 /* Words that no number of the window can lie in, wherever its right edge is. */
@@ -107,7 +56,7 @@ static inline bool commit(const struct sa_in *sa, uint64_t seq)
 {
 	struct counter_slot *slot = sa->slot;
 	uint64_t top = atomic_load_explicit(&slot->seq, memory_order_relaxed);
-	_Atomic(uint64_t) *word = word_of(sa, seq);
+	_Atomic(uint64_t) *word = replay_word(sa, seq);
 	uint64_t seen;
 
 	if (seq > top)
@@ -115,9 +64,9 @@ static inline bool commit(const struct sa_in *sa, uint64_t seq)
 	else if (seq == 0 || top - seq >= sa->window)
 		return false;
 	seen = atomic_load_explicit(word, memory_order_relaxed);
-	if ((seen & mask_of(seq)) != 0)
+	if ((seen & replay_bit(seq)) != 0)
 		return false;
-	atomic_store_explicit(word, seen | mask_of(seq), memory_order_release);
+	atomic_store_explicit(word, seen | replay_bit(seq), memory_order_release);
 	return true;
 }
 
@@ -131,11 +80,6 @@ static inline void lock_sa(struct sa_in *sa)
 static inline void unlock_sa(struct sa_in *sa)
 {
 	atomic_flag_clear_explicit(&sa->lock, memory_order_release);
-}
-
-bool replay_test(const struct sa_in *sa, uint64_t seq)
-{
-	return is_new(sa, seq);
 }
 
 void replay_commit_run(struct sa_in *sa, const uint64_t seqs[], bool fresh[], unsigned n)
