@@ -78,7 +78,7 @@ static void from_outside(struct dp_audit *record, const struct burst *b, unsigne
 		record->spi = esp_spi(ip + pkt->outer_bytes);
 		record->sequence = wire_load_u32(ip + pkt->outer_bytes + 4);
 	}
-	if (record->verdict == VERDICT_INNER_SOURCE)
+	if (record->verdict == VERDICT_INNER_SOURCE || record->verdict == VERDICT_POLICY)
 		put_addrs(&record->inner_source, &record->inner_destination, pkt->data, pkt->len);
 }
 

@@ -8,6 +8,7 @@
 #include "dataplane/dataplane.h"
 
 #include "dataplane/ip4.h"
+#include "dataplane/policy.h"
 #include "dataplane/state.h"
 #include "dataplane/now.h"
 
@@ -174,6 +175,7 @@ void dataplane_close(struct dataplane *dp)
 		worker_free(dp->workers[i]);
 	rcu_drain(&dp->rcu);
 	node_table_free(dp);
+	policy_free(atomic_load_explicit(&dp->policy, memory_order_relaxed));
 	notices_fini(&dp->sa_notices);
 	route_table_free(&dp->routes);
 	neigh_table_free(&dp->neighs);

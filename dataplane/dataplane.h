@@ -192,7 +192,7 @@ struct dp_audit {
 	uint64_t rx_ns;                     /* monotonic, when the worker saw it */
 	uint32_t spi, sequence;             /* 0: it has none; the low half of the number */
 	struct ip_addr source, destination; /* of the packet as it came in */
-	struct ip_addr inner_source, inner_destination; /* INNER_SOURCE; else unset */
+	struct ip_addr inner_source, inner_destination; /* INNER_SOURCE, POLICY; else unset */
 	uint8_t verdict;                                /* enum verdict */
 	bool inbound;                                   /* it came from the outside */
 };

@@ -11,6 +11,7 @@
 #include "dataplane/inner.h"
 #include "dataplane/ip4.h"
 #include "dataplane/rules.h"
+#include "dataplane/spd.h"
 #include "dataplane/nat.h"
 #include "dataplane/shed.h"
 #include "dataplane/state.h"
@@ -67,6 +68,8 @@ void path_in(struct worker *worker, const struct received *now, const struct rec
 	if (__builtin_expect(b->in_udp != 0, 0))
 		nat_watch(worker, b);
 	inner_check_burst(dp, b);
+	if (__builtin_expect(worker->policy != NULL, 0))
+		spd_protected(worker, b, true);
 	if (__builtin_expect(dp->rules.clamp_tcp_mss, 0))
 		rules_tcp(b);
 	forward_route(worker, b, DP_INSIDE);

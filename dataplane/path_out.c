@@ -14,6 +14,7 @@
 #include "dataplane/ip4.h"
 #include "dataplane/protect.h"
 #include "dataplane/rules.h"
+#include "dataplane/spd.h"
 #include "dataplane/state.h"
 
 struct wanted { /* places of a burst that wait for one of the two lookups */
@@ -193,6 +194,8 @@ void path_out(struct worker *worker, const struct received *now, const struct re
 	find_nodes(dp, b);
 	load_nodes(dp, b);
 	check_selectors(b);
+	if (__builtin_expect(worker->policy != NULL, 0))
+		spd_protected(worker, b, false);
 	if (__builtin_expect(dp->rules.clamp_tcp_mss, 0))
 		rules_tcp(b);
 	protect_burst(worker, b);

@@ -60,6 +60,8 @@ struct dataplane {
 	struct route_table routes;
 	/* RCU: by handle, 1..max_nodes; NULL: none */
 	_Atomic(struct node *) *by_handle;
+	/* RCU: replaced whole; NULL: no rules. Store: release, by control. Load: acquire. */
+	_Atomic(struct policy *) policy;
 	/* atomic: main stores, workers load */
 	_Atomic(bool) stop;
 	/* atomic: control raises it before it publishes a path with PATH_BICAST, workers load;

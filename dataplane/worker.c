@@ -104,6 +104,8 @@ static unsigned walk(struct worker *worker, enum dp_port which, const struct rec
 {
 	if (now->n == 0)
 		return 0;
+	/* Acquire pairs with the release in dataplane_policy_use(). */
+	worker->policy = atomic_load_explicit(&worker->dp->policy, memory_order_acquire);
 	worker->burst.now_ns = clock_mono_ns();
 	if (which == DP_OUTSIDE)
 		path_in(worker, now, ahead);

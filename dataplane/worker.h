@@ -19,6 +19,7 @@
 #define LOOP_BUCKETS (62 * 8)
 
 struct reassembly;
+struct policy;
 struct shed;
 
 struct verdict_cells {
@@ -40,6 +41,8 @@ struct worker {
 	struct received received[DP_PORTS][2];
 	uint8_t ahead[DP_PORTS]; /* which half holds what comes next */
 	uint64_t shed_until_ns;  /* some budget of wrong tags is over until then */
+	/* worker-private: RCU, loaded for each burst; NULL: there are no rules */
+	const struct policy *policy;
 	/* worker-private scratch */
 	struct burst burst;     /* paths in and out */
 	struct burst inside;    /* injected, towards the inside */

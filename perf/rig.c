@@ -5,6 +5,7 @@
  */
 #include "perf/rig.h"
 
+#include "dataplane/policy.h"
 #include "dataplane/esp/crypto_engines.h"
 #include "lib/hmac.h"
 #include "lib/ipv4.h"
@@ -101,6 +102,34 @@ static void set_forwarding(struct rig *rig)
 		rig_fail("no routes");
 }
 
+/* As many rules for each direction as BENCH_RULES says: the usual kind, none of which matches. */
+static void set_rules(struct rig *rig)
+{
+	const char *text = getenv("BENCH_RULES");
+	const uint32_t n = text == NULL ? 0 : (uint32_t)strtoul(text, NULL, 10);
+	struct policy_rule *rules;
+	struct policy *policy;
+
+	if (n == 0)
+		return;
+	rules = calloc(2 * (size_t)n, sizeof *rules);
+	if (rules == NULL || n > POLICY_RULES_MAX / 2)
+		rig_fail("BENCH_RULES: too many");
+	for (uint32_t i = 0; i < 2 * n; i++) {
+		rules[i].action = POLICY_DISCARD;
+		rules[i].inbound = i & 1;
+		rules[i].protocol = i & 2 ? IPPROTO_TCP : IPPROTO_UDP;
+		rules[i].destination.n_prefixes = rules[i].destination.n_ports = 1;
+		rules[i].destination.prefixes[0] = (struct ip_prefix){
+			.addr = ip_addr_from_v4(htonl(0x0b000000 + (i << 8))), .len = 24};
+		rules[i].destination.ports[0] = (struct policy_ports){443, 443};
+	}
+	policy = policy_new(rules, 2 * n, dataplane_workers(rig->dp));
+	if (policy == NULL || dataplane_policy_use(rig->dp, policy) != 0)
+		rig_fail("no memory for the rules");
+	free(rules);
+}
+
 void rig_open_gateway(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbufs,
 	struct counters *counters, unsigned workers)
 {
@@ -140,6 +169,7 @@ void rig_open_gateway(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint
 	if (dataplane_open(&config, names, workers, &rig->dp, why, sizeof why) != 0)
 		rig_fail(why);
 	set_forwarding(rig);
+	set_rules(rig);
 }
 
 void rig_open(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbufs,

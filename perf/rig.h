@@ -45,6 +45,7 @@ struct ip_addr rig_home(uint32_t node);
 struct ip_addr rig_coa(uint32_t node);
 
 /* BENCH_ENGINE=name in the environment: that crypto engine instead of "auto".
+ * BENCH_RULES=n: that many rules of the policy for each direction, which no packet matches.
  * counters: the gateway's. folder: for the peers' counters file. mbufs: in each port's pool.
  * workers: each with a queue of its own on both ports. */
 void rig_open(struct rig *rig, enum crypto_alg alg, uint32_t nodes, uint32_t mbufs,

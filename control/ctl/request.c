@@ -136,9 +136,10 @@ static const struct command {
 } commands[] = {
 	{"show",
 		(const char *const[]){"sa", "nodes", "drops", "handovers", "ports", "siu", "events",
-			"audit", "bindings", "status", NULL},
+			"audit", "policy", "bindings", "status", NULL},
 		(const char *const[]){NULL},
-		"show sa|nodes|drops|handovers|ports|siu|events|audit|bindings|status [key=value "
+		"show sa|nodes|drops|handovers|ports|siu|events|audit|policy|bindings|status "
+		"[key=value "
 		"...]"},
 	{"sa", (const char *const[]){"add", "del", "update", "switch", NULL},
 		(const char *const[]){"node", "direction", NULL},

@@ -475,6 +475,7 @@ const struct admin_verb gw_admin_verbs[] = {
 	{"show-nodes", show_nodes},
 	{"show-audit", show_audit},
 	{"show-drops", show_drops},
+	{"show-policy", gw_admin_show_policy},
 	{"show-handovers", show_handovers},
 	{"show-ports", show_ports},
 	{"show-siu", show_siu},

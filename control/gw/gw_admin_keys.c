@@ -463,8 +463,9 @@ json_t *gw_admin_reload(void *arg, json_t *request, const char **error)
 		return NULL;
 	}
 	answer_when_kept(gw);
-	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:s}", "added", (int)counts.nodes.added,
+	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:s}", "added", (int)counts.nodes.added,
 		"changed", (int)counts.nodes.changed, "removed", (int)counts.nodes.removed, "kept",
-		(int)counts.nodes.kept, "siu_keys", (int)counts.siu_keys, "note",
-		"nodes and SIU secrets only; other keys take effect at the next start");
+		(int)counts.nodes.kept, "siu_keys", (int)counts.siu_keys, "rules",
+		(int)counts.rules, "note",
+		"nodes, policy and SIU secrets only; other keys take effect at the next start");
 }

@@ -3,7 +3,7 @@
  * How this works: each group of the file has one reader that takes all keys it knows and then asks
  * lib/conf.h to refuse the rest. What two keys say about each other is checked where the second of
  * them is read. Errors are collected, so one run of --check shows all. The lists of home agents and
- * nodes are read in gw_conf_nodes.c.
+ * nodes are read in gw_conf_nodes.c, that of rules in gw_conf_policy.c.
  */
 #include "control/gw/gw_conf.h"
 
@@ -364,6 +364,7 @@ static void read_all(struct gw_conf *conf, struct conf_group *root)
 	read_siu(conf, root);
 	gw_conf_read_home_agents(conf, root);
 	gw_conf_read_nodes(conf, root);
+	gw_conf_read_policy(conf, root);
 	conf_group_end(root);
 }
 
@@ -411,6 +412,7 @@ void gw_conf_free(struct gw_conf *conf)
 		return;
 	gw_conf_wipe(conf);
 	free(conf->nodes);
+	free(conf->policy);
 	free(conf);
 }
 

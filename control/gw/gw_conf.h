@@ -9,6 +9,7 @@
  * config/roamgate.conf shows every key with unit, range and default; the two are kept in step.
  */
 #include "dataplane/dataplane.h"
+#include "dataplane/policy.h"
 #include "lib/conf.h"
 #include "lib/inet.h"
 #include "lib/log.h"
@@ -103,6 +104,8 @@ struct gw_conf {
 	uint32_t n_home_agents;
 	struct gw_node_conf *nodes;
 	uint32_t n_nodes;
+	struct policy_rule *policy; /* in order */
+	uint32_t n_policy;
 };
 
 /* NULL: every error is on stderr as "file:line: what is wrong"; nothing else was touched. */
@@ -121,6 +124,10 @@ bool gw_prefixes_contain(const struct gw_prefixes *prefixes, const struct ip_add
 /* 1..31 letters, digits, '.', '_', '-': names of nodes and home agents. */
 bool gw_name_ok(const char *name);
 
+/* gw_conf_policy.c: the list policy, and its words. text: where a number goes that has no name. */
+void gw_conf_read_policy(struct gw_conf *conf, struct conf_group *root);
+const char *gw_policy_action_name(enum policy_action action);
+const char *gw_policy_protocol_name(uint16_t number, char text[IP_TEXT_MAX]);
 /* gw_conf_nodes.c: the lists home_agents and mobile_nodes. */
 void gw_conf_read_home_agents(struct gw_conf *conf, struct conf_group *root);
 void gw_conf_read_nodes(struct gw_conf *conf, struct conf_group *root);

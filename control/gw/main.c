@@ -74,9 +74,9 @@ static void on_reload_signal(void *arg, int signo)
 	if (gw_reload(&program->gw, &counts, why, sizeof why) != 0)
 		log_error("reload", "%s", why);
 	else
-		log_info("reload", "added=%u changed=%u removed=%u kept=%u siu_keys=%u",
+		log_info("reload", "added=%u changed=%u removed=%u kept=%u siu_keys=%u rules=%u",
 			counts.nodes.added, counts.nodes.changed, counts.nodes.removed,
-			counts.nodes.kept, counts.siu_keys);
+			counts.nodes.kept, counts.siu_keys, counts.rules);
 }
 
 static void on_key_event(void *arg, const struct key_event *event)
@@ -124,6 +124,19 @@ static int start_dataplane(struct program *program)
 		config.home_agents_v6[i] = conf->home_agents[i].tunnel_source_v6;
 	}
 	return dataplane_new(&config, &program->gw.dp, program->why, sizeof program->why);
+}
+
+static int start_policy(struct program *program)
+{
+	struct gw *gw = &program->gw;
+	struct policy *policy = policy_new(
+		gw->conf->policy, gw->conf->n_policy, dataplane_workers(gw->dp));
+
+	if (policy != NULL)
+		return dataplane_policy_use(gw->dp, policy);
+	snprintf(program->why, sizeof program->why,
+		"no memory for %u rules: give DPDK more (dpdk.memory_mb)", gw->conf->n_policy);
+	return -ENOMEM;
 }
 
 static int start_tables(struct program *program)
@@ -237,6 +250,8 @@ static int start(struct program *program)
 			conf->after_power_loss, &gw->state, why, room);
 	if (rc == 0)
 		rc = start_dataplane(program);
+	if (rc == 0)
+		rc = start_policy(program);
 	if (rc == 0)
 		rc = start_tables(program);
 	if (rc == 0)

@@ -34,6 +34,7 @@ static const struct verdict_info infos[VERDICT_COUNT] = {
 	[VERDICT_KEEPALIVE] = {"keepalive", "A NAT keepalive: one byte to UDP port 4500."},
 	[VERDICT_TTL] = {"ttl", "The TTL is used up; its sender is told."},
 	[VERDICT_EXPIRED] = {"expired", "The SA's lifetime in packets, bytes or seconds is over."},
+	[VERDICT_POLICY] = {"policy", "A rule of the configuration's policy discards it."},
 	[VERDICT_NO_SA_IN] = {"no_sa_in", "No inbound SA for this SPI and source."},
 	[VERDICT_REPLAY] = {"replay", "Sequence number seen before, or left of the window."},
 	[VERDICT_BAD_ESP] = {"bad_esp", "Length or alignment of the ESP packet is wrong."},

@@ -29,6 +29,7 @@ enum verdict {
 	VERDICT_KEEPALIVE,      /* a NAT keepalive: does its work on the way here (RFC 3948 2.3) */
 	VERDICT_TTL,            /* TTL used up */
 	VERDICT_EXPIRED,        /* the SA's lifetime is over, both directions */
+	VERDICT_POLICY,         /* a rule of the operator's discards it */
 	/* inbound SA */
 	VERDICT_NO_SA_IN, /* no SA for SPI and source */
 	VERDICT_REPLAY,   /* seen before, or left of the window */
@@ -71,7 +72,8 @@ static inline bool verdict_is_audited(enum verdict verdict)
 				 UINT64_C(1) << VERDICT_EXPIRED | UINT64_C(1) << VERDICT_NO_SA_OUT |
 				 UINT64_C(1) << VERDICT_SELECTOR |
 				 UINT64_C(1) << VERDICT_SEQ_EXHAUSTED |
-				 UINT64_C(1) << VERDICT_IV_EXHAUSTED;
+				 UINT64_C(1) << VERDICT_IV_EXHAUSTED |
+				 UINT64_C(1) << VERDICT_POLICY;
 
 	static_assert(VERDICT_COUNT <= 64, "a bit for each");
 	return (audited >> verdict & 1) != 0;

@@ -8,6 +8,7 @@
 #include "tests/fuzz/path_world.h"
 
 #include "dataplane/now.h"
+#include "dataplane/policy.h"
 #include "dataplane/reassembly.h"
 #include "lib/ipv4.h"
 #include "tests/fuzz/esp_peer.h"
@@ -109,6 +110,7 @@ static uint64_t now_ns, cut_before, held_before;
 static bool any_copies; /* may have been made */
 static uint64_t figures[FIGURES];
 static uint64_t plain_macs[DP_PORTS]; /* of ports without a tag, as they were opened */
+static bool rules_in_force;
 
 __attribute__((noreturn)) static void fail(const char *file, int line, const char *what)
 {
@@ -348,6 +350,29 @@ static size_t l2_bytes(void)
 	return rig.dp->ports[DP_OUTSIDE].l2_bytes;
 }
 
+/* Every second input has them. */
+static void set_rules(bool on)
+{
+	struct policy_rule rules[3] = {
+		{.action = POLICY_PROTECT, .inbound = true, .protocol = 17},
+		{.action = POLICY_DISCARD, .inbound = true, .protocol = 17},
+		{.action = POLICY_DISCARD, .inbound = false, .protocol = 17},
+	};
+	struct policy *policy = NULL;
+
+	rules[0].destination.ports[0] = (struct policy_ports){50, 60};
+	rules[0].destination.n_ports = 1;
+	rules[1].source.ports[0] = (struct policy_ports){1000, 65535};
+	rules[1].source.n_ports = 1;
+	rules[2].destination.ports[0] = (struct policy_ports){1000, 65535};
+	rules[2].destination.n_ports = 1;
+	if (on)
+		policy = policy_new(rules, 3, 1);
+	DEMAND(policy != NULL || !on);
+	DEMAND(dataplane_policy_use(rig.dp, policy) == 0);
+	rules_in_force = on;
+}
+
 void world_reset(unsigned turn)
 {
 	set_tag((turn & 0x80) != 0 ? VLAN : 0);
@@ -359,6 +384,7 @@ void world_reset(unsigned turn)
 	clock_set_test(now_ns, now_ns);
 	for (unsigned i = 1; i <= WORLD_NODES; i++)
 		add_node(i, turn);
+	set_rules(turn % 2 != 0);
 	n_records = 0;
 	next_epoch = 3;
 	memset(put_in, 0, sizeof put_in);
@@ -383,6 +409,7 @@ static void forget_fragments(void)
 
 void world_end(void)
 {
+	set_rules(false);
 	for (unsigned i = 1; i <= WORLD_NODES; i++)
 		DEMAND(dataplane_node_del(rig.dp, nodes[i].node, true) == 0);
 	for (unsigned i = 0; i < 3; i++) /* token, quiescent, free */
@@ -679,6 +706,26 @@ static bool is_registration(const struct look *look)
 	       wire_load_u16(look->ip + look->hdr + 2) == 434;
 }
 
+/* Of what node n and its home agent tunnel to each other it is the packet inside that counts. */
+static bool is_discarded(const struct world_node *n, const struct look *look, bool inward)
+{
+	const uint8_t *ports;
+	uint16_t from, to;
+	struct look inner;
+
+	if (!rules_in_force)
+		return false;
+	if (look_tunnels(look) && (!inward || ip_addr_equal(agent_of(n, look), &look->dst)) &&
+		look_inside(look, &inner))
+		look = &inner;
+	if (look->protocol != LOOK_UDP || look->headless || look->len < look->hdr + 4)
+		return false;
+	ports = look->ip + look->hdr;
+	from = wire_load_u16(ports);
+	to = wire_load_u16(ports + 2);
+	return inward ? from >= 1000 && (to < 50 || to > 60) : to >= 1000;
+}
+
 /* May node n send this to the private network? */
 static bool may_come_in(const struct world_node *n, const struct look *look)
 {
@@ -686,7 +733,7 @@ static bool may_come_in(const struct world_node *n, const struct look *look)
 	struct look inner;
 
 	if (!look_may_travel(&look->src) || !look_may_travel(&look->dst) || is_ours(&look->src) ||
-		is_ours(&look->dst) || is_registration(look))
+		is_ours(&look->dst) || is_registration(look) || is_discarded(n, look, true))
 		return false;
 	if (ip_addr_equal(&n->home, &look->src))
 		return !to_agent;
@@ -710,7 +757,10 @@ static bool may_go_out(const struct world_node *n, const struct look *look)
 		return false;
 	if (look_tunnels(look))
 		return ip_addr_equal(agent_of(n, look), &look->src) && !look->fragment &&
-		       look_inside(look, &inner) && ip_addr_equal(&n->home, &inner.dst);
+		       look_inside(look, &inner) && ip_addr_equal(&n->home, &inner.dst) &&
+		       !is_discarded(n, look, false);
+	if (is_discarded(n, look, false))
+		return false;
 	for (unsigned i = 1; i <= WORLD_NODES; i++) {
 		if (nodes[i].is_label)
 			continue;

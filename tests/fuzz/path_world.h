@@ -18,8 +18,8 @@
 #define WORLD_MTU RIG_MTU
 
 void world_start(void); /* once a process */
-/* For each input: fresh nodes at their first places. turn: which algorithms they speak; its highest
- * bit: both ports have a VLAN tag. */
+/* For each input: fresh nodes at their first places. turn: which algorithms they speak; odd: with
+ * rules of a policy; its highest bit: both ports have a VLAN tag. */
 void world_reset(unsigned turn);
 /* After each: all was counted and nothing is left over. */
 void world_end(void);

@@ -65,9 +65,11 @@ OPTIONAL = {
     "tcp_mss_clamp", "df", "dscp_map",
     "fallback_command", "rekey_command", "care_of", "directly_attached", "nat_traversal", "nat_keepalive",
     "gateways", "require_esp",
+    "destination", "protocol", "source_ports", "destination_ports",
 }  # fmt: skip
 ADDRESSES = {"home_address", "tunnel_source", "tunnel_source_v6", "via", "home_agent", "gateway", "address", "care_of"}
-CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm", "nat_traversal", "df"}
+CHOICES = {"log_level", "after_power_loss", "crypto_engine", "algorithm", "nat_traversal", "df", "action", "direction",
+           "protocol"}
 NAMES = {"home_agent@roamgate", "gateway@roamgate-ha"}  # of another list, not addresses
 PATHS = {"state_dir", "control_socket", "fallback_command", "rekey_command"}
 INTERFACES = {"mirror", "home_interface", "tunnel_interface"}
@@ -152,7 +154,9 @@ def wrong_values(key, value, program, group):
         wrong += ['"x"', '"1,"', '"-1"', '"100000"']
     if key in KEY_FILES:
         wrong += ['"/nowhere/key"', '"/etc"']
-    if key == "source":
+    if key in ("source_ports", "destination_ports"):
+        wrong += ['"65536"', '"2-1"', '"-1"', '"http"', "[ ]", '[ "1", "any" ]', '[ "1,2" ]']
+    if key in ("source", "destination"):
         wrong += ['"some"', '"10.1.0.256"', "[ ]", '[ "10.1.0.1", "any" ]', '[ "10.1.0.1/24" ]']
     return wrong
 

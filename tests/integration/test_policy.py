@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Who may send what through which SA: scapy with SAs that take ESP from given sources alone."""
+"""Who may send what through which SA: scapy with SAs that take ESP from given sources alone, and
+the ordered rules of the configuration's policy, on the running gateway.
+"""
 import ipaddress
 
 import pytest
 from lab import LabError
+from scapy.layers.inet import IP, TCP, UDP
 from test_scapy_peer import Counted, Peer, refused, uplink
-from world import Array, Border, Node
+from world import CORRESPONDENT, HOME_AGENT, Array, Border, Node, libconfig
 
 SOURCES = [  # of the nodes' inbound SAs
     "any",
@@ -96,3 +99,136 @@ def test_by_the_control_socket(border):
     add("203.0.113.128/25,192.0.2.128/26")
     rows = border.roamctl("roamgate", "show", "sa")["rows"]
     assert "203.0.113.128/25,192.0.2.128/26" in [r.get("source") for r in rows]
+
+
+# --- rules ---------------------------------------------------------------------------------------
+
+CARE_OF = "198.51.100.21"
+
+
+def rule(action, direction, source="any", destination="any", **more):
+    lists = {k: v if isinstance(v, str) else Array(v) for k, v in more.items()}
+    ends = {"source": source, "destination": destination}
+    ends = {k: v if isinstance(v, str) else Array(v) for k, v in ends.items()}
+    return {"action": action, "direction": direction} | ends | lists
+
+
+def tcp(dport):
+    return {"protocol": "tcp", "destination_ports": dport}
+
+
+@pytest.fixture(scope="module")
+def guarded(build):
+    with Border(build) as border:
+        node = border.nodes[0]
+        border.settings = [node.gateway_settings(border.lab, CARE_OF)]
+        border.start_gateway(nodes=border.settings)
+        border.peer = Peer(border, node, CARE_OF)
+        yield border
+
+
+def put_in_force(border, rules):
+    """By a reload; the answer."""
+    settings = border.gateway_settings(border.settings) | {"policy": rules}
+    border.lab.write("roamgate.conf", libconfig(settings))
+    return border.roamctl("roamgate", "reload")
+
+
+def hits(border):
+    rows = border.roamctl("roamgate", "show", "policy")["rows"]
+    return [row["hits"] for row in rows[:-2]], (rows[-2]["hits"], rows[-1]["hits"])
+
+
+def inner(border, dport, flags=0, proto=TCP, source=None, fragment=0):
+    header = IP(src=source or border.peer.node.home_address, dst=CORRESPONDENT, ttl=64)
+    header.frag, header.flags = fragment, flags
+    return header / proto(sport=1111, dport=dport) / (b"x" * 32)
+
+
+def reverse_tunnelled(border, dport):
+    return IP(src=CARE_OF, dst=HOME_AGENT, ttl=64) / inner(border, dport)
+
+
+def for_node(border, dport, proto=TCP):
+    datagram = IP(src=CORRESPONDENT, dst=border.peer.node.home_address, ttl=63)
+    datagram = datagram / proto(sport=2222, dport=dport) / b"x"
+    return bytes(IP(src=HOME_AGENT, dst=CARE_OF, ttl=64, proto=4) / datagram)
+
+
+def test_order(guarded):
+    """The first that matches; of a tunnel, what is inside; hits, audit and counters to the packet."""
+    peer = guarded.peer
+    put_in_force(guarded, [
+        rule("protect", "in", destination=CORRESPONDENT, **tcp(["25", "80-90"])),
+        rule("discard", "in", source=[peer.node.home_address, "2001:db8::/32"], **tcp("25-100")),
+        rule("discard", "in", protocol="udp"),
+        rule("discard", "out", destination=peer.node.home_address, **tcp("22")),
+    ])  # fmt: skip
+    guarded.quiet()
+    good = [inner(guarded, p) for p in (25, 80, 90, 101)] + [reverse_tunnelled(guarded, 85)]
+    bad = [inner(guarded, p) for p in (26, 79, 91, 100)] + [reverse_tunnelled(guarded, 99)]
+    bad += [inner(guarded, 25, proto=UDP)]
+    with Counted(guarded, policy=len(bad)):
+        packets = uplink(guarded, *[peer.seal(p) for p in bad + good], count=len(good))
+        assert len(packets) == len(good)
+    assert hits(guarded) == ([4, 5, 1, 0], (0, 1))
+    with Counted(guarded, policy=2):
+        for dport, proto in ((22, TCP), (23, TCP), (22, UDP), (22, TCP)):
+            guarded.send_inside(for_node(guarded, dport, proto))
+        assert len(guarded.seen_outside(count=2)) == 2
+    assert hits(guarded) == ([4, 5, 1, 2], (2, 1))
+    events = guarded.roamctl("roamgate", "show", "audit")["rows"]
+    events = [e for e in events if e["event"] == "policy"]
+    assert [e["direction"] for e in events] == ["in"] * len(bad) + ["out"] * 2
+    assert events[0]["inner_source"] == peer.node.home_address
+    assert events[0]["inner_destination"] == CORRESPONDENT
+    assert events[0]["spi"] == hex(peer.node.spi_up)
+    text = guarded.roamctl_text("roamgate", "show", "policy")
+    wanted = f"2 discard in 5 [\"{peer.node.home_address}/32\",\"2001:db8::/32\"] any tcp any 25-100"
+    assert wanted in [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_fragments(guarded):
+    """A fragment without ports is matched by a rule for any ports, and by no other."""
+    peer = guarded.peer
+    put_in_force(guarded, [rule("discard", "in", **tcp("0-65535")), rule("discard", "in", protocol="udp")])
+    guarded.quiet()
+    first, later = [inner(guarded, 80, "MF"), inner(guarded, 80, "MF", fragment=4)]
+    with Counted(guarded, policy=3):
+        datagrams = [first, later, inner(guarded, 80, fragment=4)]
+        datagrams += [inner(guarded, 80, "MF", UDP), inner(guarded, 80, 0, UDP, fragment=9)]
+        packets = uplink(guarded, *[peer.seal(p) for p in datagrams], count=2)
+        assert [p.raw[6:8] for p in packets] == [b"\x20\x04", b"\x00\x04"]
+    assert hits(guarded) == ([1, 2], (0, 2))
+
+
+def test_reload(guarded):
+    """Hits go on if the rules stay; a reload that fails changes nothing; rules can go."""
+    peer = guarded.peer
+    rules = [rule("discard", "in", **tcp("80"))]
+    assert put_in_force(guarded, rules)["rules"] == 1
+    with Counted(guarded, policy=1):
+        refused(guarded, peer.seal(inner(guarded, 80)))
+    assert put_in_force(guarded, rules)["rules"] == 1
+    assert hits(guarded) == ([1], (0, 0))
+    for wrong in (rule("discard", "in", **tcp("90-80")), rule("discard", "up"), {"action": "discard"}):
+        with pytest.raises(LabError, match="--check"):
+            put_in_force(guarded, [wrong])
+    with Counted(guarded, policy=1):
+        refused(guarded, peer.seal(inner(guarded, 80)))
+    assert hits(guarded) == ([2], (0, 0))
+    put_in_force(guarded, [])
+    assert guarded.roamctl("roamgate", "show", "policy")["rows"] == []
+    with Counted(guarded):
+        assert len(uplink(guarded, peer.seal(inner(guarded, 80)), count=1)) == 1
+
+
+def test_reload_under_load(guarded):
+    """Tables come and go while packets pass: each is judged by one of them, none is lost."""
+    peer = guarded.peer
+    guarded.quiet()
+    with Counted(guarded):
+        for turn in range(20):
+            put_in_force(guarded, [rule("discard", "in", **tcp(str(9000 + turn)))] * (turn % 3))
+            datagrams = [peer.seal(inner(guarded, 80)) for _ in range(5)]
+            assert len(uplink(guarded, *datagrams, count=5)) == 5

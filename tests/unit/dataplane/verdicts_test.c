@@ -8,6 +8,7 @@
 #include "tests/unit/lib/unit.h"
 
 #include "dataplane/ip4.h"
+#include "dataplane/policy.h"
 #include "dataplane/reassembly.h"
 #include "dataplane/now.h"
 #include "dataplane/shed.h"
@@ -555,8 +556,9 @@ static void expect_audit(const struct row *row, const uint8_t *ip)
 		CHECK_ROW(row->name, audit[0].sequence == wire_load_u32(ip + esp_at + 4));
 	}
 	CHECK_ROW(row->name, (audit[0].spi != 0) == inbound || row->verdict == VERDICT_BAD_ESP);
-	CHECK_ROW(row->name,
-		ip_addr_is_set(&audit[0].inner_source) == (row->verdict == VERDICT_INNER_SOURCE));
+	CHECK_ROW(row->name, ip_addr_is_set(&audit[0].inner_source) ==
+				     (row->verdict == VERDICT_INNER_SOURCE ||
+					     (row->verdict == VERDICT_POLICY && inbound)));
 }
 
 static void test_rows(void)
@@ -1003,6 +1005,38 @@ static void test_shed(void)
 	clock_set_test(0, 0);
 }
 
+/* policy_test.c looks at what rules match. */
+static void test_policy(void)
+{
+	const struct policy_rule rules[] = {
+		{.action = POLICY_DISCARD, .protocol = POLICY_ANY_PROTOCOL, .inbound = true},
+		{.action = POLICY_DISCARD, .protocol = POLICY_ANY_PROTOCOL},
+	};
+	const struct row both[] = {
+		{"discarded by a rule, in", FROM_OUTSIDE, in_good, VERDICT_POLICY},
+		{"discarded by a rule, out", FROM_INSIDE, out_good, VERDICT_POLICY},
+	};
+
+	struct dp_audit audits[32];
+
+	for (size_t i = 0; i < RTE_DIM(both); i++) {
+		struct policy *policy = policy_new(&rules[i], 1, 1);
+		uint8_t ip[RIG_FRAME_MAX];
+		struct dp_verdicts before;
+
+		CU_ASSERT_FATAL(policy != NULL && dataplane_policy_use(rig.dp, policy) == 0);
+		while (dataplane_audit_burst(rig.dp, audits, RTE_DIM(audits)) != 0)
+			;
+		dataplane_verdicts(rig.dp, &before);
+		rig_push(&rig, both[i].side == FROM_OUTSIDE ? DP_OUTSIDE : DP_INSIDE, ip,
+			both[i].make(ip));
+		rig_turn(&rig);
+		expect_cell(both[i].name, &before, both[i].side, VERDICT_POLICY);
+		expect_audit(&both[i], ip);
+	}
+	CU_ASSERT(dataplane_policy_use(rig.dp, NULL) == 0);
+}
+
 static void test_no_neighbour(void)
 {
 	struct dp_verdicts before, after;
@@ -1057,6 +1091,7 @@ int main(void)
 		{"transmit ring full", test_tx_full},
 		{"lifetime over", test_expired},
 		{"numbers used up", test_numbers_used_up},
+		{"policy", test_policy},
 		{"IV epoch renewed", test_epoch_is_renewed},
 		{"no headroom", test_no_room},
 		{"credit of a provisional path spent", test_no_credit},

@@ -510,3 +510,63 @@ void dataplane_verdicts(const struct dataplane *dp, struct dp_verdicts *out)
 	out->in[VERDICT_BAD_ICV] = 3;
 	out->out[VERDICT_OK] = 4;
 }
+
+/* --- policy -------------------------------------------------------------------------------------
+ */
+
+struct policy {
+	uint32_t n;
+	struct policy_rule rules[];
+};
+
+struct policy *policy_new(const struct policy_rule *rules, uint32_t n, uint32_t workers)
+{
+	struct policy *policy = calloc(1, sizeof *policy + n * sizeof *rules);
+
+	(void)workers;
+	if (policy == NULL)
+		abort();
+	policy->n = n;
+	if (n != 0)
+		memcpy(policy->rules, rules, n * sizeof *rules);
+	return policy;
+}
+
+void policy_free(struct policy *policy)
+{
+	free(policy);
+}
+
+int dataplane_policy_use(struct dataplane *dp, struct policy *fresh)
+{
+	(void)dp;
+	if (dp_double.policy_use_fails != 0)
+		return dp_double.policy_use_fails;
+	free(dp_double.policy);
+	dp_double.policy = fresh;
+	return 0;
+}
+
+const struct policy *dataplane_policy(const struct dataplane *dp)
+{
+	(void)dp;
+	return dp_double.policy;
+}
+
+const struct policy_rule *policy_rules(const struct policy *policy, uint32_t *n)
+{
+	*n = policy->n;
+	return policy->rules;
+}
+
+uint64_t policy_hits(const struct policy *policy, uint32_t i)
+{
+	(void)policy;
+	return 100 + i;
+}
+
+uint64_t policy_rest(const struct policy *policy, bool inbound)
+{
+	(void)policy;
+	return 7 + inbound;
+}

@@ -6,6 +6,7 @@
  * and does what the test tells it: refuse, hold the grace period open, stamp a reply.
  */
 #include "dataplane/dataplane.h"
+#include "dataplane/policy.h"
 
 #define DOUBLE_CALLS_MAX 2048
 #define DOUBLE_NODES_MAX 131072
@@ -59,6 +60,8 @@ struct dataplane_double {
 	unsigned n_audits;          /* ... so many times more */
 	struct dp_guard guard;      /* as it was set */
 	struct notices notices;     /* of SAs' marks; made when first needed */
+	struct policy *policy;      /* in force; rule i was hit 100 + i times, none 7 and 8 */
+	int policy_use_fails;       /* -errno; 0: works */
 	/* nodes by handle */
 	struct node *nodes[DOUBLE_NODES_MAX];
 };

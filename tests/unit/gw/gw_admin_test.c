@@ -37,6 +37,8 @@ static void begin(void)
 
 static void end(void)
 {
+	policy_free(dp_double.policy);
+	dp_double.policy = NULL;
 	siu_handler_close(gw.siu);
 	fixture_close(&fx);
 }
@@ -528,6 +530,44 @@ static void test_reload_changes_nothing_on_error(void)
 	end();
 }
 
+#define POLICY(ports)                                                                       \
+	"policy = ( { action = \"protect\"; direction = \"out\"; source = [ \"10.2.0.5\", " \
+	"\"2001:db8::/32\" ]; protocol = \"tcp\"; destination_ports = \"" ports "\"; }, "   \
+	"{ action = \"discard\"; direction = \"in\"; protocol = \"99\"; destination = "     \
+	"\"10.2.0.0/24\"; } );"
+
+static void test_policy(void)
+{
+	static const char shown[] =
+		"{\"rows\":[{\"rule\":1,\"action\":\"protect\",\"direction\":\"out\",\"hits\":100,"
+		"\"source\":[\"10.2.0.5/32\",\"2001:db8::/32\"],\"destination\":\"any\","
+		"\"protocol\":\"tcp\",\"source_ports\":\"any\",\"destination_ports\":\"80-90\"},"
+		"{\"rule\":2,\"action\":\"discard\",\"direction\":\"in\",\"hits\":101,\"source\":"
+		"\"any\",\"destination\":\"10.2.0.0/24\",\"protocol\":\"99\",\"source_ports\":"
+		"\"any\",\"destination_ports\":\"any\"},"
+		"{\"rule\":null,\"action\":\"no rule\",\"direction\":\"out\",\"hits\":7},"
+		"{\"rule\":null,\"action\":\"no rule\",\"direction\":\"in\",\"hits\":8}]}";
+	const struct policy *before;
+
+	begin();
+	CU_ASSERT_STRING_EQUAL(call("{\"verb\":\"show-policy\"}"), "{\"rows\":[]}");
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(reload_with("move_rate = 5;", POLICY("80-90")), "\"rules\":2"));
+	CU_ASSERT_STRING_EQUAL(call("{\"verb\":\"show-policy\"}"), shown);
+	/* Errors leave the rules as they were: of the file, of its nodes, of the rules. */
+	before = dp_double.policy;
+	CU_ASSERT(says(reload_with("move_rate = 5;", POLICY("90-80")), "error: "));
+	dp_double.sa_add_fails = -ENOSPC;
+	CU_ASSERT(says(reload_with("0x2001", "0x2002"), "error: "));
+	dp_double.sa_add_fails = 0;
+	dp_double.policy_use_fails = -EAGAIN;
+	CU_ASSERT(says(reload_with("move_rate = 5;", POLICY("1")), "error: a worker"));
+	dp_double.policy_use_fails = 0;
+	CU_ASSERT_PTR_EQUAL(dp_double.policy, before);
+	CU_ASSERT_STRING_EQUAL(call("{\"verb\":\"show-policy\"}"), shown);
+	end();
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -543,6 +583,7 @@ int main(void)
 		{"reload keeps SAs", test_reload_keeps_sas},
 		{"reload keeps the position", test_reload_keeps_position},
 		{"reload goes on", test_reload_goes_on},
+		{"policy", test_policy},
 		{"reload changes nothing on error", test_reload_changes_nothing_on_error},
 		{NULL, NULL},
 	};

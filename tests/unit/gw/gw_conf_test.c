@@ -121,6 +121,10 @@ static void test_shared_cpu(void)
 	gw_conf_free(conf);
 }
 
+#define RULE(before, action, direction, rest)                                                  \
+	"policy = ( " before "{ action = \"" action "\"; direction = \"" direction "\"; " rest \
+	" } );"
+
 static const struct fault {
 	const char *name, *old, *fresh, *message;
 	unsigned below; /* the line is that many below the change */
@@ -286,6 +290,57 @@ static const struct fault {
 		"key_file = \"DIR/2.key\"; };\n outbound = { spi = 3000; algorithm = "
 		"\"aes128gcm16\"; key_file = \"DIR/4.key\"; }; }",
 		"mobile_nodes[1].inbound.key_file: node \"node1\" has the same", 1},
+	{"policy: no list", "grace_ms = 2000;", "policy = { };", "policy", 0},
+	{"policy: no action", "grace_ms = 2000;", "policy = ( { direction = \"in\"; } );",
+		"policy[0].action: is missing", 0},
+	{"policy: no direction", "grace_ms = 2000;", "policy = ( { action = \"protect\"; } );",
+		"policy[0].direction: is missing", 0},
+	{"policy: action", "grace_ms = 2000;", RULE("", "deny", "in", ""), "action: \"deny\"", 0},
+	{"policy: direction", "grace_ms = 2000;", RULE("", "discard", "both", ""),
+		"direction: \"both\"", 0},
+	{"policy: second rule", "grace_ms = 2000;",
+		RULE("{ action = \"protect\"; direction = \"out\"; }, ", "discard", "in",
+			"sources = \"any\";"),
+		"policy[1].sources: unknown key", 0},
+	{"policy: host bits", "grace_ms = 2000;",
+		RULE("", "discard", "in", "source = \"10.1.0.1/16\";"),
+		"policy[0].source: \"10.1.0.1/16\" is not", 0},
+	{"policy: any among others", "grace_ms = 2000;",
+		RULE("", "discard", "in", "destination = [ \"10.1.0.1\", \"any\" ];"),
+		"policy[0].destination: \"any\" is not", 0},
+	{"policy: empty list", "grace_ms = 2000;", RULE("", "discard", "in", "source = [ ];"),
+		"policy[0].source: must have at least one entry", 0},
+	{"policy: 17 prefixes", "grace_ms = 2000;",
+		RULE("", "discard", "in",
+			"source = [ \"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\", \"10.0.0.4\", "
+			"\"10.0.0.5\", \"10.0.0.6\", \"10.0.0.7\", \"10.0.0.8\", \"10.0.0.9\", "
+			"\"10.0.0.10\", \"10.0.0.11\", \"10.0.0.12\", \"10.0.0.13\", "
+			"\"10.0.0.14\", \"10.0.0.15\", \"10.0.0.16\", \"10.0.0.17\" ];"),
+		"policy[0].source", 0},
+	{"policy: families", "grace_ms = 2000;",
+		RULE("", "discard", "in",
+			"source = \"10.1.0.1\"; destination = \"2001:db8::/32\";"),
+		"policy[0].destination: has no prefix of the family of source", 0},
+	{"policy: protocol", "grace_ms = 2000;", RULE("", "discard", "in", "protocol = \"tpc\";"),
+		"policy[0].protocol: \"tpc\" is neither", 0},
+	{"policy: protocol 256", "grace_ms = 2000;",
+		RULE("", "discard", "in", "protocol = \"256\";"), "protocol: \"256\"", 0},
+	{"policy: port 65536", "grace_ms = 2000;",
+		RULE("", "discard", "in", "protocol = \"tcp\"; source_ports = \"65536\";"),
+		"source_ports: \"65536\" is not", 0},
+	{"policy: ports backwards", "grace_ms = 2000;",
+		RULE("", "discard", "in", "protocol = \"6\"; source_ports = \"9-8\";"),
+		"source_ports: \"9-8\" is not", 0},
+	{"policy: more behind a port", "grace_ms = 2000;",
+		RULE("", "discard", "in",
+			"protocol = \"udp\"; destination_ports = [ \"1\", \"1-2x\" ];"),
+		"destination_ports: \"1-2x\" is not", 0},
+	{"policy: ports of any protocol", "grace_ms = 2000;",
+		RULE("", "discard", "in", "destination_ports = \"53\";"),
+		"policy[0].destination_ports: needs protocol", 0},
+	{"policy: ports of ICMP", "grace_ms = 2000;",
+		RULE("", "discard", "in", "protocol = \"icmp\"; source_ports = \"8\";"),
+		"policy[0].source_ports: needs protocol", 0},
 	{"too many nodes", "grace_ms = 2000;", "max_nodes = 1;", "but max_nodes is 1", 0},
 	{"syntax", "grace_ms = 2000;", "grace_ms 2000;", "syntax error", 0},
 };
@@ -396,6 +451,39 @@ static void test_crypto_engine(void)
 	}
 }
 
+static void test_policy(void)
+{
+	static const char text[] =
+		"policy = ( { action = \"protect\"; direction = \"out\"; source = \"10.2.0.5\"; "
+		"destination = [ \"10.1.0.0/24\", \"2001:db8::/32\" ]; protocol = \"tcp\"; "
+		"source_ports = [ \"80\", \"1024-2047\" ]; destination_ports = \"0-65535\"; }, "
+		"{ action = \"discard\"; direction = \"in\"; protocol = \"47\"; source = "
+		"\"any\"; } );";
+	char good[TEXT_MAX], changed[TEXT_MAX], said[4096];
+	const struct policy_rule *rule;
+	const char *place;
+	struct gw_conf *conf;
+
+	fixture_conf_text(dir, good, sizeof good);
+	conf = load(good, said, sizeof said);
+	CU_ASSERT(conf != NULL && conf->n_policy == 0);
+	gw_conf_free(conf);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(edit(good, "grace_ms = 2000;", text, changed, &place));
+	conf = load(changed, said, sizeof said);
+	CU_ASSERT_STRING_EQUAL(said, "");
+	CU_ASSERT_FATAL(conf != NULL && conf->n_policy == 2);
+	rule = &conf->policy[0];
+	CU_ASSERT(rule->action == POLICY_PROTECT && !rule->inbound && rule->protocol == 6);
+	CU_ASSERT(rule->source.n_prefixes == 1 && rule->source.prefixes[0].len == 32);
+	CU_ASSERT(rule->destination.n_prefixes == 2 && rule->destination.prefixes[1].len == 32);
+	CU_ASSERT(rule->source.n_ports == 2 && rule->destination.n_ports == 1);
+	CU_ASSERT(rule->source.ports[1].first == 1024 && rule->source.ports[1].last == 2047);
+	rule = &conf->policy[1];
+	CU_ASSERT(rule->action == POLICY_DISCARD && rule->inbound && rule->protocol == 47);
+	CU_ASSERT(rule->source.n_prefixes == 0 && rule->source.n_ports == 0);
+	gw_conf_free(conf);
+}
+
 static void test_missing_file(void)
 {
 	CU_ASSERT_PTR_NULL(gw_conf_load("/nonexistent/roamgate.conf"));
@@ -410,6 +498,7 @@ int main(void)
 		{"all errors at once", test_all_errors_at_once},
 		{"the shipped file", test_shipped},
 		{"crypto engines", test_crypto_engine},
+		{"policy", test_policy},
 		{"no file", test_missing_file},
 		{NULL, NULL},
 	};
