@@ -14,7 +14,6 @@
 #include <stdio.h>
 
 #define RING_PLACES 256
-#define IPV4_DST_AT 16
 static_assert(sizeof(struct dp_audit) % 4 == 0, "rte_ring wants words");
 
 int audit_new(struct audit *audit)

@@ -259,11 +259,14 @@ static __attribute__((noinline)) void outside_long_way(
 		b->verdicts[i] = put_together(worker, b, i, &esp);
 	if (b->verdicts[i] == VERDICT_OK && !esp)
 		burst_punt(b, i, PUNT_FRAME);
+	/* For our MAC, and to another address than ours. */
+	if (b->verdicts[i] == VERDICT_NOT_FOR_US && worker->policy != NULL)
+		b->others |= UINT32_C(1) << i;
 }
 
 void classify_outside(struct worker *worker, struct burst *b)
 {
-	b->in_udp = 0;
+	b->in_udp = b->others = 0;
 	for (unsigned i = 0; i < b->n; i++) {
 		ahead_mbuf(b, i);
 		b->verdicts[i] = VERDICT_OK;

@@ -72,6 +72,8 @@ void path_in(struct worker *worker, const struct received *now, const struct rec
 		spd_protected(worker, b, true);
 	if (__builtin_expect(dp->rules.clamp_tcp_mss, 0))
 		rules_tcp(b);
+	if (__builtin_expect(worker->policy != NULL, 0))
+		spd_clear(worker, b, true);
 	forward_route(worker, b, DP_INSIDE);
 	forward_finish(worker, b, DP_OUTSIDE, DP_INSIDE, &worker->in);
 	aftermath_send(worker, DP_INSIDE);

@@ -3,7 +3,7 @@
  * How this works: path_out() is the whole way of packets from the private side: plain in, ESP out.
  * IP-in-IP from a home agent, of whatever families, belongs to the node that its inner destination
  * names; anything else to the node that owns the destination as care-of address. What no SA
- * protects is dropped and counted, never forwarded in clear.
+ * protects is dropped and counted, never forwarded in clear but by a rule that says so (spd.h).
  *
  * Sources: RFC 4301 section 5.1, RFC 4303 section 3.3, RFC 2003, RFC 2473.
  */
@@ -200,6 +200,8 @@ void path_out(struct worker *worker, const struct received *now, const struct re
 		rules_tcp(b);
 	protect_burst(worker, b);
 	bicast(worker, b);
+	if (__builtin_expect(worker->policy != NULL, 0))
+		spd_clear(worker, b, false);
 	forward_route(worker, b, DP_OUTSIDE);
 	forward_finish(worker, b, DP_INSIDE, DP_OUTSIDE, &worker->out);
 	aftermath_send(worker, DP_OUTSIDE);

@@ -64,9 +64,10 @@ struct burst {
 	const struct path *paths[PKT_BURST_MAX];
 	uint16_t outer_ports[PKT_BURST_MAX]; /* in: source port, where in_udp has the bit */
 	uint32_t in_udp;                     /* in: bit i: that ESP packet came in UDP */
-	uint32_t tunnelled;                  /* out: bit i: a home agent's tunnel */
-	uint8_t punts[PKT_BURST_MAX];        /* VERDICT_PUNTED: enum punt_reason */
-	const struct received *ahead;        /* what comes next */
+	uint32_t others;    /* in: bit i: an IP packet of VERDICT_NOT_FOR_US, if there are rules */
+	uint32_t tunnelled; /* out: bit i: a home agent's tunnel */
+	uint8_t punts[PKT_BURST_MAX]; /* VERDICT_PUNTED: enum punt_reason */
+	const struct received *ahead; /* what comes next */
 	uint32_t ahead_at; /* from a mbuf to the first line of its frame that this path touches */
 };
 

@@ -38,6 +38,7 @@ struct rule {
 struct policy {
 	/* const after policy_new() */
 	uint32_t n, workers;
+	bool bypasses[2];                 /* by direction: some rule does */
 	uint32_t row;                     /* counters of a worker: each rule, rest out, rest in */
 	const struct policy_rule *origin; /* as control gave them */
 	_Atomic(uint64_t) *hits; /* atomic: one writer for each row, relaxed; any thread reads */
@@ -106,6 +107,7 @@ struct policy *policy_new(const struct policy_rule *rules, uint32_t n, uint32_t 
 		policy->rules[i].action = rules[i].action;
 		policy->rules[i].inbound = rules[i].inbound;
 		policy->rules[i].protocol = rules[i].protocol;
+		policy->bypasses[rules[i].inbound] |= rules[i].action == POLICY_BYPASS;
 		take_end(&policy->rules[i].source, &rules[i].source);
 		take_end(&policy->rules[i].destination, &rules[i].destination);
 	}
@@ -283,6 +285,11 @@ uint32_t policy_match(const struct policy *policy, bool inbound, const struct po
 enum policy_action policy_action(const struct policy *policy, uint32_t rule)
 {
 	return rule < policy->n ? (enum policy_action)policy->rules[rule].action : POLICY_PROTECT;
+}
+
+bool policy_has_bypass(const struct policy *policy, bool inbound)
+{
+	return policy->bypasses[inbound];
 }
 
 void policy_hit(const struct policy *policy, uint32_t worker, bool inbound, uint32_t rule)

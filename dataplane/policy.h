@@ -3,7 +3,8 @@
 #define DATAPLANE_POLICY_H
 /*
  * The operator's ordered rules: the first one that matches a packet says what becomes of it. What
- * no rule matches is protected by its node's SA, or dropped.
+ * no rule matches is protected by its node's SA, or dropped. Only a rule that says BYPASS, and only
+ * for what no SA could protect, lets anything through in clear (spd.h).
  *
  * Owner:    a table is immutable but for its hit counters; struct dataplane owns the one in force
  *           and frees it after the grace period. Threads: policy_read(), policy_match() and
@@ -23,7 +24,9 @@
 #define POLICY_LIST_MAX 16 /* prefixes, or ranges of ports, of one end of a rule */
 #define POLICY_ANY_PROTOCOL 256
 
-enum policy_action { POLICY_PROTECT, POLICY_DISCARD };
+/* BYPASS: in clear. Its rules have prefixes at both ends; control sees to it that no address of a
+ * node, of home or care-of, can ever lie in them (gw_conf_policy.c). */
+enum policy_action { POLICY_PROTECT, POLICY_DISCARD, POLICY_BYPASS };
 
 struct policy_ports {
 	uint16_t first, last;
@@ -87,6 +90,7 @@ uint32_t policy_match(
 	const struct policy *policy, bool inbound, const struct policy_packet *packet);
 /* What a rule says; PROTECT where there is none: by an SA, or not at all. */
 enum policy_action policy_action(const struct policy *policy, uint32_t rule);
+bool policy_has_bypass(const struct policy *policy, bool inbound);
 /* Counts for what policy_match() gave, by that worker. */
 void policy_hit(const struct policy *policy, uint32_t worker, bool inbound, uint32_t rule);
 #endif

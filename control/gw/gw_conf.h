@@ -126,6 +126,9 @@ bool gw_name_ok(const char *name);
 
 /* gw_conf_policy.c: the list policy, and its words. text: where a number goes that has no name. */
 void gw_conf_read_policy(struct gw_conf *conf, struct conf_group *root);
+/* Why a rule may not bypass as conf is, NULL if it may; *inner: it is because of its inside end. */
+const char *gw_policy_fault(
+	const struct gw_conf *conf, const struct policy_rule *rule, bool *inner);
 const char *gw_policy_action_name(enum policy_action action);
 const char *gw_policy_protocol_name(uint16_t number, char text[IP_TEXT_MAX]);
 /* gw_conf_nodes.c: the lists home_agents and mobile_nodes. */

@@ -3,6 +3,10 @@
  * How this works: each rule is a group of the list "policy"; each end of it takes "any", one value,
  * or an array of them. What a rule says must be able to happen: a rule that can match nothing is an
  * error, since its writer meant something else.
+ *
+ * A rule that bypasses must not be able to reach a node, whatever node there is or will be: its
+ * outside end lies in forbidden_coas, where no care-of address can be, and its inside end where no
+ * home address can. So no SA that is missing for a moment makes a packet of a node one in clear.
  */
 #include "control/gw/gw_conf.h"
 
@@ -15,8 +19,10 @@
 #define PROTOCOL_MAX 255
 #define ANY "any"
 
-static const char *const actions[] = {
-	[POLICY_PROTECT] = "protect", [POLICY_DISCARD] = "discard", NULL};
+static const char *const actions[] = {[POLICY_PROTECT] = "protect",
+	[POLICY_DISCARD] = "discard",
+	[POLICY_BYPASS] = "bypass",
+	NULL};
 static const char *const directions[] = {"out", "in", NULL};
 
 static const struct protocol_name {
@@ -159,7 +165,75 @@ static bool has_family(const struct policy_end *end, uint8_t family)
 	return end->n_prefixes == 0;
 }
 
-static void read_rule(struct conf_group *group, struct policy_rule *rule)
+static bool lies_in(const struct ip_prefix *inner, const struct gw_prefixes *prefixes)
+{
+	for (size_t i = 0; i < prefixes->n; i++)
+		if (prefixes->list[i].len <= inner->len &&
+			ip_prefix_contains(&prefixes->list[i], &inner->addr))
+			return true;
+	return false;
+}
+
+static bool touches(const struct ip_prefix *prefix, const struct gw_prefixes *prefixes)
+{
+	for (size_t i = 0; i < prefixes->n; i++)
+		if (ip_prefix_overlaps(prefix, &prefixes->list[i]))
+			return true;
+	return false;
+}
+
+static bool touches_homes(const struct gw_conf *conf, const struct ip_prefix *prefix)
+{
+	for (uint32_t i = 0; i < conf->n_home_agents; i++)
+		if (touches(prefix, &conf->home_agents[i].prefixes))
+			return true;
+	return false;
+}
+
+const char *gw_policy_fault(const struct gw_conf *conf, const struct policy_rule *rule, bool *inner)
+{
+	const struct policy_end *inside = rule->inbound ? &rule->destination : &rule->source;
+	const struct policy_end *outside = rule->inbound ? &rule->source : &rule->destination;
+
+	if (rule->action != POLICY_BYPASS)
+		return NULL;
+	*inner = true;
+	if (inside->n_prefixes == 0)
+		return "must not be \"any\" where action is \"bypass\": in clear goes only what is "
+		       "named";
+	for (unsigned i = 0; i < inside->n_prefixes; i++)
+		if (!lies_in(&inside->prefixes[i], &conf->inside) ||
+			touches_homes(conf, &inside->prefixes[i]))
+			return "must lie in inside_prefixes and outside of all home agents' "
+			       "prefixes where action is \"bypass\"";
+	*inner = false;
+	if (outside->n_prefixes == 0)
+		return "must not be \"any\" where action is \"bypass\": in clear goes only what is "
+		       "named";
+	for (unsigned i = 0; i < outside->n_prefixes; i++)
+		if (!lies_in(&outside->prefixes[i], &conf->forbidden_coas) ||
+			touches(&outside->prefixes[i], &conf->inside) ||
+			touches_homes(conf, &outside->prefixes[i]))
+			return "must lie in forbidden_coas, so that no node can be there, and "
+			       "outside "
+			       "of inside_prefixes where action is \"bypass\"";
+	return NULL;
+}
+
+static void check_bypass(
+	struct conf_group *group, const struct gw_conf *conf, const struct policy_rule *rule)
+{
+	bool inner = false;
+	const char *fault = gw_policy_fault(conf, rule, &inner);
+
+	if (fault != NULL)
+		conf_error(group, inner == rule->inbound ? "destination" : "source", "%s", fault);
+	if (rule->action == POLICY_BYPASS && (rule->protocol == 4 || rule->protocol == 41))
+		conf_error(group, "protocol", "is a tunnel's, and no tunnel is ever bypassed");
+}
+
+static void read_rule(
+	struct conf_group *group, const struct gw_conf *conf, struct policy_rule *rule)
 {
 	struct policy_end *source = &rule->source, *destination = &rule->destination;
 
@@ -173,6 +247,7 @@ static void read_rule(struct conf_group *group, struct policy_rule *rule)
 	if (!(has_family(source, AF_INET) && has_family(destination, AF_INET)) &&
 		!(has_family(source, AF_INET6) && has_family(destination, AF_INET6)))
 		conf_error(group, "destination", "has no prefix of the family of source");
+	check_bypass(group, conf, rule);
 }
 
 void gw_conf_read_policy(struct gw_conf *conf, struct conf_group *root)
@@ -194,7 +269,7 @@ void gw_conf_read_policy(struct gw_conf *conf, struct conf_group *root)
 
 		if (group.setting == NULL)
 			continue;
-		read_rule(&group, &conf->policy[conf->n_policy++]);
+		read_rule(&group, conf, &conf->policy[conf->n_policy++]);
 		conf_group_end(&group);
 	}
 }

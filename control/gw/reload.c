@@ -26,6 +26,24 @@ static int commit(struct gw *gw, const struct gw_conf *fresh, struct policy *pol
 	return 0;
 }
 
+/* Where nodes can be is as it was at the start, whatever the file says by now. */
+static bool policy_fits(
+	const struct gw_conf *running, const struct gw_conf *fresh, char *why, size_t why_size)
+{
+	for (uint32_t i = 0; i < fresh->n_policy; i++) {
+		bool inner;
+
+		if (gw_policy_fault(running, &fresh->policy[i], &inner) == NULL)
+			continue;
+		snprintf(why, why_size,
+			"policy[%u] bypasses where nodes could still be: forbidden_coas, "
+			"inside_prefixes and prefixes of home agents take effect at the next start",
+			i);
+		return false;
+	}
+	return true;
+}
+
 int gw_reload(struct gw *gw, struct reload_counts *counts, char *why, size_t why_size)
 {
 	struct gw_conf *fresh = gw_conf_load(gw->conf->path);
@@ -36,6 +54,10 @@ int gw_reload(struct gw *gw, struct reload_counts *counts, char *why, size_t why
 	if (fresh == NULL) {
 		snprintf(why, why_size, "%s has errors, nothing changed: roamgate --check -c %s",
 			gw->conf->path, gw->conf->path);
+		return -EINVAL;
+	}
+	if (!policy_fits(gw->conf, fresh, why, why_size)) {
+		gw_conf_free(fresh);
 		return -EINVAL;
 	}
 	policy = policy_new(fresh->policy, fresh->n_policy, dataplane_workers(gw->dp));

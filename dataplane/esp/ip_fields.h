@@ -19,6 +19,7 @@
 #define IP_NEXT_IPV6 41
 #define IP_NEXT_NONE 59
 #define IPV4_SRC_AT 12
+#define IPV4_DST_AT 16
 #define IPV4_ADDR_BYTES 4
 
 /* For what IPv6 alone needs: kept out of the way of the others, whose code stays short. */

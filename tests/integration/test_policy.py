@@ -232,3 +232,124 @@ def test_reload_under_load(guarded):
             put_in_force(guarded, [rule("discard", "in", **tcp(str(9000 + turn)))] * (turn % 3))
             datagrams = [peer.seal(inner(guarded, 80)) for _ in range(5)]
             assert len(uplink(guarded, *datagrams, count=5)) == 5
+
+
+# --- in clear ------------------------------------------------------------------------------------
+
+OUTSIDER, OUTSIDERS = "203.0.113.99", "203.0.113.96/28"
+CLEAR = [
+    rule("discard", "out", CORRESPONDENT, OUTSIDERS, **tcp("25")),
+    rule("bypass", "out", CORRESPONDENT, OUTSIDERS),
+    rule("bypass", "in", OUTSIDERS, [CORRESPONDENT, "10.2.0.6"]),
+]
+
+
+@pytest.fixture(scope="module")
+def opened(build):
+    """With rules that bypass, for hosts that are no nodes."""
+    with Border(build) as border:
+        node = border.nodes[0]
+        border.settings = [node.gateway_settings(border.lab, CARE_OF)]
+        border.clear = {"forbidden_coas": Array([OUTSIDERS]), "policy": CLEAR}
+        border.start_gateway(border.clear, border.settings)
+        border.peer = Peer(border, node, CARE_OF)
+        yield border
+
+
+def write(border, changes, nodes=None):
+    settings = border.gateway_settings(border.settings if nodes is None else nodes) | changes
+    border.lab.write("roamgate.conf", libconfig(settings))
+
+
+def clear_ways(border, *datagrams):
+    """Sent from either side; what comes out in clear outside, and inside."""
+    border.quiet()
+    for datagram in datagrams:
+        (border.send_inside if datagram.src.startswith("10.") else border.send_outside)(bytes(datagram))
+    inside = [p for p in border.seen_inside(0.2)]
+    return border.clear_outside(0.1), inside
+
+
+def udp(src, dst, sport=1000, dport=53, **fields):
+    return IP(src=src, dst=dst, ttl=64, **fields) / UDP(sport=sport, dport=dport) / b"x"
+
+
+def test_bypass(opened):
+    """Both directions, to the byte but for the TTL; hits; the rule before it; other hosts not."""
+    there, back = udp(CORRESPONDENT, OUTSIDER), udp(OUTSIDER, CORRESPONDENT, 53, 1000)
+    with Counted(opened, no_sa_out=2, not_for_us=2):
+        outside, inside = clear_ways(
+            opened, there, back,
+            IP(src=CORRESPONDENT, dst=OUTSIDER) / TCP(dport=25), udp(CORRESPONDENT, "203.0.113.112"),
+            udp("203.0.113.95", CORRESPONDENT), udp(OUTSIDER, "10.2.0.7"),
+        )  # fmt: skip
+    for sent, seen in ((there, outside), (back, inside)):
+        assert len(seen) == 1
+        sent.ttl -= 1
+        assert seen[0].raw == bytes(sent)
+    assert hits(opened)[0] == [0, 1, 1]
+    shown = opened.roamctl("roamgate", "show", "policy")["rows"]
+    assert [row["action"] for row in shown[:3]] == ["discard", "bypass", "bypass"]
+
+
+def test_never_bypassed(opened):
+    """Tunnels, registrations, spoofed addresses of nodes and of the gateway, in clear."""
+    home = opened.peer.node.home_address
+    tunnel = IP(src=CORRESPONDENT, dst=OUTSIDER, proto=4) / udp(CORRESPONDENT, home)
+    with Counted(opened, no_sa_out=4, not_for_us=6):
+        assert clear_ways(
+            opened, tunnel, udp(CORRESPONDENT, OUTSIDER, 434, 434), udp(home, OUTSIDER), udp(HOME_AGENT, OUTSIDER),
+            IP(src=OUTSIDER, dst=CORRESPONDENT, proto=4) / udp(home, CORRESPONDENT),
+            udp(OUTSIDER, CORRESPONDENT, 434, 434), udp(OUTSIDER, HOME_AGENT, 434, 434), udp(OUTSIDER, home),
+            udp(CARE_OF, CORRESPONDENT), udp("203.0.113.200", CORRESPONDENT),
+        ) == ([], [])  # fmt: skip
+    # What comes by an SA is judged as such, whatever it says it comes from.
+    with Counted(opened, inner_source=1):
+        refused(opened, opened.peer.seal(inner(opened, 80, source=OUTSIDER)))
+
+
+def test_bypass_and_nodes(opened):
+    """No node can be where packets go in clear: not by its file, the socket, a reload, a restart."""
+    wrong = opened.nodes[0].gateway_settings(opened.lab, OUTSIDER)
+    write(opened, opened.clear, [wrong])
+    with pytest.raises(LabError, match="--check"):
+        opened.roamctl("roamgate", "reload")
+    with pytest.raises(LabError, match="care_of"):
+        opened.roamctl("roamgate", "node", "add", "late", "home_address=10.1.0.99", "home_agent=ha", f"care_of={OUTSIDER}")
+    # More is forbidden only after a restart, so until then more cannot be bypassed.
+    wide = rule("bypass", "out", CORRESPONDENT, "198.51.100.0/28")
+    write(opened, {"forbidden_coas": Array([OUTSIDERS, "198.51.100.0/28"]), "policy": CLEAR + [wide]})
+    with pytest.raises(LabError, match="next start"):
+        opened.roamctl("roamgate", "reload")
+    assert hits(opened)[0] == [0, 1, 1]
+    # The node goes: what was tunnelled or addressed to it stays in here.
+    other = Node(7)
+    other.write_keys(opened.lab)
+    write(opened, opened.clear, [other.gateway_settings(opened.lab)])
+    assert opened.roamctl("roamgate", "reload")["removed"] == 1
+    home = opened.peer.node.home_address
+    with Counted(opened, no_sa_out=3):
+        opened.send_inside(for_node(opened, 22))
+        assert clear_ways(opened, udp(CORRESPONDENT, home), udp(CORRESPONDENT, CARE_OF)) == ([], [])
+    write(opened, opened.clear)
+    assert opened.roamctl("roamgate", "reload")["added"] == 1
+
+
+def test_bypass_comes_and_goes(opened):
+    """Under a node's traffic: by its SA or not at all, whatever is reloaded; and after kill -9."""
+    peer = opened.peer
+    for turn in range(10):
+        write(opened, opened.clear | {"policy": CLEAR[: turn % 4]})
+        opened.roamctl("roamgate", "reload")
+        opened.quiet()
+        opened.send_inside(for_node(opened, 23))
+        opened.send_inside(bytes(udp(CORRESPONDENT, CARE_OF)))
+        opened.send_inside(bytes(udp(CORRESPONDENT, OUTSIDER)))
+        assert len(opened.seen_outside(count=2)) == 2
+        opened.quiet()
+        opened.send_inside(bytes(udp(CORRESPONDENT, OUTSIDER)))
+        assert len(opened.clear_outside(0.1)) == (turn % 4 >= 2)
+    opened.gateway.kill()
+    opened.start_gateway_again()
+    outside, inside = clear_ways(opened, udp(CORRESPONDENT, OUTSIDER), udp(OUTSIDER, CORRESPONDENT))
+    assert (len(outside), len(inside)) == (1, 1)

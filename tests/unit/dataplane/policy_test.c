@@ -387,6 +387,187 @@ static void test_protected(void)
 	turns();
 }
 
+/* --- in clear -----------------------------------------------------------------------------------
+ */
+
+#define HOST "203.0.113.99" /* outside, and no node's */
+#define ROUTE_FIRST "\x83\x07\x04\xcb\x00\x71\x09\x00"
+
+static size_t clear_packet(uint8_t *ip, const char *src, uint16_t src_port, uint8_t protocol,
+	const char *dst, uint16_t dst_port)
+{
+	return packet_of(ip, src, src_port, protocol, dst, dst_port, 0, false);
+}
+
+static const struct policy_rule clear_rules[] = {
+	/* Wider than control allows: what is left must be the worker's own doing. */
+	{.action = POLICY_DISCARD, .inbound = true, .protocol = 6},
+	{.action = POLICY_BYPASS, .inbound = true, .protocol = POLICY_ANY_PROTOCOL},
+	{.action = POLICY_DISCARD, .inbound = false, .protocol = 6},
+	{.action = POLICY_BYPASS, .inbound = false, .protocol = POLICY_ANY_PROTOCOL},
+};
+
+static void test_clear(void)
+{
+	static const struct {
+		const char *name;
+		bool inbound;
+		const char *src;
+		uint16_t src_port;
+		uint8_t protocol;
+		const char *dst;
+		uint16_t dst_port;
+		enum verdict verdict;
+	} rows[] = {
+		{"out", false, "10.2.0.5", 7, 17, HOST, 53, VERDICT_OK},
+		{"in", true, HOST, 53, 17, "10.2.0.5", 7, VERDICT_OK},
+		{"out, discarded first", false, "10.2.0.5", 7, 6, HOST, 53, VERDICT_NO_SA_OUT},
+		{"in, discarded first", true, HOST, 53, 6, "10.2.0.5", 7, VERDICT_NOT_FOR_US},
+		{"out, IP-in-IP", false, "10.2.0.5", 7, 4, HOST, 53, VERDICT_NO_SA_OUT},
+		{"out, IPv6 in IP", false, "10.2.0.5", 7, 41, HOST, 53, VERDICT_NO_SA_OUT},
+		{"in, IP-in-IP", true, HOST, 7, 4, "10.2.0.5", 53, VERDICT_NOT_FOR_US},
+		{"in, IPv6 in IP", true, HOST, 7, 41, "10.2.0.5", 53, VERDICT_NOT_FOR_US},
+		{"out, registration", false, "10.2.0.5", 7, 17, HOST, 434, VERDICT_NO_SA_OUT},
+		{"out, its reply", false, "10.2.0.5", 434, 17, HOST, 7, VERDICT_NO_SA_OUT},
+		{"in, registration", true, HOST, 7, 17, "10.1.0.1", 434, VERDICT_NOT_FOR_US},
+		{"in, its reply", true, HOST, 434, 17, "10.2.0.5", 7, VERDICT_NOT_FOR_US},
+		{"out, to a home address", false, "10.2.0.5", 7, 17, "10.1.0.10", 53,
+			VERDICT_NO_SA_OUT},
+		{"out, from a home address", false, "10.1.0.10", 7, 17, HOST, 53,
+			VERDICT_NO_SA_OUT},
+		{"out, from a care-of address", false, COA, 7, 17, HOST, 53, VERDICT_NO_SA_OUT},
+		{"in, to a home address", true, HOST, 7, 17, "10.1.0.10", 53, VERDICT_NOT_FOR_US},
+		{"in, from a home address", true, "10.1.0.10", 7, 17, "10.2.0.5", 53,
+			VERDICT_NOT_FOR_US},
+		{"in, from a care-of address", true, COA, 7, 17, "10.2.0.5", 53,
+			VERDICT_NOT_FOR_US},
+		{"in, to a care-of address", true, HOST, 7, 17, COA, 53, VERDICT_NOT_FOR_US},
+		{"out, to the gateway's outside", false, "10.2.0.5", 7, 17, "192.0.2.1", 53,
+			VERDICT_NO_SA_OUT},
+		{"in, to the gateway's inside", true, HOST, 7, 17, "10.2.0.254", 53,
+			VERDICT_NOT_FOR_US},
+		{"in, from the gateway's inside", true, "10.2.0.254", 7, 17, "10.2.0.5", 53,
+			VERDICT_NOT_FOR_US},
+		{"in, from nowhere", true, "127.0.0.1", 7, 17, "10.2.0.5", 53, VERDICT_NOT_FOR_US},
+		{"in, to a group", true, HOST, 7, 17, "224.0.0.5", 53, VERDICT_NOT_FOR_US},
+		{"in, IPv6, a tunnel", true, "2001:db8:9::9", 7, 4, "2001:db8:9::5", 53,
+			VERDICT_NOT_FOR_US},
+		{"in, IPv6, of the link", true, "fe80::9", 7, 17, "2001:db8:9::5", 53,
+			VERDICT_NOT_FOR_US},
+		{"in, IPv6", true, "2001:db8:9::9", 7, 17, "2001:db8:9::5", 53, VERDICT_NO_ROUTE},
+		{"out, IPv6", false, "2001:db8:9::5", 7, 17, "2001:db8:9::9", 53, VERDICT_NO_ROUTE},
+		{"out, to it by an SA", false, "10.2.0.5", 7, 17, COA, 53, VERDICT_POLICY},
+	};
+
+	use(clear_rules, RTE_DIM(clear_rules));
+	for (size_t i = 0; i < RTE_DIM(rows); i++) {
+		const enum dp_port in = rows[i].inbound ? DP_OUTSIDE : DP_INSIDE;
+		uint8_t ip[RIG_FRAME_MAX], frame[RIG_FRAME_MAX];
+		struct dp_verdicts before, after;
+		size_t got, len = clear_packet(ip, rows[i].src, rows[i].src_port, rows[i].protocol,
+				    rows[i].dst, rows[i].dst_port);
+
+		dataplane_verdicts(rig.dp, &before);
+		rig_push(&rig, in, ip, len);
+		rig_turn(&rig);
+		dataplane_verdicts(rig.dp, &after);
+		CHECK_ROW(rows[i].name,
+			(rows[i].inbound ? after.in[rows[i].verdict] - before.in[rows[i].verdict]
+					 : after.out[rows[i].verdict] -
+						   before.out[rows[i].verdict]) == 1);
+		got = rig_pop(&rig, in == DP_INSIDE ? DP_OUTSIDE : DP_INSIDE, frame);
+		CHECK_ROW(rows[i].name, (got != 0) == (rows[i].verdict == VERDICT_OK));
+		if (got == 0)
+			continue;
+		ip[8]--; /* as a router passes it on, and nothing else */
+		rig_checksum(ip);
+		CHECK_ROW(rows[i].name, got == len + RTE_ETHER_HDR_LEN &&
+						memcmp(frame + RTE_ETHER_HDR_LEN, ip, len) == 0);
+	}
+	CU_ASSERT_EQUAL(policy_hits(dataplane_policy(rig.dp), 1), 2);
+	CU_ASSERT_EQUAL(policy_hits(dataplane_policy(rig.dp), 3), 3);
+	use(NULL, 0);
+	turns();
+}
+
+/* Odd packets, and what an SA has. */
+static void test_clear_odd(void)
+{
+	uint8_t ip[RIG_FRAME_MAX], inner[RIG_FRAME_MAX], frame[RIG_FRAME_MAX];
+	struct dp_verdicts before, after;
+	size_t len;
+
+	use(clear_rules, RTE_DIM(clear_rules));
+	dataplane_verdicts(rig.dp, &before);
+	/* TTL used up, a source route, an address of somebody else's MAC; then by an SA. */
+	len = clear_packet(ip, HOST, 53, 17, "10.2.0.5", 7);
+	ip[8] = 1;
+	rig_checksum(ip);
+	rig_push(&rig, DP_OUTSIDE, ip, len);
+	rig_turn(&rig);
+	len = clear_packet(ip, HOST, 53, 17, "10.2.0.5", 7);
+	memmove(ip + 28, ip + 20, len - 20);
+	memcpy(ip + 20, ROUTE_FIRST, 8);
+	ip[0] = 0x47;
+	wire_store_u16(ip + 2, (uint16_t)(len + 8));
+	wire_store_u16(ip + 10, 0);
+	wire_store_u16(ip + 10, inet_fold(inet_sum(ip, 28, 0)));
+	rig_push(&rig, DP_OUTSIDE, ip, len + 8);
+	rig_turn(&rig);
+	len = clear_packet(ip, HOST, 53, 17, "10.2.0.5", 7);
+	memset(frame, 2, 12);
+	wire_store_u16(frame + 12, 0x0800);
+	memcpy(frame + 14, ip, len);
+	rig_push_frame(&rig, DP_OUTSIDE, frame, len + 14);
+	rig_turn(&rig);
+	len = rig_udp(inner, "10.1.0.10", 7, "10.2.0.5", 53, 10);
+	len = rig_seal(&rig, ip, 1, COA, inner, len);
+	rig_push(&rig, DP_OUTSIDE, ip, len);
+	rig_turn(&rig);
+	dataplane_verdicts(rig.dp, &after);
+	CU_ASSERT_EQUAL(after.in[VERDICT_TTL], before.in[VERDICT_TTL] + 1);
+	CU_ASSERT_EQUAL(after.in[VERDICT_SOURCE_ROUTE], before.in[VERDICT_SOURCE_ROUTE] + 1);
+	CU_ASSERT_EQUAL(after.in[VERDICT_NOT_FOR_US], before.in[VERDICT_NOT_FOR_US] + 1);
+	CU_ASSERT_EQUAL(after.in[VERDICT_POLICY], before.in[VERDICT_POLICY] + 1);
+	CU_ASSERT_EQUAL(rig_pop(&rig, DP_INSIDE, frame), 0);
+	use(NULL, 0);
+	turns();
+}
+
+/* A whole burst: what goes by an SA and what goes in clear do not get into each other's way. */
+static void test_clear_among_others(void)
+{
+	uint8_t ip[RIG_FRAME_MAX], inner[RIG_FRAME_MAX], frame[RIG_FRAME_MAX];
+	struct rig_opened opened;
+	const struct policy_rule rule = rule_of(
+		POLICY_BYPASS, false, "10.2.0.5/32", IPPROTO_UDP, HOST "/32");
+	unsigned sealed = 0, clear = 0;
+	size_t len;
+
+	use(&rule, 1);
+	for (unsigned i = 0; i < 24; i++) {
+		len = rig_udp(inner, "10.2.0.5", 1, "10.1.0.10", 2, 10 + i);
+		if (i % 3 == 0)
+			len = rig_ipip(ip, "10.1.0.1", COA, inner, len);
+		else
+			len = rig_udp(ip, "10.2.0.5", 1, i % 3 == 1 ? HOST : "203.0.113.98", 2, i);
+		rig_push(&rig, DP_INSIDE, ip, len);
+	}
+	rig_turn(&rig);
+	while ((len = rig_pop(&rig, DP_OUTSIDE, frame)) != 0) {
+		const uint8_t *packet = frame + RTE_ETHER_HDR_LEN;
+
+		if (packet[9] == 50)
+			sealed += rig_unseal(1, packet, len - RTE_ETHER_HDR_LEN, &opened);
+		else
+			clear += packet[9] == 17 && packet[19] == 99;
+	}
+	CU_ASSERT_EQUAL(sealed, 8);
+	CU_ASSERT_EQUAL(clear, 8);
+	use(NULL, 0);
+	turns();
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -394,6 +575,9 @@ int main(void)
 		{"what is read", test_read},
 		{"in force", test_use},
 		{"packets with an SA", test_protected},
+		{"packets in clear", test_clear},
+		{"odd packets in clear", test_clear_odd},
+		{"packets in clear among others", test_clear_among_others},
 		{NULL, NULL},
 	};
 	int code;

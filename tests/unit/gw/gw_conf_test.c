@@ -341,6 +341,32 @@ static const struct fault {
 	{"policy: ports of ICMP", "grace_ms = 2000;",
 		RULE("", "discard", "in", "protocol = \"icmp\"; source_ports = \"8\";"),
 		"policy[0].source_ports: needs protocol", 0},
+	{"bypass: no inside", "grace_ms = 2000;",
+		RULE("", "bypass", "out", "destination = \"198.18.0.0/25\";"),
+		"policy[0].source: must not be \"any\"", 0},
+	{"bypass: no outside", "grace_ms = 2000;",
+		RULE("", "bypass", "in", "destination = \"10.2.0.5\";"),
+		"policy[0].source: must not be \"any\"", 0},
+	{"bypass: where CoAs can be", "grace_ms = 2000;",
+		RULE("", "bypass", "out", "source = \"10.2.0.5\"; destination = \"203.0.113.9\";"),
+		"policy[0].destination: must lie in forbidden_coas", 0},
+	{"bypass: where some CoAs can be", "grace_ms = 2000;",
+		RULE("", "bypass", "in", "source = \"198.16.0.0/14\"; destination = \"10.2.0.5\";"),
+		"policy[0].source: must lie in forbidden_coas", 0},
+	{"bypass: everywhere", "grace_ms = 2000;",
+		RULE("", "bypass", "out", "source = \"10.2.0.5\"; destination = \"0.0.0.0/0\";"),
+		"policy[0].destination: must lie in forbidden_coas", 0},
+	{"bypass: home addresses", "grace_ms = 2000;",
+		RULE("", "bypass", "out",
+			"source = \"10.1.0.0/28\"; destination = \"198.18.1.9\";"),
+		"policy[0].source: must lie in inside_prefixes", 0},
+	{"bypass: not inside", "grace_ms = 2000;",
+		RULE("", "bypass", "in", "source = \"198.18.1.9\"; destination = \"172.16.0.1\";"),
+		"policy[0].destination: must lie in inside_prefixes", 0},
+	{"bypass: a tunnel", "grace_ms = 2000;",
+		RULE("", "bypass", "out",
+			"source = \"10.2.0.5\"; destination = \"198.18.1.9\"; protocol = \"4\";"),
+		"policy[0].protocol: is a tunnel's", 0},
 	{"too many nodes", "grace_ms = 2000;", "max_nodes = 1;", "but max_nodes is 1", 0},
 	{"syntax", "grace_ms = 2000;", "grace_ms 2000;", "syntax error", 0},
 };
@@ -458,7 +484,8 @@ static void test_policy(void)
 		"destination = [ \"10.1.0.0/24\", \"2001:db8::/32\" ]; protocol = \"tcp\"; "
 		"source_ports = [ \"80\", \"1024-2047\" ]; destination_ports = \"0-65535\"; }, "
 		"{ action = \"discard\"; direction = \"in\"; protocol = \"47\"; source = "
-		"\"any\"; } );";
+		"\"any\"; }, { action = \"bypass\"; direction = \"in\"; source = "
+		"\"198.18.1.8/31\"; destination = \"10.2.0.5\"; } );";
 	char good[TEXT_MAX], changed[TEXT_MAX], said[4096];
 	const struct policy_rule *rule;
 	const char *place;
@@ -471,7 +498,7 @@ static void test_policy(void)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(edit(good, "grace_ms = 2000;", text, changed, &place));
 	conf = load(changed, said, sizeof said);
 	CU_ASSERT_STRING_EQUAL(said, "");
-	CU_ASSERT_FATAL(conf != NULL && conf->n_policy == 2);
+	CU_ASSERT_FATAL(conf != NULL && conf->n_policy == 3);
 	rule = &conf->policy[0];
 	CU_ASSERT(rule->action == POLICY_PROTECT && !rule->inbound && rule->protocol == 6);
 	CU_ASSERT(rule->source.n_prefixes == 1 && rule->source.prefixes[0].len == 32);
@@ -481,6 +508,7 @@ static void test_policy(void)
 	rule = &conf->policy[1];
 	CU_ASSERT(rule->action == POLICY_DISCARD && rule->inbound && rule->protocol == 47);
 	CU_ASSERT(rule->source.n_prefixes == 0 && rule->source.n_ports == 0);
+	CU_ASSERT(conf->policy[2].action == POLICY_BYPASS);
 	gw_conf_free(conf);
 }
 
