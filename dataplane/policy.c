@@ -24,6 +24,7 @@ struct net {
 
 struct end {
 	uint32_t n_nets, n_ports;
+	bool opaque;
 	struct net nets[POLICY_LIST_MAX];
 	struct policy_ports ports[POLICY_LIST_MAX];
 };
@@ -73,6 +74,7 @@ static void take_end(struct end *end, const struct policy_end *from)
 {
 	end->n_nets = from->n_prefixes;
 	end->n_ports = from->n_ports;
+	end->opaque = from->opaque;
 	for (uint32_t i = 0; i < end->n_nets; i++)
 		end->nets[i] = net_of(&from->prefixes[i]);
 	memcpy(end->ports, from->ports, sizeof end->ports);
@@ -260,7 +262,7 @@ static bool ports_have(const struct end *end, bool has_port, uint16_t port)
 	for (uint32_t i = 0; i < end->n_ports && has_port; i++)
 		if (port >= end->ports[i].first && port <= end->ports[i].last)
 			return true;
-	return end->n_ports == 0;
+	return end->n_ports == 0 && !(end->opaque && has_port);
 }
 
 static bool matches(const struct rule *rule, bool inbound, const struct policy_packet *packet)

@@ -34,6 +34,7 @@ struct policy_ports {
 
 struct policy_end {
 	uint8_t n_prefixes, n_ports; /* 0: any; else the packet must have ports */
+	bool opaque; /* the packet must have none, although its protocol has; n_ports is 0 */
 	struct ip_prefix prefixes[POLICY_LIST_MAX];
 	struct policy_ports ports[POLICY_LIST_MAX];
 };

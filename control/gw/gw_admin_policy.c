@@ -30,6 +30,8 @@ static json_t *ports_of(const struct policy_end *end)
 	json_t *list = json_array();
 	char text[sizeof "65535-65535"];
 
+	if (end->opaque)
+		json_array_append_new(list, json_string("opaque"));
 	for (unsigned i = 0; i < end->n_ports; i++) {
 		const struct policy_ports *ports = &end->ports[i];
 

@@ -18,6 +18,7 @@
 #define PORT_MAX 65535
 #define PROTOCOL_MAX 255
 #define ANY "any"
+#define OPAQUE "opaque" /* RFC 4301 section 4.4.1.1: it is not there to be seen */
 
 static const char *const actions[] = {[POLICY_PROTECT] = "protect",
 	[POLICY_DISCARD] = "discard",
@@ -141,13 +142,14 @@ static void read_ports(struct conf_group *group, const char *key, const struct p
 	const char *texts[POLICY_LIST_MAX];
 	const size_t n = read_texts(group, key, texts);
 
-	for (size_t i = 0; i < n; i++) {
+	end->opaque = n == 1 && strcmp(texts[0], OPAQUE) == 0;
+	for (size_t i = 0; i < n && !end->opaque; i++) {
 		if (parse_ports(texts[i], &end->ports[end->n_ports]))
 			end->n_ports++;
 		else
 			conf_error(group, key,
-				"\"%.32s\" is not \"any\", a port or a range such as "
-				"\"1024-65535\"",
+				"\"%.32s\" is not \"any\", \"opaque\", a port or a range such "
+				"as \"1024-65535\"",
 				texts[i]);
 	}
 	if (n != 0 && !protocol_has_ports(rule->protocol))

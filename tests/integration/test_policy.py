@@ -113,6 +113,10 @@ def rule(action, direction, source="any", destination="any", **more):
     return {"action": action, "direction": direction} | ends | lists
 
 
+def udp_to(dport):
+    return {"protocol": "udp", "destination_ports": dport}
+
+
 def tcp(dport):
     return {"protocol": "tcp", "destination_ports": dport}
 
@@ -200,6 +204,28 @@ def test_fragments(guarded):
         packets = uplink(guarded, *[peer.seal(p) for p in datagrams], count=2)
         assert [p.raw[6:8] for p in packets] == [b"\x20\x04", b"\x00\x04"]
     assert hits(guarded) == ([1, 2], (0, 2))
+
+
+def test_opaque(guarded):
+    """Whole packets to one port and their fragments, and nothing else, in either direction."""
+    peer, home = guarded.peer, guarded.peer.node.home_address
+    rules = []
+    for way in ("in", "out"):
+        rules += [rule("protect", way, **udp_to("53")), rule("protect", way, **udp_to("opaque"))]
+        rules += [rule("discard", way, protocol="udp")]
+    put_in_force(guarded, rules)
+    guarded.quiet()
+    pieces = [inner(guarded, 53, "MF", UDP), inner(guarded, 53, 0, UDP, fragment=5), inner(guarded, 54, "MF", UDP)]
+    with Counted(guarded, policy=1):
+        assert len(uplink(guarded, *[peer.seal(p) for p in pieces], count=2)) == 2
+    with Counted(guarded, policy=1):
+        for p in pieces:
+            p.src, p.dst = CORRESPONDENT, home
+            guarded.send_inside(bytes(IP(src=HOME_AGENT, dst=CARE_OF, ttl=64, proto=4) / p))
+        assert len(guarded.seen_outside(count=2)) == 2
+    assert hits(guarded) == ([1, 1, 1] * 2, (0, 0))
+    shown = guarded.roamctl("roamgate", "show", "policy")["rows"][1]
+    assert (shown["source_ports"], shown["destination_ports"]) == ("any", "opaque")
 
 
 def test_reload(guarded):

@@ -25,6 +25,10 @@ static struct policy_end end_of(const char *text)
 	for (; sscanf(text, " %63s%n", word, &used) == 1; text += used) {
 		unsigned first, last;
 
+		if (strcmp(word, ":opaque") == 0) {
+			end.opaque = true;
+			continue;
+		}
 		if (word[0] != ':' || sscanf(word, ":%u", &first) != 1) {
 			end.prefixes[end.n_prefixes++] = rig_prefix(word);
 			continue;
@@ -101,6 +105,7 @@ static void test_match(void)
 		/* 6 */ rule_of(POLICY_DISCARD, true, "0.0.0.0/0", IPPROTO_ICMP, ""),
 		/* 7 */ rule_of(POLICY_DISCARD, true, "2001:db8:2::7/128", -1, "2001:db8::/33"),
 		/* 8 */ rule_of(POLICY_DISCARD, true, "", 132, ":0-65535"),
+		/* 9 */ rule_of(POLICY_DISCARD, true, "", 33, ":opaque"),
 	};
 	enum { NONE = RTE_DIM(rules), IN = 1, OUT = 0, TCP = IPPROTO_TCP, UDP = IPPROTO_UDP };
 	static const struct {
@@ -146,6 +151,11 @@ static void test_match(void)
 		{"a range of all is not any", IN, "192.0.2.9", 9, 132, "10.2.0.5", 7, 8, false,
 			NONE},
 		{"a range of all", IN, "192.0.2.9", 0, 132, "10.2.0.5", 65535, 0, false, 8},
+		{"opaque, a fragment", IN, "192.0.2.9", 9, 33, "10.2.0.5", 7, 8, false, 9},
+		{"opaque, the first", IN, "192.0.2.9", 9, 33, "10.2.0.5", 7, 0, true, NONE},
+		{"opaque, IPv6", IN, "2001:db8:9::1", 9, 33, "2001:db8::1", 7, 8, true, 9},
+		{"opaque, IPv6, the first", IN, "2001:db8:9::1", 9, 33, "2001:db8::1", 7, 0, true,
+			NONE},
 		{"second prefix", IN, "2001:db8:1:ffff::1", 9, TCP, "2001:db8::1", 7, 0, false, 4},
 		{"::/0 is IPv6 alone", IN, "192.0.2.9", 9, IPPROTO_ICMPV6, "10.2.0.5", 0, 0, false,
 			NONE},
