@@ -244,9 +244,12 @@ struct dp_port_stats {
 void dataplane_port_stats(const struct dataplane *dp, enum dp_port port, struct dp_port_stats *out);
 /* in: packets that came in on the outside, out: on the inside, local: injected
  * by control, and fragments and copies made here. VERDICT_OK: forwarded. Every packet is in exactly
- * one cell. */
+ * one cell; beside them: packets in with ECN fields outside and inside that nobody sends together,
+ * which went on (RFC 6040 section 4.2).
+ */
 struct dp_verdicts {
 	uint64_t in[VERDICT_COUNT], out[VERDICT_COUNT], local[VERDICT_COUNT];
+	uint64_t ecn_unusual;
 };
 void dataplane_verdicts(const struct dataplane *dp, struct dp_verdicts *out); /* over workers */
 struct dp_worker_stats {

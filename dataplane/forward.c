@@ -216,11 +216,7 @@ static struct ip_addr source_of(const uint8_t *ip)
 
 static void count(struct verdict_cells *cells, enum verdict verdict, uint64_t n)
 {
-	_Atomic(uint64_t) *cell = &cells->n[verdict];
-
-	/* One writer: no locked instruction is needed. */
-	atomic_store_explicit(
-		cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_relaxed);
+	worker_count(&cells->n[verdict], n);
 }
 
 static bool punt(

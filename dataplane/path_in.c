@@ -57,6 +57,7 @@ void path_in(struct worker *worker, const struct received *now, const struct rec
 {
 	struct dataplane *dp = worker->dp;
 	struct burst *b = &worker->burst;
+	unsigned ecn_unusual;
 
 	burst_begin(b, now, ahead, PKT_FRAME_AT);
 
@@ -64,7 +65,10 @@ void path_in(struct worker *worker, const struct received *now, const struct rec
 	find_sa(dp, b);
 	if (__builtin_expect(worker->shed_until_ns > b->now_ns, 0))
 		shed_burst(worker, b);
-	esp_decap_burst(worker->crypto, dp->engine, b->sas.in, b->pkts, b->verdicts, b->n);
+	ecn_unusual = esp_decap_burst(
+		worker->crypto, dp->engine, b->sas.in, b->pkts, b->verdicts, b->n);
+	if (__builtin_expect(ecn_unusual != 0, 0))
+		worker_count(&worker->ecn_unusual, ecn_unusual);
 	if (__builtin_expect(b->in_udp != 0, 0))
 		nat_watch(worker, b);
 	inner_check_burst(dp, b);

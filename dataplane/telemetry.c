@@ -21,7 +21,7 @@ static void add_side(
 {
 	char name[RTE_TEL_MAX_STRING_LEN];
 
-	static_assert(3 * VERDICT_COUNT <= RTE_TEL_MAX_DICT_ENTRIES, "all cells in one answer");
+	static_assert(3 * VERDICT_COUNT + 1 <= RTE_TEL_MAX_DICT_ENTRIES, "all cells in one answer");
 	for (unsigned i = 0; i < VERDICT_COUNT; i++) {
 		snprintf(name, sizeof name, "%s_%s", side, verdict_name((enum verdict)i));
 		rte_tel_data_add_dict_u64(data, name, cells[i]);
@@ -42,6 +42,7 @@ static int tell_verdicts(const char *command, const char *params, struct rte_tel
 	add_side(data, "in", sums.in);
 	add_side(data, "out", sums.out);
 	add_side(data, "local", sums.local);
+	rte_tel_data_add_dict_u64(data, "in_ecn_unusual", sums.ecn_unusual);
 	return 0;
 }
 

@@ -52,13 +52,6 @@ void worker_free(struct worker *worker)
 	rte_free(worker);
 }
 
-static void add_one(_Atomic(uint64_t) *counter)
-{
-	/* One writer: no locked instruction is needed. */
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-		memory_order_relaxed);
-}
-
 static unsigned bucket_of(uint64_t cycles)
 {
 	unsigned top;
@@ -143,10 +136,10 @@ unsigned worker_run_once(struct worker *worker)
 	total += run_port(worker, DP_INSIDE);
 	rcu_quiescent(&dp->rcu, worker->id);
 
-	add_one(&worker->loops);
+	worker_count(&worker->loops, 1);
 	if (total != 0) {
-		add_one(&worker->busy_loops);
-		add_one(&worker->loop_buckets[bucket_of(rte_rdtsc() - start)]);
+		worker_count(&worker->busy_loops, 1);
+		worker_count(&worker->loop_buckets[bucket_of(rte_rdtsc() - start)], 1);
 	}
 	return total;
 }
@@ -182,6 +175,7 @@ void worker_add_verdicts(const struct worker *worker, struct dp_verdicts *sums)
 	add_cells(sums->in, &worker->in);
 	add_cells(sums->out, &worker->out);
 	add_cells(sums->local, &worker->local);
+	sums->ecn_unusual += atomic_load_explicit(&worker->ecn_unusual, memory_order_relaxed);
 }
 
 void worker_stats(const struct worker *worker, struct dp_worker_stats *out)

@@ -58,9 +58,17 @@ struct worker {
 	/* atomic, written by the worker only */
 	_Atomic(int) started; /* 0: not yet; 1: it runs; -errno: it could not */
 	struct verdict_cells in, out, local;
+	_Atomic(uint64_t) ecn_unusual; /* packets from nodes: dp_verdicts */
 	_Atomic(uint64_t) loops, busy_loops;
 	_Atomic(uint64_t) loop_buckets[LOOP_BUCKETS];
 };
+
+/* One writer: no locked instruction is needed. */
+static inline void worker_count(_Atomic(uint64_t) *cell, uint64_t n)
+{
+	atomic_store_explicit(
+		cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_relaxed);
+}
 
 struct worker *worker_new(struct dataplane *dp, uint32_t id); /* NULL: out of memory */
 void worker_free(struct worker *worker);

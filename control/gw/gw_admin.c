@@ -207,12 +207,13 @@ static void add_drops(json_t *rows, const char *direction, const uint64_t counts
 	}
 }
 
-/* Forwarded and punted packets are shown too: the rows of a direction add up to all it had. */
+/* Forwarded and punted packets are shown too: the rows of a direction add up to all it had.
+ * ecn_unusual stands beside them, since those packets are in a row already. */
 static json_t *show_drops(void *arg, json_t *request, const char **error)
 {
 	const struct gw *gw = arg;
 	struct dp_verdicts verdicts;
-	json_t *rows = json_array();
+	json_t *rows = json_array(), *reply;
 
 	(void)request;
 	(void)error;
@@ -220,7 +221,9 @@ static json_t *show_drops(void *arg, json_t *request, const char **error)
 	add_drops(rows, "in", verdicts.in);
 	add_drops(rows, "out", verdicts.out);
 	add_drops(rows, "local", verdicts.local);
-	return table(rows, 0);
+	reply = table(rows, 0);
+	put_count(reply, "ecn_unusual", verdicts.ecn_unusual);
+	return reply;
 }
 
 static json_t *audit_row(const struct audit_event *event)

@@ -151,7 +151,7 @@ static json_t *show_drops(void *arg, json_t *request, const char **error)
 				"text", verdict_text((enum verdict)i), "in",
 				(json_int_t)stats->rx_drops[i], "out",
 				(json_int_t)stats->tx_drops[i]));
-	return json_pack("{s:o}", "rows", rows);
+	return json_pack("{s:o, s:I}", "rows", rows, "ecn_unusual", (json_int_t)stats->ecn_unusual);
 }
 
 const struct admin_verb show_verbs[] = {

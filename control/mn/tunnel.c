@@ -397,7 +397,7 @@ static void take(struct tunnel *t, void *const data[], const size_t len[], unsig
 		pkts[i] = (struct esp_pkt){.data = data[i], .len = (uint32_t)len[i]};
 		verdicts[i] = check_outer(t, &pkts[i], now_ns);
 	}
-	esp_decap_burst(t->crypto, t->engine, sas, pkts, verdicts, n);
+	t->stats.ecn_unusual += esp_decap_burst(t->crypto, t->engine, sas, pkts, verdicts, n);
 	for (unsigned i = 0; i < n; i++) {
 		if (verdicts[i] == VERDICT_OK)
 			deliver(t, &pkts[i], now_ns);

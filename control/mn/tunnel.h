@@ -30,6 +30,7 @@ struct tunnel_stats {
 	uint64_t keepalives;                                 /* sent */
 	uint64_t challenges;                                 /* of the gateway, answered */
 	uint64_t tx_drops[VERDICT_COUNT], rx_drops[VERDICT_COUNT];
+	uint64_t ecn_unusual; /* as esp_decap_burst() counts them */
 };
 
 struct tunnel_params {

@@ -21,6 +21,7 @@
 #define ECN_MASK 0x03       /* of the TOS byte: RFC 3168 section 5 */
 #define IPV6_ECN_AT 1       /* byte; in its bits 4 and 5 */
 #define ECN_DROP 0xff
+#define ECN_UNUSUAL 0x80 /* beside what the field becomes: it is counted */
 
 struct work { /* packets between prepare and finish, parallel arrays */
 	struct crypto_op ops[ESP_BURST_MAX];
@@ -28,6 +29,7 @@ struct work { /* packets between prepare and finish, parallel arrays */
 	bool fresh[ESP_BURST_MAX]; /* tag good, and new to the window */
 	uint8_t at[ESP_BURST_MAX]; /* place in the burst */
 	unsigned n;
+	unsigned ecn_unusual; /* packets */
 };
 
 uint32_t esp_spi(const uint8_t *esp)
@@ -112,12 +114,13 @@ static inline enum verdict padding_check(const uint8_t *text, uint32_t len, uint
 	return next_header == IP_NEXT_NONE ? VERDICT_DUMMY : VERDICT_BAD_PADDING;
 }
 
-/* RFC 6040 section 4.2, figure 4: [inner][outer]. 0: Not-ECT, 1: ECT(1), 2: ECT(0), 3: CE. */
+/* RFC 6040 section 4.2, figure 4: [inner][outer]. 0: Not-ECT, 1: ECT(1), 2: ECT(0), 3: CE. Unusual
+ * are those with "(!)" and "(!!!)": nobody sends them so far, but whoever did might mean well. */
 static const uint8_t ecn_merged[4][4] = {
-	{0, 0, 0, ECN_DROP},
-	{1, 1, 1, 3},
+	{0, ECN_UNUSUAL | 0, ECN_UNUSUAL | 0, ECN_DROP},
+	{1, 1, ECN_UNUSUAL | 1, 3},
 	{2, 1, 2, 3},
-	{3, 3, 3, 3},
+	{3, ECN_UNUSUAL | 3, 3, 3},
 };
 
 /* RFC 1624 equation 3: the checksum follows the first 16-bit word of the header. */
@@ -141,32 +144,34 @@ static IP_V6_ONLY void ecn_set(uint8_t *ip, uint8_t ecn)
 		tos_set(ip, (uint8_t)((ip[1] & ~ECN_MASK) | ecn));
 }
 
-/* What the inner header then says, ECN_DROP: it must go. */
+/* What the inner header then says, perhaps with ECN_UNUSUAL; ECN_DROP: it must go. */
 static inline uint8_t ecn_merge(uint8_t inner_class, uint8_t outer_class)
 {
 	return ecn_merged[inner_class & ECN_MASK][outer_class & ECN_MASK];
 }
 
-static IP_V6_ONLY enum verdict ecn_decap_any(uint8_t *inner, const uint8_t *outer)
+static IP_V6_ONLY enum verdict ecn_decap_any(
+	uint8_t *inner, const uint8_t *outer, unsigned *unusual)
 {
 	const uint8_t before = ip_traffic_class(inner);
 	const uint8_t after = ecn_merge(before, ip_traffic_class(outer));
 
 	if (after == ECN_DROP)
 		return VERDICT_ECN;
-	if (after != (before & ECN_MASK))
-		ecn_set(inner, after);
+	*unusual += (after & ECN_UNUSUAL) != 0;
+	if ((after & ECN_MASK) != (before & ECN_MASK))
+		ecn_set(inner, after & ECN_MASK);
 	return VERDICT_OK;
 }
 
-static inline enum verdict ecn_decap(uint8_t *inner, const uint8_t *outer)
+static inline enum verdict ecn_decap(uint8_t *inner, const uint8_t *outer, unsigned *unusual)
 {
 	/* Version 6 has this bit, 4 has not. */
 	if (__builtin_expect(((inner[0] | outer[0]) & 0x20) != 0, 0))
-		return ecn_decap_any(inner, outer);
+		return ecn_decap_any(inner, outer, unusual);
 	if (__builtin_expect(ecn_merge(inner[1], outer[1]) == (inner[1] & ECN_MASK), 1))
 		return VERDICT_OK;
-	return ecn_decap_any(inner, outer);
+	return ecn_decap_any(inner, outer, unusual);
 }
 
 static IP_V6_ONLY enum verdict inner_check_v6(
@@ -198,7 +203,8 @@ static inline enum verdict inner_check(
 }
 
 /* Makes the view the inner packet's. */
-static inline enum verdict unpack(const struct crypto_op *op, struct esp_pkt *pkt)
+static inline enum verdict unpack(
+	const struct crypto_op *op, struct esp_pkt *pkt, unsigned *unusual)
 {
 	uint8_t *inner = op->data;
 	uint32_t room, total_len, end;
@@ -207,7 +213,7 @@ static inline enum verdict unpack(const struct crypto_op *op, struct esp_pkt *pk
 	if (verdict == VERDICT_OK)
 		verdict = inner_check(inner, inner[op->len - 1], room, &total_len);
 	if (verdict == VERDICT_OK)
-		verdict = ecn_decap(inner, pkt->data);
+		verdict = ecn_decap(inner, pkt->data, unusual);
 	if (verdict != VERDICT_OK)
 		return verdict;
 
@@ -239,6 +245,7 @@ static void prepare(struct sa_in *const sas[], const struct esp_pkt pkts[], enum
 	unsigned n, struct work *work)
 {
 	work->n = 0;
+	work->ecn_unusual = 0;
 	for (unsigned i = 0; i < n; i++) {
 		if (verdicts[i] != VERDICT_OK)
 			continue;
@@ -268,7 +275,7 @@ static void finish_run(struct sa_in *sa, struct work *work, unsigned k, unsigned
 			*verdict = work->ops[k].ok ? VERDICT_REPLAY : VERDICT_BAD_ICV;
 			continue;
 		}
-		*verdict = unpack(&work->ops[k], pkt);
+		*verdict = unpack(&work->ops[k], pkt, &work->ecn_unusual);
 		if (*verdict == VERDICT_OK) {
 			packets++;
 			bytes += pkt->len;
@@ -282,7 +289,7 @@ static void finish_run(struct sa_in *sa, struct work *work, unsigned k, unsigned
 	}
 }
 
-void esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
+unsigned esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
 	struct sa_in *const sas[], struct esp_pkt pkts[], enum verdict verdicts[], unsigned n)
 {
 	struct work work;
@@ -299,4 +306,5 @@ void esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *e
 			run++;
 		finish_run(sa, &work, k, run, pkts, verdicts);
 	}
+	return work.ecn_unusual;
 }

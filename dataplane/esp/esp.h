@@ -67,9 +67,10 @@ void esp_copy_to(uint8_t *to, const struct esp_pkt *pkt, const struct path_outer
  * where the ESP packet does), has outer_bytes, and belongs to sas[i]. On VERDICT_OK it is the inner
  * IPv4 or IPv6 packet with its own total length; inner header, addresses and TTL are the caller's
  * to check. The replay window is tested before decryption and committed after the tag was good;
- * commit is exact with several workers.
+ * commit is exact with several workers. Returns how many of them had ECN fields that go together
+ * but that nobody sends (RFC 6040 section 4.2), which the operator should be able to see.
  */
-void esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
+unsigned esp_decap_burst(struct crypto_thread *thread, const struct crypto_engine *engine,
 	struct sa_in *const sas[], struct esp_pkt pkts[], enum verdict verdicts[], unsigned n);
 
 /* Ask for what a packet of len bytes needs of an SA, as soon as its address is known; the bursts

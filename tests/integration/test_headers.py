@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What becomes of header fields and of what is not data, and that every packet is counted once.
 
-ECN by RFC 6040, options of IPv4 by RFC 7126, dummy packets and padding against traffic analysis by
+ECN by RFC 6040, DSCP as configured, options of IPv4 by RFC 7126, dummy packets and padding against traffic analysis by
 RFC 4303 sections 2.6 and 2.7; scapy is the other end of ESP.
 """
 import os
@@ -12,7 +12,7 @@ import pytest
 from lab import wait_until
 from scapy.layers.inet import ICMP, IP, IPOption, UDP
 from test_scapy_peer import CARE_OF, ELSEWHERE, Counted, Peer, refused, tunnelled, uplink
-from world import CORRESPONDENT, INSIDE, OUTSIDE, Border, Node
+from world import CORRESPONDENT, INSIDE, OUTSIDE, Array, Border, Node
 
 NOT_ECT, ECT1, ECT0, CE = range(4)
 DSCP = 0x2E << 2  # expedited forwarding
@@ -49,20 +49,29 @@ DECAPSULATED = {
     (ECT1, NOT_ECT): ECT1, (ECT1, ECT0): ECT1, (ECT1, ECT1): ECT1, (ECT1, CE): CE,
     (CE, NOT_ECT): CE, (CE, ECT0): CE, (CE, ECT1): CE, (CE, CE): CE,
 }  # fmt: skip
+# Those of them that the figure marks with "(!)" or "(!!!)"
+UNUSUAL = {(NOT_ECT, ECT0), (NOT_ECT, ECT1), (ECT1, ECT0), (CE, ECT1)}
+
+
+def unusual(border):
+    return border.roamctl("roamgate", "show", "drops")["ecn_unusual"]
 
 
 @pytest.mark.parametrize("inner, outer", DECAPSULATED)
 def test_ecn_in(border, peer, inner, outer):
-    """DSCP outside is nobody's business inside."""
+    """DSCP outside is nobody's business inside; what nobody sends so far passes, but is counted."""
     want = DECAPSULATED[inner, outer]
+    before = unusual(border)
     datagram = sealed(peer, bytes(peer.data(tos=DSCP | inner)), tos=outer | 0x50)
     if want is None:
         with Counted(border, ecn=1):
             refused(border, datagram)
+        assert unusual(border) == before
         return
     with Counted(border):
         (packet,) = uplink(border, datagram, count=1)
     assert packet.raw == bytes(peer.data(tos=DSCP | want, ttl=63))
+    assert unusual(border) == before + ((inner, outer) in UNUSUAL)
 
 
 @pytest.mark.parametrize("ecn", [NOT_ECT, ECT1, ECT0, CE])
@@ -80,6 +89,34 @@ def rewritten(datagram, tos):
     packet.tos = tos
     del packet.chksum
     return bytes(packet)
+
+
+# --- DSCP ----------------------------------------------------------------------------------------
+
+# {dscp_map: {inside: outside}}
+DSCP_MAPS = {
+    "mapped": (Array(["46:10", "8-15:0", "0:1"]), {46: 10, 8: 0, 15: 0, 7: 7, 16: 16, 0: 1, 63: 63}),
+    "set": (Array(["0-63:26"]), {0: 26, 46: 26, 63: 26}),
+}
+
+
+@pytest.mark.parametrize("kind", DSCP_MAPS)
+def test_dscp_rules(build, kind):
+    """To the node by the map, ECN as it is; from it what is inside stays, whatever is outside."""
+    rules, outside_of = DSCP_MAPS[kind]
+    with Border(build, [Node(1)]) as border:
+        settings = border.nodes[0].gateway_settings(border.lab, CARE_OF)
+        border.start_gateway({"outer_header": {"dscp_map": rules}}, [settings])
+        peer = Peer(border, border.nodes[0], CARE_OF)
+        datagram, _ = tunnelled(peer.node, peer.care_of)
+        for inside, outside in outside_of.items():
+            border.send_inside(rewritten(datagram, inside << 2 | ECT1))
+            (packet,) = border.seen_outside(count=1)
+            assert packet.raw[1] == outside << 2 | ECT1, (inside, packet.raw[1])
+            assert bytes(peer.open(packet))[1] == inside << 2 | ECT1
+            datagram_up = sealed(peer, bytes(peer.data(tos=inside << 2 | ECT1)), outside << 2 | CE)
+            (packet,) = uplink(border, datagram_up, count=1)
+            assert packet.raw == bytes(peer.data(tos=inside << 2 | CE, ttl=63))
 
 
 # --- options -------------------------------------------------------------------------------------

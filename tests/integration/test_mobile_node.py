@@ -221,6 +221,12 @@ def test_what_is_not_taken(away):
     assert away.status()["traffic"]["rx_packets"] == 0
     gateway.send(good, A)
     gateway.wait(lambda: gateway.packets, 2, "the good one")
+    assert away.call("show-drops")["ecn_unusual"] == 0
+    marked = bytearray(gateway.seal(good, A))
+    marked[1] = 2  # ECT(0) outside, Not-ECT inside: RFC 6040 section 4.2
+    gateway.send_raw(bytes(marked))
+    laboratory.wait_until(lambda: away.status()["traffic"]["rx_packets"] == 2, 2, "taken as well")
+    assert away.call("show-drops")["ecn_unusual"] == 1
 
 
 def test_replies_not_believed(away):

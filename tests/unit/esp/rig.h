@@ -26,7 +26,14 @@ struct rig {
 	struct sa_in *in;
 	struct sa_out *out;
 	struct path path;
+	unsigned ecn_unusual; /* that the last decapsulation told */
 };
+
+/* RFC 6040 section 4.2, figure 4, [inner][outer]. 0: Not-ECT, 1: ECT(1), 2: ECT(0), 3: CE; -1:
+ * drop. Then those with "(!)" or "(!!!)" that go on. */
+static const int rig_ecn_want[4][4] = {{0, 0, 0, -1}, {1, 1, 1, 3}, {2, 1, 2, 3}, {3, 3, 3, 3}};
+static const unsigned rig_ecn_unusual[4][4] = {
+	{0, 1, 1, 0}, {0, 0, 1, 0}, {0, 0, 0, 0}, {0, 1, 0, 0}};
 
 static inline struct ip_addr rig_addr(const char *text)
 {
@@ -250,7 +257,7 @@ static inline enum verdict rig_decap(struct rig *rig, struct esp_pkt *pkt)
 	enum verdict verdict = VERDICT_OK;
 	struct sa_in *sas[1] = {rig->in};
 
-	esp_decap_burst(rig->thread, rig->engine, sas, pkt, &verdict, 1);
+	rig->ecn_unusual = esp_decap_burst(rig->thread, rig->engine, sas, pkt, &verdict, 1);
 	return verdict;
 }
 #endif

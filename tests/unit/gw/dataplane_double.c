@@ -509,6 +509,7 @@ void dataplane_verdicts(const struct dataplane *dp, struct dp_verdicts *out)
 	memset(out, 0, sizeof *out);
 	out->in[VERDICT_BAD_ICV] = 3;
 	out->out[VERDICT_OK] = 4;
+	out->ecn_unusual = 5;
 }
 
 /* --- policy -------------------------------------------------------------------------------------

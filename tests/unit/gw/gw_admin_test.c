@@ -395,6 +395,7 @@ static const char *reload_with(const char *old, const char *fresh)
 
 static bool says(const char *reply, const char *begin_text)
 {
+	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"ecn_unusual\":5"));
 	return strncmp(reply, begin_text, strlen(begin_text)) == 0;
 }
 
