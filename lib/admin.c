@@ -66,6 +66,39 @@ const char *admin_error(const char *format, ...)
 	return text;
 }
 
+bool admin_takes(json_t *request, const char *const known[], const char **error)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(request, key, value)
+	{
+		bool found = strcmp(key, "verb") == 0;
+
+		for (size_t i = 0; !found && known != NULL && known[i] != NULL; i++)
+			found = strcmp(key, known[i]) == 0;
+		if (!found) {
+			*error = admin_error("%.64s: this verb has no such argument", key);
+			return false;
+		}
+	}
+	return true;
+}
+
+bool admin_page(json_t *request, uint64_t *from, const char **error)
+{
+	const json_t *value = json_object_get(request, "from");
+
+	if (!admin_takes(request, (const char *const[]){"from", NULL}, error))
+		return false;
+	if (value != NULL && (!json_is_integer(value) || json_integer_value(value) < 0)) {
+		*error = "from: a number is needed, 0 or \"next\" of the page before";
+		return false;
+	}
+	*from = (uint64_t)json_integer_value(value);
+	return true;
+}
+
 static int set_address(struct sockaddr_un *addr, const char *path)
 {
 	size_t len = strlen(path);

@@ -15,6 +15,7 @@
 #include "lib/loop.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +47,11 @@ void admin_close(struct admin *admin); /* removes the socket file */
 void admin_hold(struct admin *admin, uint64_t number);
 /* Returns how many clients still wait. */
 unsigned admin_release(struct admin *admin, uint64_t number);
+/* For handlers: false and *error if the request has an argument that known (NULL at its end; NULL:
+ * none) does not name. One that is misspelt must not be ignored. */
+bool admin_takes(json_t *request, const char *const known[], const char **error);
+/* For handlers of tables with pages, which take nothing but "from": 0 if it is not there. */
+bool admin_page(json_t *request, uint64_t *from, const char **error);
 /* Formats into a buffer that lives until the next call. */
 const char *admin_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

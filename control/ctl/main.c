@@ -37,6 +37,7 @@ static void print_help(void)
 	      "  show sa|nodes|drops|handovers|ports|siu|events|audit|policy\n"
 	      "  show bindings                    of the home agent\n"
 	      "  show status                      of the mobile node\n"
+	      "  show events|audit|handovers from=NUMBER     those behind that one\n"
 	      "  sa add NODE in|out spi=N algorithm=NAME key_file=PATH\n"
 	      "         [esn=true|false] [replay_window=N] [source=PREFIX,..] [LIFETIMES]\n"
 	      "  sa update NODE in|out spi=N [LIFETIMES]     all of them anew\n"

@@ -94,7 +94,7 @@ static bool put_word(json_t *request, const char *word, const struct sentence *w
 {
 	static const char *const numbers[] = {"spi", "replay_window", "rekey_time", "life_time",
 		"rekey_packets", "life_packets", "rekey_bytes", "life_bytes", "tfc_pad",
-		"tfc_dummies", NULL};
+		"tfc_dummies", "from", NULL};
 	static const char *const switches[] = {"esn", "strict_inner_source", "strict_outer_source",
 		"allow_nat", "bicast", "provisional", "return_routability", NULL};
 	static const char *const secrets[] = {"key", "secret", NULL};

@@ -18,11 +18,6 @@
 #include <stdio.h>
 #include <string.h>
 
-uint64_t gw_admin_from(json_t *request)
-{
-	return (uint64_t)json_integer_value(json_object_get(request, "from"));
-}
-
 static void put_count(json_t *row, const char *key, uint64_t value)
 {
 	json_object_set_new(row, key, json_integer((json_int_t)value));
@@ -111,14 +106,28 @@ json_t *gw_admin_sa_row(const struct tunnel *tunnel, const struct tunnel_sa *sa)
 	return row;
 }
 
+/* Tables with a node or more a row: "from" is the handle of the last one that was shown. */
+static bool first_of_page(
+	const struct gw *gw, json_t *request, const struct tunnel **out, const char **error)
+{
+	uint64_t from;
+
+	if (!admin_page(request, &from, error))
+		return false;
+	*out = from > UINT32_MAX ? NULL : tunnel_next(gw->tunnels, (uint32_t)from);
+	return true;
+}
+
 static json_t *show_sa(void *arg, json_t *request, const char **error)
 {
 	const struct gw *gw = arg;
-	const struct tunnel *tunnel = tunnel_next(gw->tunnels, (uint32_t)gw_admin_from(request));
-	json_t *rows = json_array();
+	const struct tunnel *tunnel;
 	uint32_t last = 0;
+	json_t *rows;
 
-	(void)error;
+	if (!first_of_page(gw, request, &tunnel, error))
+		return NULL;
+	rows = json_array();
 	for (; tunnel != NULL; tunnel = tunnel_next(gw->tunnels, last)) {
 		if (json_array_size(rows) + TUNNEL_SAS_MAX > ADMIN_PAGE_ROWS)
 			return table(rows, last);
@@ -174,11 +183,13 @@ static json_t *node_row(const struct gw *gw, const struct tunnel *tunnel)
 static json_t *show_nodes(void *arg, json_t *request, const char **error)
 {
 	const struct gw *gw = arg;
-	const struct tunnel *tunnel = tunnel_next(gw->tunnels, (uint32_t)gw_admin_from(request));
-	json_t *rows = json_array();
+	const struct tunnel *tunnel;
 	uint32_t last = 0;
+	json_t *rows;
 
-	(void)error;
+	if (!first_of_page(gw, request, &tunnel, error))
+		return NULL;
+	rows = json_array();
 	for (; tunnel != NULL; tunnel = tunnel_next(gw->tunnels, last)) {
 		if (json_array_size(rows) == ADMIN_PAGE_ROWS)
 			return table(rows, last);
@@ -213,10 +224,11 @@ static json_t *show_drops(void *arg, json_t *request, const char **error)
 {
 	const struct gw *gw = arg;
 	struct dp_verdicts verdicts;
-	json_t *rows = json_array(), *reply;
+	json_t *rows, *reply;
 
-	(void)request;
-	(void)error;
+	if (!admin_takes(request, NULL, error))
+		return NULL;
+	rows = json_array();
 	dataplane_verdicts(gw->dp, &verdicts);
 	add_drops(rows, "in", verdicts.in);
 	add_drops(rows, "out", verdicts.out);
@@ -250,12 +262,16 @@ static json_t *audit_row(const struct audit_event *event)
 static json_t *show_audit(void *arg, json_t *request, const char **error)
 {
 	const struct gw *gw = arg;
-	uint64_t number = gw_admin_from(request) + 1;
 	const struct audit_event *event;
-	json_t *rows = json_array();
+	uint64_t number;
+	json_t *rows;
 
-	(void)error;
-	for (; (event = audit_log_at(gw->audit, number)) != NULL; number = event->number + 1)
+	static_assert(AUDIT_EVENTS <= ADMIN_PAGE_ROWS, "all on one page");
+	if (!admin_page(request, &number, error))
+		return NULL;
+	rows = json_array();
+	for (number++; (event = audit_log_at(gw->audit, number)) != NULL;
+		number = event->number + 1)
 		json_array_append_new(rows, audit_row(event));
 	return table(rows, 0);
 }
@@ -325,10 +341,13 @@ static json_t *show_ports(void *arg, json_t *request, const char **error)
 {
 	const struct gw *gw = arg;
 	struct mirror_stats mirror;
-	json_t *rows = json_array(), *workers = json_array(), *neighs = json_object(), *reply;
+	json_t *rows, *workers, *neighs, *reply;
 
-	(void)request;
-	(void)error;
+	if (!admin_takes(request, NULL, error))
+		return NULL;
+	rows = json_array();
+	workers = json_array();
+	neighs = json_object();
 	mirror_get_stats(gw->mirror, &mirror);
 	for (int port = 0; port < DP_PORTS; port++)
 		json_array_append_new(rows, port_row(gw, (enum dp_port)port, &mirror));
@@ -349,13 +368,14 @@ static json_t *show_ports(void *arg, json_t *request, const char **error)
 /* --- handovers, SIU -----------------------------------------------------------------------------
  */
 
-static json_t *handover_row(const struct gw *gw, const struct handover *handover)
+static json_t *handover_row(const struct gw *gw, const struct handover *handover, uint64_t number)
 {
 	const struct tunnel *tunnel = tunnel_by_handle(gw->tunnels, handover->node);
 	json_t *row = json_object();
 
 	if (tunnel != NULL && !ip_addr_equal(&tunnel->home_address, &handover->home_address))
 		tunnel = NULL; /* the handle means another node by now */
+	put_count(row, "number", number);
 	json_object_set_new(row, "node", tunnel == NULL ? json_null() : json_string(tunnel->name));
 	put_addr(row, "home_address", &handover->home_address);
 	put_addr(row, "from", &handover->from);
@@ -375,10 +395,12 @@ static json_t *handover_row(const struct gw *gw, const struct handover *handover
 static json_t *show_handovers(void *arg, json_t *request, const char **error)
 {
 	const struct gw *gw = arg;
-	uint64_t from = gw_admin_from(request), oldest, newest, at;
-	json_t *rows = json_array();
+	uint64_t from, oldest, newest, at;
+	json_t *rows;
 
-	(void)error;
+	if (!admin_page(request, &from, error))
+		return NULL;
+	rows = json_array();
 	if (!handovers_range(gw->handovers, &oldest, &newest))
 		return table(rows, 0);
 	for (at = from + 1 > oldest ? from + 1 : oldest; at <= newest; at++) {
@@ -389,7 +411,7 @@ static json_t *show_handovers(void *arg, json_t *request, const char **error)
 			return table(rows, at - 1);
 		if (tunnel != NULL && tunnel->handover == at)
 			tunnel_harvest(gw->tunnels, tunnel);
-		json_array_append_new(rows, handover_row(gw, handover));
+		json_array_append_new(rows, handover_row(gw, handover, at));
 	}
 	return table(rows, 0);
 }
@@ -441,10 +463,12 @@ static json_t *show_siu(void *arg, json_t *request, const char **error)
 	const struct gw *gw = arg;
 	struct siu_handler_stats stats;
 	struct state_stats state;
-	json_t *rows = json_array(), *store = json_object(), *reply;
+	json_t *rows, *store, *reply;
 
-	(void)request;
-	(void)error;
+	if (!admin_takes(request, NULL, error))
+		return NULL;
+	rows = json_array();
+	store = json_object();
 	for (uint32_t i = 0; i < gw->conf->n_home_agents; i++)
 		json_array_append_new(rows, peer_row(gw, i));
 	siu_handler_get_stats(gw->siu, &stats);

@@ -31,6 +31,4 @@ struct tunnel;
 struct tunnel_sa;
 /* gw_admin.c: one row of show-sa. */
 json_t *gw_admin_sa_row(const struct tunnel *tunnel, const struct tunnel_sa *sa);
-/* "from" of a paged request; 0 if it is not there. */
-uint64_t gw_admin_from(json_t *request);
 #endif

@@ -108,21 +108,10 @@ static struct named_sa read_named_sa(struct reader *reader, const struct gw *gw)
 	return sa;
 }
 
-/* Arguments that the verb does not know are refused: a misspelt one must not be ignored. */
 static void refuse_unknown(struct reader *reader, const char *const known[])
 {
-	const char *key;
-	json_t *value;
-
-	json_object_foreach(reader->request, key, value)
-	{
-		bool found = strcmp(key, "verb") == 0;
-
-		for (size_t i = 0; !found && known[i] != NULL; i++)
-			found = strcmp(key, known[i]) == 0;
-		if (!found && reader->error == NULL)
-			reader->error = admin_error("%s: this verb has no such argument", key);
-	}
+	if (reader->error == NULL)
+		(void)admin_takes(reader->request, known, &reader->error);
 }
 
 /* The answer leaves once what was changed is on disk. */
@@ -245,9 +234,11 @@ json_t *gw_admin_node_del(void *arg, json_t *request, const char **error)
 json_t *gw_admin_alloc_spi(void *arg, json_t *request, const char **error)
 {
 	struct gw *gw = arg;
-	uint32_t spi = key_alloc_spi(gw->keys);
+	uint32_t spi;
 
-	(void)request;
+	if (!admin_takes(request, NULL, error))
+		return NULL;
+	spi = key_alloc_spi(gw->keys);
 	if (spi == 0) {
 		*error = admin_error("%d SPIs are reserved and not used: add or wait %d s",
 			KEY_SPI_RESERVED_MAX, KEY_SPI_RESERVED_S);
@@ -441,12 +432,15 @@ static json_t *event_row(const struct key_event *event)
 json_t *gw_admin_sa_events(void *arg, json_t *request, const char **error)
 {
 	const struct gw *gw = arg;
-	uint64_t number = gw_admin_from(request) + 1;
 	const struct key_event *event;
-	json_t *rows = json_array();
+	uint64_t number;
+	json_t *rows;
 
-	(void)error;
-	for (; (event = key_event_at(gw->keys, number)) != NULL; number = event->number + 1)
+	static_assert(KEY_EVENTS_KEPT <= ADMIN_PAGE_ROWS, "all on one page");
+	if (!admin_page(request, &number, error))
+		return NULL;
+	rows = json_array();
+	for (number++; (event = key_event_at(gw->keys, number)) != NULL; number = event->number + 1)
 		json_array_append_new(rows, event_row(event));
 	return json_pack("{s:o}", "rows", rows);
 }
@@ -457,7 +451,8 @@ json_t *gw_admin_reload(void *arg, json_t *request, const char **error)
 	struct reload_counts counts;
 	char why[512];
 
-	(void)request;
+	if (!admin_takes(request, NULL, error))
+		return NULL;
 	if (gw_reload(gw, &counts, why, sizeof why) != 0) {
 		*error = admin_error("%s", why);
 		return NULL;

@@ -75,11 +75,14 @@ json_t *gw_admin_show_policy(void *arg, json_t *request, const char **error)
 	const struct gw *gw = arg;
 	const struct policy *policy = dataplane_policy(gw->dp);
 	const struct policy_rule *rules;
-	json_t *rows = json_array(), *reply = json_object();
-	uint64_t i = gw_admin_from(request);
+	json_t *rows, *reply;
 	uint32_t n = 0;
+	uint64_t i;
 
-	(void)error;
+	if (!admin_page(request, &i, error))
+		return NULL;
+	rows = json_array();
+	reply = json_object();
 	json_object_set_new(reply, "rows", rows);
 	if (policy == NULL)
 		return reply;

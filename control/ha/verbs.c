@@ -54,15 +54,13 @@ static json_t *binding_row(
 static json_t *show_bindings(void *arg, json_t *request, const char **error)
 {
 	const struct ha_parts *parts = arg;
-	json_int_t from = json_integer_value(json_object_get(request, "from"));
 	size_t n = parts->conf->n_nodes, i, end;
 	json_t *rows, *reply;
+	uint64_t from;
 
-	if (from < 0 || (size_t)from > n) {
-		*error = "\"from\" is none that a reply gave";
+	if (!admin_page(request, &from, error))
 		return NULL;
-	}
-	i = (size_t)from;
+	i = from > n ? n : (size_t)from;
 	end = n - i > ADMIN_PAGE_ROWS ? i + ADMIN_PAGE_ROWS : n;
 	rows = json_array();
 	for (; i < end; i++)
@@ -94,10 +92,11 @@ static json_t *siu_row(const char *name, const struct siu_stats *stats)
 static json_t *show_siu(void *arg, json_t *request, const char **error)
 {
 	const struct ha_parts *parts = arg;
-	json_t *rows = json_array();
+	json_t *rows;
 
-	(void)request;
-	(void)error;
+	if (!admin_takes(request, NULL, error))
+		return NULL;
+	rows = json_array();
 	for (size_t i = 0; i < parts->conf->n_gateways; i++) {
 		struct siu_stats stats;
 
@@ -110,10 +109,11 @@ static json_t *show_siu(void *arg, json_t *request, const char **error)
 static json_t *show_drops(void *arg, json_t *request, const char **error)
 {
 	const struct ha_parts *parts = arg;
-	json_t *rows = json_array();
+	json_t *rows;
 
-	(void)request;
-	(void)error;
+	if (!admin_takes(request, NULL, error))
+		return NULL;
+	rows = json_array();
 	for (int i = 0; i < HA_COUNTERS; i++)
 		json_array_append_new(
 			rows, json_pack("{s:s, s:I}", "reason", ha_counter_name((enum ha_counter)i),
@@ -126,7 +126,8 @@ static json_t *reload(void *arg, json_t *request, const char **error)
 	const struct ha_parts *parts = arg;
 	size_t changed;
 
-	(void)request;
+	if (!admin_takes(request, NULL, error))
+		return NULL;
 	if (!ha_reload(parts, &changed)) {
 		*error = admin_error("%s has errors, nothing changed: roamgate-ha --check -c %s",
 			parts->conf->path, parts->conf->path);

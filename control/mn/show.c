@@ -64,8 +64,8 @@ static json_t *show_status(void *arg, json_t *request, const char **error)
 	const struct tunnel_stats *stats = tunnel_stats(m->tunnel);
 	const struct movement_link *link = movement_link(&m->movement, m->place.ifindex);
 
-	(void)request;
-	(void)error;
+	if (!admin_takes(request, NULL, error))
+		return NULL;
 	return json_pack(
 		"{s:s, s:b, s:s, s:s?, s:o, s:b, s:o, s:o, s:b, s:I, s:I, s:o, s:o, s:i, s:o, "
 		"s:I, s:i, "
@@ -119,11 +119,11 @@ static json_t *show_sa(void *arg, json_t *request, const char **error)
 	const struct sa_watched *watched = m->watch.sas;
 	const struct sa_out *out = tunnel_sa_out(m->tunnel);
 	const struct care_of *care_of = tunnel_care_of(m->tunnel);
-	json_t *rows = json_array();
-	json_t *row;
+	json_t *rows, *row;
 
-	(void)request;
-	(void)error;
+	if (!admin_takes(request, NULL, error))
+		return NULL;
+	rows = json_array();
 	row = sa_row("inbound", in->spi, in->alg, in->esn, in->slot);
 	json_object_set_new(row, "source", address(&m->conf->gateway));
 	json_object_set_new(row, "destination", address(&care_of->current));
@@ -141,10 +141,11 @@ static json_t *show_drops(void *arg, json_t *request, const char **error)
 {
 	const struct mobile *m = arg;
 	const struct tunnel_stats *stats = tunnel_stats(m->tunnel);
-	json_t *rows = json_array();
+	json_t *rows;
 
-	(void)request;
-	(void)error;
+	if (!admin_takes(request, NULL, error))
+		return NULL;
+	rows = json_array();
 	for (int i = VERDICT_PUNTED + 1; i < VERDICT_COUNT; i++)
 		json_array_append_new(rows,
 			json_pack("{s:s, s:s, s:I, s:I}", "verdict", verdict_name((enum verdict)i),

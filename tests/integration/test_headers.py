@@ -256,8 +256,8 @@ def test_every_packet_in_one_counter(border, peer):
 
 
 def audited(border, after=0):
-    rows = border.roamctl("roamgate", "show", "audit")["rows"]
-    rows = [row for row in rows if row["number"] > after]
+    rows = border.roamctl("roamgate", "show", "audit", f"from={after}")["rows"]
+    assert all(row["number"] > after for row in rows)
     return rows, max([row["number"] for row in rows], default=after)
 
 

@@ -2,6 +2,7 @@
 /* The control socket's verbs: what is refused, what is shown, paging, and that no key comes out. */
 #include "control/gw/gw_admin.h"
 
+#include "control/gw/audit.h"
 #include "control/gw/provision.h"
 #include "control/gw/siu_handler.h"
 #include "dataplane_double.h"
@@ -351,6 +352,41 @@ static void test_paging(void)
 	end();
 }
 
+/* Behind the number that is asked for, and nothing but that can be asked. */
+static void test_from(void)
+{
+	static const char *const paged[] = {"show-sa", "show-nodes", "show-audit", "show-handovers",
+		"show-events", "sa-events"};
+	static const char *const whole[] = {
+		"show-drops", "show-ports", "show-siu", "alloc-spi", "reload"};
+	char request[64];
+	const char *reply;
+
+	begin();
+	gw.audit = audit_log_new(DOUBLE_DP);
+	dp_double.audit = (struct dp_audit){.verdict = VERDICT_BAD_ICV};
+	dp_double.n_audits = 3;
+	audit_log_turn(gw.audit, 1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(call("{\"verb\":\"show-audit\"}"), "\"number\":1,"));
+	reply = call("{\"verb\":\"show-audit\",\"from\":2}");
+	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"number\":3,"));
+	CU_ASSERT_PTR_NULL(strstr(reply, "\"number\":2,"));
+	for (size_t i = 0; i < sizeof paged / sizeof paged[0]; i++) {
+		snprintf(
+			request, sizeof request, "{\"verb\":\"%s\",\"from\":4294967296}", paged[i]);
+		CHECK_ROW(paged[i], strcmp(call(request), "{\"rows\":[]}") == 0);
+		snprintf(request, sizeof request, "{\"verb\":\"%s\",\"from\":\"1\"}", paged[i]);
+		CHECK_ROW(paged[i], strncmp(call(request), "error: from: a number", 21) == 0);
+	}
+	for (size_t i = 0; i < sizeof whole / sizeof whole[0]; i++) {
+		snprintf(request, sizeof request, "{\"verb\":\"%s\",\"from\":1}", whole[i]);
+		CHECK_ROW(whole[i],
+			strcmp(call(request), "error: from: this verb has no such argument") == 0);
+	}
+	audit_log_free(gw.audit);
+	end();
+}
+
 static void test_shows(void)
 {
 	const char *reply;
@@ -359,6 +395,7 @@ static void test_shows(void)
 	reply = call("{\"verb\":\"show-drops\"}");
 	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"reason\":\"bad_icv\",\"count\":3"));
 	CU_ASSERT_PTR_NULL(strstr(reply, "replay")); /* what never happened is left out */
+	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"ecn_unusual\":5"));
 	CU_ASSERT_STRING_EQUAL(call("{\"verb\":\"show-handovers\"}"), "{\"rows\":[]}");
 	reply = call("{\"verb\":\"show-siu\"}");
 	CU_ASSERT_PTR_NOT_NULL(
@@ -395,7 +432,6 @@ static const char *reload_with(const char *old, const char *fresh)
 
 static bool says(const char *reply, const char *begin_text)
 {
-	CU_ASSERT_PTR_NOT_NULL(strstr(reply, "\"ecn_unusual\":5"));
 	return strncmp(reply, begin_text, strlen(begin_text)) == 0;
 }
 
@@ -579,6 +615,7 @@ int main(void)
 		{"a deleted node's generation is forgotten", test_node_del_forgets_generation},
 		{"SAs of the file keep their counters", test_file_sas_keep_their_counters},
 		{"paging", test_paging},
+		{"from", test_from},
 		{"shows", test_shows},
 		{"reload", test_reload},
 		{"reload keeps SAs", test_reload_keeps_sas},

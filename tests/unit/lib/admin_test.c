@@ -50,14 +50,17 @@ static json_t *on_silent(void *arg, json_t *request, const char **error)
 
 static json_t *on_rows(void *arg, json_t *request, const char **error)
 {
-	json_int_t from = json_integer_value(json_object_get(request, "from"));
-	json_t *rows = json_array();
-	json_t *reply = json_pack("{s:o, s:i}", "rows", rows, "total", N_ROWS);
-	json_int_t i;
+	json_t *rows, *reply;
+	json_int_t i, first;
+	uint64_t from;
 
 	(void)arg;
-	(void)error;
-	for (i = from; i < N_ROWS && i < from + ADMIN_PAGE_ROWS; i++)
+	if (!admin_page(request, &from, error))
+		return NULL;
+	rows = json_array();
+	reply = json_pack("{s:o, s:i}", "rows", rows, "total", N_ROWS);
+	first = (json_int_t)from;
+	for (i = first; i < N_ROWS && i < first + ADMIN_PAGE_ROWS; i++)
 		json_array_append_new(rows, json_pack("{s:I}", "number", i));
 	if (i < N_ROWS)
 		json_object_set_new(reply, "next", json_integer(i));
@@ -182,6 +185,14 @@ static void test_requests(void)
 			"{\"ok\":false,\"error\":\"node \\\"n\\\"1\\\" is unknown; add it "
 			"first\"}"},
 		{"{\"verb\":\"silent\"}", "{\"ok\":false,\"error\":\"out of memory\"}"},
+		{"{\"verb\":\"rows\",\"from\":-1}", "{\"ok\":false,\"error\":\"from: a number is "
+						    "needed, 0 or \\\"next\\\" of the "
+						    "page before\"}"},
+		{"{\"verb\":\"rows\",\"from\":\"7\"}", "{\"ok\":false,\"error\":\"from: a number "
+						       "is needed, 0 or \\\"next\\\" of the "
+						       "page before\"}"},
+		{"{\"verb\":\"rows\",\"form\":7}",
+			"{\"ok\":false,\"error\":\"form: this verb has no such argument\"}"},
 		{"{\"verb\":\"absent\"}",
 			"{\"ok\":false,\"error\":\"this program does not know \\\"absent\\\"\"}"},
 		{"{\"verb\":5}",

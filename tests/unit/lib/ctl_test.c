@@ -45,7 +45,7 @@ static void test_requests(void)
 		const char *words, *want; /* JSON, or the start of the complaint */
 	} rows[] = {
 		{"show sa", "{\"verb\":\"show-sa\"}"},
-		{"show handovers node=7", "{\"verb\":\"show-handovers\",\"node\":\"7\"}"},
+		{"show handovers nod=7", "{\"verb\":\"show-handovers\",\"nod\":\"7\"}"},
 		{"show bindings", "{\"verb\":\"show-bindings\"}"},
 		{"show status", "{\"verb\":\"show-status\"}"},
 		{"reload", "{\"verb\":\"reload\"}"},
@@ -65,6 +65,8 @@ static void test_requests(void)
 		{"sa switch n1 out spi=7",
 			"{\"verb\":\"sa-switch\",\"node\":\"n1\",\"direction\":\"out\",\"spi\":7}"},
 		{"show events", "{\"verb\":\"show-events\"}"},
+		{"show audit from=12", "{\"verb\":\"show-audit\",\"from\":12}"},
+		{"show audit from=x", "from=x: give a whole number"},
 		{"node add n1 home_address=10.1.0.10 home_agent=ha1 strict_inner_source=true "
 		 "allow_nat=true",
 			"{\"verb\":\"node-add\",\"node\":\"n1\",\"home_address\":\"10.1.0.10\","
