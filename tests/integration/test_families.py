@@ -759,3 +759,63 @@ def test_move_from_ipv4_to_ipv6(border, agent):
 )  # fmt: skip
 def test_care_of_addresses_that_are_none(border, agent, care_of):
     assert agent.move(border.peers[4].node, care_of).result == BAD_COA
+
+
+# --- kill -9 -------------------------------------------------------------------------------------
+
+BACK_S = 2.0  # from the ready line to traffic
+
+
+def test_killed_with_places_in_ipv6(build):
+    """Nodes that have moved to IPv6, and one that was there: all go on, and nothing repeats."""
+    peers = [Peer(1, 4, 4), Peer(2, 6, 6), Peer(3, 6, 4)]
+    with DualBorder(build, [p.node for p in peers], False) as border:
+        settings = [p.node.gateway_settings(border.lab, p.care_of) for p in peers]
+        border.start_gateway(nodes=settings)
+        agent = FakeHomeAgent(border)
+        agent.connect()
+        for number, peer in enumerate(peers[:2]):
+            former, peer.care_of, peer.family = peer.care_of, CARE_OF[6] % (60 + number), 6
+            assert agent.move(peer.node, peer.care_of, former=former).result == 0
+        agent.close()
+
+        sent, recorded = {p: [] for p in peers}, {p: [] for p in peers}
+
+        def down(peer, count):
+            """So many packets to the node: number, IV; they arrive at its place and open."""
+            for _ in range(count):
+                datagram, inner = peer.tunnelled()
+                border.send_inside(datagram)
+                found = [p for p in border.seen_outside(2, 1) if p.dst == peer.care_of]
+                assert len(found) == 1
+                sent[peer].append((found[0][ESP].seq, found[0][ESP].data[:8]))
+                assert bytes(peer.open(found[0])).endswith(bytes(inner))
+
+        def up(peer, count):
+            for _ in range(count):
+                recorded[peer].append(peer.seal(peer.data()))
+                found = uplink(border, recorded[peer][-1], count=1, seconds=2)
+                assert [p.src for p in found] == [peer.node.home_address]
+
+        for peer in peers:
+            up(peer, 5)
+            down(peer, 5)
+        for _ in range(2):
+            border.gateway.kill()
+            border.start_gateway(nodes=settings)
+            ready, _ = border.gateway.wait_line(r"^roamgate: ready")
+            border.quiet()
+            for peer in peers:
+                up(peer, 1)
+                down(peer, 1)
+            assert time.time() - ready < BACK_S
+            before = border.drops()["replay"]
+            refused(border, *(packet for peer in peers for packet in recorded[peer]))
+            count = sum(len(packets) for packets in recorded.values())
+            assert border.drops()["replay"] == before + count
+            for peer in peers:
+                up(peer, 5)
+                down(peer, 5)
+        for numbers in sent.values():
+            assert len({number for number, _ in numbers}) == len(numbers)
+            assert len({iv for _, iv in numbers}) == len(numbers)
