@@ -61,6 +61,7 @@ static size_t make(uint8_t *out, const struct message *m)
 
 #define US_V6 "2001:db8:1::1"
 #define COA_V6 "2001:db8:7::7"
+#define PIECE 44 /* next header of a fragment */
 
 struct message_v6 {
 	const char *name;
@@ -91,7 +92,9 @@ static size_t make_v6(uint8_t *out, const struct message_v6 *m)
 {
 	const char *router = "2001:db8:9::9";
 	struct ip_addr from = addr_of(router), us = addr_of(US_V6);
-	size_t udp = m->next == IPPROTO_UDP ? 8 : 0, len = 8 + 40 + udp + 8 - m->cut;
+	/* UDP, or a fragment header, whose words are the ports. */
+	size_t udp = m->next == IPPROTO_UDP || m->next == PIECE ? 8 : 0;
+	size_t len = 8 + 40 + udp + 8 - m->cut;
 	uint8_t *icmp = out + IPV6_HDR_BYTES + m->options, *quote = icmp + 8, *at = quote + 40;
 
 	memset(out, 0, 256);
@@ -238,6 +241,14 @@ static void test_messages_v6(void)
 		{"no quote", US_V6, COA_V6, SPI, SEQ, 1400, 2, ESP, 0, 48, false, 1500},
 		{"message cut", US_V6, COA_V6, SPI, SEQ, 1400, 2, ESP, 0, 49, false, 1500},
 		{"checksum", US_V6, COA_V6, SPI, SEQ, 1400, 2, ESP, 0, 0, true, 1500},
+		{"first piece", US_V6, COA_V6, SPI, SEQ, 1400, 2, PIECE, IPPROTO_ESP << 8, 1, 0, 0,
+			false, 1400},
+		{"later piece", US_V6, COA_V6, SPI, SEQ, 1400, 2, PIECE, IPPROTO_ESP << 8, 9, 0, 0,
+			false, 1500},
+		{"piece of TCP", US_V6, COA_V6, SPI, SEQ, 1400, 2, PIECE, IPPROTO_TCP << 8, 1, 0, 0,
+			false, 1500},
+		{"piece cut in its header", US_V6, COA_V6, SPI, SEQ, 1400, 2, PIECE,
+			IPPROTO_ESP << 8, 1, 0, 9, false, 1500},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
