@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How this works: checks here, tables in tunnel.c, expansion and counters in the packet path.
- * Deleted keys are remembered as fingerprints in a ring; whatever falls out of it, or was removed
- * with its counter slot kept, makes the next outbound SA take a fresh IV epoch, so (key, IV) cannot
- * repeat.
+ * Deleted keys are remembered as fingerprints in a ring; whatever falls out of it in the epoch in
+ * which it was deleted, or was removed with its counter slot kept, makes the next outbound SA take
+ * a fresh IV epoch, so (key, IV) cannot repeat. Epochs are few (20 bits): one serves for all that
+ * was forgotten before it, so there is one for KEY_SPENT_KEPT deletions at most.
  */
 #include "control/gw/key_verbs.h"
 
@@ -24,6 +25,7 @@
 struct spent_key {
 	uint8_t id[COUNTERS_ID_BYTES];
 	bool used;
+	uint32_t iv_epoch; /* when it was deleted: it has sent in this one or before */
 };
 
 struct untold { /* events of one kind that no log line has told of yet */
@@ -176,23 +178,27 @@ static int check_params(const struct key_verbs *keys, const struct sa_params *pa
 }
 
 /* An epoch in which no outbound SA with a key that may come again has sent. */
-static int refresh_epoch(struct key_verbs *keys, const char **why)
+static int refresh_epoch(struct key_verbs *keys, bool may_wait, const char **why)
 {
 	int rc;
 
 	if (!keys->need_epoch)
 		return 0;
-	rc = state_take_epoch(keys->state, 1, &keys->iv_epoch);
+	rc = may_wait ? state_take_epoch(keys->state, &keys->iv_epoch)
+		      : state_ask_epoch(keys->state, &keys->iv_epoch);
 	if (rc != 0) {
-		*why = "cannot take a fresh IV epoch: check the disk under state_dir";
+		*why = rc == -EAGAIN
+			       ? "a fresh IV epoch is on its way to the disk: try again"
+			       : "cannot take a fresh IV epoch: check the disk under state_dir";
 		return rc;
 	}
 	keys->need_epoch = false;
 	return 0;
 }
 
+/* may_wait: for the disk. */
 static int add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
-	const struct sa_params *params, const char **why)
+	const struct sa_params *params, bool may_wait, const char **why)
 {
 	struct reserved_spi *reserved;
 	int rc = check_params(keys, params, inbound, why);
@@ -200,7 +206,7 @@ static int add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
 	if (rc != 0)
 		return rc;
 	if (!inbound) {
-		rc = refresh_epoch(keys, why);
+		rc = refresh_epoch(keys, may_wait, why);
 		if (rc != 0)
 			return rc;
 	}
@@ -235,7 +241,7 @@ int key_add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
 	int rc = check_disk(keys, why);
 
 	if (rc == 0)
-		rc = add(keys, tunnel, inbound, params, why);
+		rc = add(keys, tunnel, inbound, params, false, why);
 	if (rc != 0)
 		return rc;
 	kept_put_sa(keys->kept, tunnel, inbound, params);
@@ -261,7 +267,7 @@ int key_restore(struct key_verbs *keys, struct tunnel *tunnel, const struct kept
 		*why = "its counters are not in state_dir any more; give it a new key";
 		return -ENODATA;
 	}
-	rc = add(keys, tunnel, sa->inbound, params, why);
+	rc = add(keys, tunnel, sa->inbound, params, true, why);
 	if (rc != 0)
 		return rc;
 	tunnel_sa_set_age(keys->tunnels, tunnel_sa_find(tunnel, sa->inbound, params->spi), age_ns);
@@ -332,22 +338,31 @@ int key_switch(struct key_verbs *keys, struct tunnel *tunnel, uint32_t spi, cons
 	return 0;
 }
 
+/* Before the next outbound SA. It is likely to be there by then. */
+static void want_epoch(struct key_verbs *keys)
+{
+	keys->need_epoch = true;
+	state_prepare_epoch(keys->state);
+}
+
 static void remember_spent(struct key_verbs *keys, const uint8_t id[COUNTERS_ID_BYTES])
 {
 	struct spent_key *place = &keys->spent[keys->spent_next];
 
 	if (place->used) {
 		keymap_del(keys->spent_map, place->id, sizeof place->id);
-		keys->need_epoch = true; /* the forgotten one might come back */
+		if (place->iv_epoch == keys->iv_epoch)
+			want_epoch(keys); /* the forgotten one might come back */
 		place->used = false;
 		keys->n_spent--;
 	}
 	if (keymap_add(keys->spent_map, id, COUNTERS_ID_BYTES, 1) != 0) {
-		keys->need_epoch = true; /* out of memory: it cannot be remembered */
+		want_epoch(keys); /* out of memory: it cannot be remembered */
 		return;
 	}
 	memcpy(place->id, id, sizeof place->id);
 	place->used = true;
+	place->iv_epoch = keys->iv_epoch;
 	keys->n_spent++;
 	keys->spent_next = (keys->spent_next + 1) % KEY_SPENT_KEPT;
 }
@@ -412,7 +427,7 @@ int key_del_node(struct key_verbs *keys, struct tunnel *tunnel, bool forever)
 	if (forever || by_socket)
 		kept_drop_node(keys->kept, &home_address);
 	if (!forever && n != 0)
-		keys->need_epoch = true;
+		want_epoch(keys);
 	for (unsigned i = 0; forever && i < n; i++)
 		remember_spent(keys, ids[i]);
 	return 0;
@@ -593,7 +608,7 @@ int key_add_static(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
 	const struct counter_slot *slot;
 	struct tunnel_sa *sa;
 	uint64_t born_ns;
-	int rc = add(keys, tunnel, inbound, params, why);
+	int rc = add(keys, tunnel, inbound, params, true, why);
 
 	if (rc != 0)
 		return rc;

@@ -4,8 +4,8 @@
  * takes the whole queue, writes it in one transaction and publishes the highest number. A batch
  * that cannot be committed stays and is tried again, so a full disk stops acknowledgements, not
  * traffic. LMDB is written by one thread at a time: the store mutex; the control thread reads
- * positions by a view, which waits for nobody. The same thread syncs the
- * counters file.
+ * positions by a view, which waits for nobody. The same thread syncs the counters file, and takes
+ * an IV epoch beforehand when one will be needed.
  *
  * The two threads share a CPU, and a thread that is woken may take it at once. So appending wakes
  * nobody (state_kick() does, when the control thread can wait), and the state thread is of
@@ -35,6 +35,7 @@
 #define SYNC_EVERY_MS 200           /* counters: half their headroom at 10 million packets/s */
 #define SYNC_SLOTS 65536            /* a call */
 #define RETRY_MS 1000               /* after a commit that failed */
+#define EPOCH_STEP 2                /* lib/boot_epoch.h */
 #define GATHER_NS 1000000           /* after a commit: what comes now shares the next one */
 #define POSITION_VERSION 1
 #define POSITION_CLOSED 1u
@@ -76,7 +77,10 @@ struct state {
 	pthread_cond_t wake;
 	struct batch *filling; /* control thread appends */
 	uint64_t next;         /* number of the next record */
-	bool kicked;           /* what filling holds is to be written now */
+	bool kicked;           /* what filling holds is to be written now, a spare to be taken */
+	uint32_t newest_epoch; /* of those that were given out */
+	uint32_t spare_epoch;  /* durable, higher, not given out yet; 0: none */
+	bool wants_spare;
 	bool stop;
 	struct state_stats stats;
 
@@ -256,6 +260,34 @@ static bool take_work(struct state *state, bool retry)
 	return go_on;
 }
 
+/* All numbers come out of one row, so none is given twice; but of two that are taken at the same
+ * time by both threads the lower may come here last. It is left out. */
+static void take_spare(struct state *state)
+{
+	uint32_t epoch;
+	bool wanted;
+	int rc;
+
+	pthread_mutex_lock(&state->lock);
+	wanted = state->wants_spare;
+	pthread_mutex_unlock(&state->lock);
+	if (!wanted)
+		return;
+	pthread_mutex_lock(&state->store_lock);
+	rc = boot_epoch_take(state->store, DB_EPOCH, EPOCH_STEP, &epoch);
+	pthread_mutex_unlock(&state->store_lock);
+	if (rc != 0) {
+		log_remote("state", "cannot take an IV epoch, trying again: %s", strerror(-rc));
+		return;
+	}
+	pthread_mutex_lock(&state->lock);
+	if (epoch > state->newest_epoch) {
+		state->spare_epoch = epoch;
+		state->wants_spare = false;
+	}
+	pthread_mutex_unlock(&state->lock);
+}
+
 static void *state_thread(void *arg)
 {
 	static const struct sched_param none = {.sched_priority = 0};
@@ -270,6 +302,7 @@ static void *state_thread(void *arg)
 			retry = !write_batch(state);
 			nanosleep(&gather, NULL);
 		}
+		take_spare(state);
 		if (clock_mono_ns() >= sync_at_ns) {
 			int rc = counters_sync(state->counters, SYNC_SLOTS);
 
@@ -308,6 +341,7 @@ static int open_files(struct state *state, const char *dir, uint32_t capacity,
 				  "state_dir");
 		return rc;
 	}
+	state->newest_epoch = state->boot_epoch;
 	snprintf(path, sizeof path, "%s/counters", dir);
 	return counters_open(path, capacity, policy, &state->counters, why, why_size);
 }
@@ -401,14 +435,67 @@ struct counters *state_counters(struct state *state)
 	return state->counters;
 }
 
-int state_take_epoch(struct state *state, uint32_t step, uint32_t *epoch)
+/* The lock is held. False: there is none. */
+static bool give_spare(struct state *state, uint32_t *epoch)
 {
+	if (state->spare_epoch == 0)
+		return false;
+	*epoch = state->newest_epoch = state->spare_epoch;
+	state->spare_epoch = 0;
+	return true;
+}
+
+/* The lock is held. */
+static void want_spare(struct state *state)
+{
+	if (state->wants_spare)
+		return; /* it knows */
+	state->wants_spare = state->kicked = true;
+	pthread_cond_signal(&state->wake);
+}
+
+void state_prepare_epoch(struct state *state)
+{
+	pthread_mutex_lock(&state->lock);
+	if (state->spare_epoch == 0)
+		want_spare(state);
+	pthread_mutex_unlock(&state->lock);
+}
+
+int state_ask_epoch(struct state *state, uint32_t *epoch)
+{
+	bool given;
+
+	pthread_mutex_lock(&state->lock);
+	given = give_spare(state, epoch);
+	if (!given)
+		want_spare(state);
+	pthread_mutex_unlock(&state->lock);
+	return given ? 0 : -EAGAIN;
+}
+
+int state_take_epoch(struct state *state, uint32_t *epoch)
+{
+	bool given;
 	int rc;
 
+	pthread_mutex_lock(&state->lock);
+	given = give_spare(state, epoch);
+	state->wants_spare = false;
+	pthread_mutex_unlock(&state->lock);
+	if (given)
+		return 0;
 	pthread_mutex_lock(&state->store_lock);
-	rc = boot_epoch_take(state->store, DB_EPOCH, step, epoch);
+	rc = boot_epoch_take(state->store, DB_EPOCH, EPOCH_STEP, epoch);
 	pthread_mutex_unlock(&state->store_lock);
-	return rc;
+	if (rc != 0)
+		return rc;
+	pthread_mutex_lock(&state->lock);
+	state->newest_epoch = *epoch;
+	if (state->spare_epoch < *epoch)
+		state->spare_epoch = 0; /* taken meanwhile, and too late */
+	pthread_mutex_unlock(&state->lock);
+	return 0;
 }
 
 /* The newest record in batch about that node, or NULL. */
@@ -482,7 +569,7 @@ static uint64_t enqueue(struct state *state, enum state_table table, enum change
 		record->table = (uint8_t)table;
 		record->change = (uint8_t)change;
 		record->key_len = (uint8_t)key_len;
-		record->len = (uint8_t)len;
+		record->len = (uint16_t)len;
 		memcpy(record->key, key, key_len);
 		if (data != NULL)
 			memcpy(record->data, data, len);

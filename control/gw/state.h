@@ -38,9 +38,16 @@ void state_close(struct state *state); /* NULL is allowed */
 
 uint32_t state_boot_epoch(const struct state *state);
 struct counters *state_counters(struct state *state);
-/* A further epoch, durable before it is returned; may wait for the disk. step: lib/boot_epoch.h. */
-int state_take_epoch(struct state *state, uint32_t step, uint32_t *epoch)
-	__attribute__((warn_unused_result));
+/* A further epoch, durable before it is given out, at least 2 above all that were: a running SA may
+ * have run over into the number after its own (lib/boot_epoch.h). The thread takes one beforehand
+ * when it is asked to; a number that was taken and never given out, as by a crash, is left out.
+ *
+ * state_ask_epoch() never waits: -EAGAIN: there is none yet, the thread was asked for it.
+ * state_take_epoch() waits for the disk if there is none; for a start and a reload, which wait for
+ * the disk anyhow. state_prepare_epoch(): one will be needed. */
+void state_prepare_epoch(struct state *state);
+int state_ask_epoch(struct state *state, uint32_t *epoch) __attribute__((warn_unused_result));
+int state_take_epoch(struct state *state, uint32_t *epoch) __attribute__((warn_unused_result));
 
 /* What was written last, on disk or not yet; does not wait for a commit. 0, or -ENOENT: nothing is
  * known about that node, *out is untouched. */

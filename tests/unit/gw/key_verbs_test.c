@@ -130,7 +130,10 @@ static uint32_t epoch_of_last_add(void)
 /* A node that is removed keeps its counter slots; its key in the same epoch would repeat IVs. */
 static void test_fresh_epoch_after_removal(void)
 {
+	const struct sa_params from_file = params(2001, 4);
+	const char *why;
 	uint32_t boot;
+	int rc;
 
 	begin();
 	boot = state_boot_epoch(fx.state);
@@ -139,8 +142,63 @@ static void test_fresh_epoch_after_removal(void)
 	CU_ASSERT_EQUAL(add("other1", false, 2000, 3), 0);
 	CU_ASSERT_EQUAL(epoch_of_last_add(), boot);
 	CU_ASSERT_EQUAL(key_del_node(fx.keys, fixture_node(&fx, "node1"), false), 0);
-	CU_ASSERT_EQUAL(add("node2", false, 2000, 2), 0);
+	/* The disk has not had its turn: nothing is added, and nobody waits. */
+	double_reset_calls();
+	CU_ASSERT_EQUAL(add("node2", false, 2000, 2), -EAGAIN);
+	CU_ASSERT_EQUAL(double_count(DOUBLE_SA_ADD), 0);
+	CU_ASSERT_PTR_NULL(fixture_node(&fx, "node2")->sas);
+	CU_ASSERT_EQUAL(add("node2", true, 1000, 5), 0); /* it needs no IV */
+	CU_ASSERT_EQUAL(state_start(fx.state), 0);
+	for (unsigned i = 0; i < 5000 && (rc = add("node2", false, 2000, 2)) == -EAGAIN; i++)
+		usleep(1000);
+	CU_ASSERT_EQUAL(rc, 0);
 	CU_ASSERT(epoch_of_last_add() > boot);
+	/* What comes from the file waits for the disk, as reading the file does. */
+	boot = epoch_of_last_add();
+	CU_ASSERT_EQUAL(key_del_node(fx.keys, fixture_node(&fx, "node2"), false), 0);
+	CU_ASSERT_EQUAL(
+		key_add_static(fx.keys, fixture_node(&fx, "other1"), false, &from_file, &why), 0);
+	CU_ASSERT(epoch_of_last_add() > boot);
+	fixture_close(&fx);
+}
+
+/* As when very many nodes are rekeyed for long: epochs are few, and one is enough for all keys that
+ * were forgotten before it; of those it is a later one. */
+static void test_epochs_last(void)
+{
+	const uint32_t kept = KEY_SPENT_KEPT;
+	struct key_verbs *keys;
+	struct tunnel *node;
+	uint32_t epochs = 0, epoch;
+	const char *why;
+
+	begin();
+	keys = key_verbs_new(fx.tunnels, fx.state, NULL, NULL, NULL);
+	CU_ASSERT_EQUAL(state_start(fx.state), 0);
+	node = fixture_node(&fx, "node1");
+	epoch = key_iv_epoch(keys);
+	for (uint32_t i = 0; i < 2 * kept + 100; i++) {
+		const uint32_t number = i == 2 * kept ? 0 : i; /* long forgotten */
+		struct sa_params sa = params(2000, 9);
+		int rc;
+
+		memcpy(sa.key, &number, sizeof number);
+		while ((rc = key_add(keys, node, false, &sa, &why)) == -EAGAIN)
+			usleep(100);
+		if (rc != 0)
+			CU_FAIL_FATAL("add");
+		if (key_iv_epoch(keys) != epoch) {
+			CU_ASSERT(key_iv_epoch(keys) >= epoch + 2);
+			epoch = key_iv_epoch(keys);
+			epochs++;
+		}
+		CU_ASSERT(number != 0 || (epochs != 0) == (i != 0));
+		if (key_del(keys, node, false, 2000, &why) != 0)
+			CU_FAIL_FATAL("del");
+		double_reset_calls();
+	}
+	CU_ASSERT(epochs == 2);
+	key_verbs_free(keys);
 	fixture_close(&fx);
 }
 
@@ -663,6 +721,7 @@ int main(void)
 		{"refused by the packet path", test_refused_by_packet_path},
 		{"a deleted key stays away", test_deleted_key_stays_away},
 		{"fresh epoch after a removal", test_fresh_epoch_after_removal},
+		{"epochs last", test_epochs_last},
 		{"node deleted for good", test_node_deleted_for_good},
 		{"alloc-spi", test_alloc_spi},
 		{"lifetime", test_lifetime},

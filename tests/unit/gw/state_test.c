@@ -222,10 +222,90 @@ static void test_epochs_rise(void)
 	struct state *state = open_state();
 	uint32_t boot = state_boot_epoch(state), one = 0, two = 0;
 
-	CU_ASSERT_EQUAL(state_take_epoch(state, 1, &one), 0);
-	CU_ASSERT_EQUAL(state_take_epoch(state, 2, &two), 0);
-	CU_ASSERT(one >= boot + 1);
+	CU_ASSERT_EQUAL(state_take_epoch(state, &one), 0);
+	CU_ASSERT_EQUAL(state_take_epoch(state, &two), 0);
+	CU_ASSERT(one >= boot + 2);
 	CU_ASSERT(two >= one + 2);
+	state_close(state);
+	/* What was taken and not given out is left out, as after a crash. */
+	state = open_state();
+	CU_ASSERT(state_boot_epoch(state) > two);
+	CU_ASSERT_EQUAL(state_start(state), 0);
+	state_prepare_epoch(state);
+	usleep(20000);
+	boot = state_boot_epoch(state);
+	state_close(state);
+	state = open_state();
+	CU_ASSERT(state_boot_epoch(state) >= boot + 3);
+	state_close(state);
+}
+
+/* 0: not within some seconds. */
+static uint32_t wait_epoch(struct state *state)
+{
+	uint32_t epoch;
+
+	for (unsigned i = 0; i < 5000; i++) {
+		if (state_ask_epoch(state, &epoch) == 0)
+			return epoch;
+		usleep(1000);
+	}
+	return 0;
+}
+
+/* Whoever asks for an epoch does not wait for the disk. */
+static void test_epoch_does_not_wait(void)
+{
+	const struct ip_addr home = addr_of("10.1.0.17");
+	struct position position = some_position(7);
+	struct state *state = open_state();
+	uint32_t boot = state_boot_epoch(state), epoch = 0;
+
+	CU_ASSERT_EQUAL(state_ask_epoch(state, &epoch), -EAGAIN); /* the thread does not run */
+	CU_ASSERT_EQUAL(state_start(state), 0);
+	epoch = wait_epoch(state);
+	CU_ASSERT(epoch >= boot + 2);
+	atomic_store(&hold, true);
+	CU_ASSERT(state_write(state, &home, &position) != 0);
+	state_kick(state);
+	for (unsigned i = 0; i < SLOW_MS && !atomic_load(&held); i++)
+		usleep(1000);
+	CU_ASSERT_FATAL(atomic_load(&held));
+	for (unsigned i = 0; i < 1000; i++)
+		CU_ASSERT(state_ask_epoch(state, &epoch) == -EAGAIN);
+	state_prepare_epoch(state);
+	CU_ASSERT_TRUE(atomic_load(&held)); /* all that was within the commit */
+	atomic_store(&hold, false);
+	CU_ASSERT(wait_epoch(state) >= epoch + 2);
+	state_close(state);
+}
+
+/* In whatever order both threads take them: each is above all before, and on disk. */
+static void test_epochs_of_two_threads(void)
+{
+	struct state *state = open_state();
+	uint32_t last = state_boot_epoch(state), given = 0, epoch;
+
+	CU_ASSERT_EQUAL(state_start(state), 0);
+	for (unsigned i = 0; i < 300; i++) {
+		const bool wait = i % 3 == 0;
+
+		state_prepare_epoch(state);
+		if (i % 7 == 0)
+			usleep(300);
+		if ((wait ? state_take_epoch(state, &epoch) : state_ask_epoch(state, &epoch)) !=
+			0) {
+			CU_ASSERT(!wait);
+			continue;
+		}
+		CU_ASSERT(epoch >= last + 2);
+		last = epoch;
+		given++;
+	}
+	CU_ASSERT(given >= 100);
+	state_close(state);
+	state = open_state();
+	CU_ASSERT(state_boot_epoch(state) > last);
 	state_close(state);
 }
 
@@ -252,6 +332,8 @@ int main(void)
 		{"a kick brings records to the disk", test_kick},
 		{"the queue is bounded", test_queue_is_bounded},
 		{"epochs rise", test_epochs_rise},
+		{"an epoch does not wait for a commit", test_epoch_does_not_wait},
+		{"epochs of two threads", test_epochs_of_two_threads},
 		{"cannot open", test_cannot_open},
 		{NULL, NULL},
 	};
