@@ -11,6 +11,7 @@
 
 #include "control/gw/siu_handler.h"
 #include "control/ha/notify.h"
+#include "lib/challenge.h"
 #include "lib/clock.h"
 #include "lib/ipv4.h"
 #include "lib/mip4.h"
@@ -21,6 +22,7 @@
 #include "tests/unit/handover/doubles.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -84,6 +86,9 @@ struct gate { /* a gateway */
 	struct siu_handler *handler;
 	unsigned sent_to; /* datagrams, lost ones among them */
 	bool is_cut;      /* nothing goes there or comes from there */
+	/* the newest to the first node, which must show where it is, on the path in force */
+	uint8_t challenge[CHALLENGE_BYTES];
+	bool is_asked, is_open; /* nobody has verified where that path leads */
 };
 
 /* The last one is forbidden at the gateways: they refuse it. */
@@ -285,6 +290,8 @@ static void look_at_node(unsigned gw, unsigned i)
 	}
 	DEMAND(ip_addr_equal(&path->coa, &position->coa));
 	DEMAND(ip_addr_equal(&path->remote.addr, &position->coa));
+	DEMAND(((path->flags & PATH_UNVERIFIED) != 0) == position->unverified);
+	DEMAND(i == 0 || !position->unverified);
 	DEMAND((meant >> number_of(&position->coa) & 1) != 0);
 }
 
@@ -380,6 +387,25 @@ static void look_at_reply(
 	DEMAND(reply.identification == model->asked[at->path_generation]);
 }
 
+/* A new path of the first node. */
+static void note_open(const struct double_call *call)
+{
+	here->is_asked = false;
+	here->is_open = (call->path.flags & PATH_UNVERIFIED) != 0;
+}
+
+/* It goes to where the way leads, which nobody has verified, and nowhere else. */
+static void look_at_challenge(
+	unsigned node, const struct at_gateway *at, const struct double_call *call)
+{
+	DEMAND(node == 0 && call->len == CHALLENGE_BYTES && here->is_open);
+	DEMAND(number_of(&call->remote.addr) == at->path_coa);
+	if (dp_double.send_fails != 0)
+		return;
+	memcpy(here->challenge, call->data, CHALLENGE_BYTES);
+	here->is_asked = true;
+}
+
 static void look_at_call(unsigned gw, const struct double_call *call)
 {
 	for (unsigned i = 0; i < NODES; i++) {
@@ -387,9 +413,14 @@ static void look_at_call(unsigned gw, const struct double_call *call)
 
 		if (fixture_node(&here->fx, names[i])->handle != call->node)
 			continue;
-		if (call->kind == DOUBLE_SET_PATH && dp_double.set_path_fails == 0)
+		if (call->kind == DOUBLE_SET_PATH && dp_double.set_path_fails == 0) {
 			note_path(at, &call->path);
-		if (call->kind == DOUBLE_SEND_TO_NODE || call->kind == DOUBLE_SEND_ONCE)
+			if (i == 0)
+				note_open(call);
+		}
+		if (call->kind == DOUBLE_SEND_ONCE && call->data[9] == IPPROTO_ICMP)
+			look_at_challenge(i, at, call);
+		else if (call->kind == DOUBLE_SEND_TO_NODE || call->kind == DOUBLE_SEND_ONCE)
 			look_at_reply(&models[i], at, call);
 	}
 }
@@ -498,6 +529,7 @@ static void gateway_start(void)
 			.home_address = addr_of(homes[i]),
 			.home_agent_source = fx->conf->home_agents[0].tunnel_source,
 			.configured = true,
+			.flags = i == 0 ? NODE_RETURN_ROUTABILITY : 0,
 			.position = first_position(i)};
 		struct tunnel *tunnel;
 
@@ -506,10 +538,16 @@ static void gateway_start(void)
 		memset(models[i].at[here - gates].seen, 0, REQUESTS);
 	}
 	for (unsigned k = 0; k < dp_double.n; k++)
-		for (unsigned i = 0; i < NODES; i++)
-			if (dp_double.calls[k].kind == DOUBLE_NODE_ADD &&
-				fixture_node(fx, names[i])->handle == dp_double.calls[k].node)
-				note_path(&models[i].at[here - gates], &dp_double.calls[k].path);
+		for (unsigned i = 0; i < NODES; i++) {
+			const struct double_call *call = &dp_double.calls[k];
+
+			if (call->kind != DOUBLE_NODE_ADD ||
+				fixture_node(fx, names[i])->handle != call->node)
+				continue;
+			note_path(&models[i].at[here - gates], &call->path);
+			if (i == 0)
+				note_open(call);
+		}
 	double_reset_calls();
 	set_grace(false);
 	dp_double.set_path_fails = dp_double.send_fails = 0;
@@ -952,12 +990,44 @@ static void crash(struct wire *script)
 	look();
 }
 
+/* What was asked last, rightly or with another nonce. */
+static void answer(unsigned gw, bool rightly)
+{
+	struct tunnel *tunnel = fixture_node(&here->fx, names[0]);
+	const struct ip_addr home = addr_of(homes[0]);
+	const bool was = tunnel->position.unverified;
+	uint8_t datagram[CHALLENGE_BYTES];
+
+	collect(gw);
+	if (!here->is_asked)
+		return;
+	memcpy(datagram, here->challenge, sizeof datagram);
+	if (!rightly) {
+		const struct ip_addr from = here->fx.conf->siu_listen.addr;
+		uint8_t nonce[CHALLENGE_NONCE_BYTES];
+
+		memcpy(nonce, datagram + CHALLENGE_BYTES - sizeof nonce, sizeof nonce);
+		nonce[0] ^= 1;
+		challenge_build(datagram, &from, &home, nonce, 0);
+	}
+	DEMAND(challenge_answer(datagram, sizeof datagram, &home));
+	siu_handler_registration(here->handler, &(struct punt){.reason = PUNT_REGISTRATION,
+							.data = datagram,
+							.len = sizeof datagram,
+							.node = tunnel->handle});
+	DEMAND(tunnel->position.unverified == (was && (!rightly || dp_double.set_path_fails != 0)));
+	collect(gw);
+}
+
 static void weather(struct wire *script)
 {
 	unsigned how = wire_u8(script);
 
 	go_to(how >> 6 & 1);
-	switch (how % 7) {
+	switch (how % 8) {
+	case 7:
+		answer(how >> 6 & 1, (how & 0x80) == 0);
+		break;
 	case 6:
 		here->is_cut = (how & 0x80) != 0;
 		break;
