@@ -69,6 +69,7 @@ struct record {
 	uint8_t *bytes;            /* text, IP packet, or frame (WORLD_FRAME_*); owned */
 	size_t len;
 	unsigned left; /* how often it may still come out */
+	bool is_free;  /* takes no credit */
 };
 
 struct numbers {
@@ -636,6 +637,7 @@ void world_inject(enum world_way way, unsigned node, const struct ip_endpoint *r
 	const uint8_t *bytes, size_t len, uint16_t number)
 {
 	struct record *record;
+	bool is_reply = way == WORLD_ONCE || (way == WORLD_TO_NODE && len % 2 == 0);
 	int ret = -1;
 
 	if (n_records == WORLD_RECORDS || (way == WORLD_ONCE && !may_be_remote(&remote->addr)))
@@ -651,7 +653,7 @@ void world_inject(enum world_way way, unsigned node, const struct ip_endpoint *r
 		ret = dataplane_send_inside(rig.dp, bytes, len);
 		break;
 	case WORLD_TO_NODE:
-		ret = dataplane_send_to_node(rig.dp, node, bytes, len, len % 2 == 0);
+		ret = dataplane_send_to_node(rig.dp, node, bytes, len, is_reply);
 		break;
 	case WORLD_ONCE:
 		ret = dataplane_send_once(rig.dp, node, remote, bytes, len);
@@ -662,6 +664,7 @@ void world_inject(enum world_way way, unsigned node, const struct ip_endpoint *r
 	DEMAND(number == n_records + 1);
 	record = record_add(INJECTED, bytes, len);
 	record->way = way;
+	record->is_free = is_reply;
 	record->node = node;
 	record->remote = *remote;
 	put_in[2]++;
@@ -1095,6 +1098,17 @@ static void judge_cut(const struct world_node *n, const struct assembly *whole, 
 	figures[FIG_CUT_OUTER]++;
 }
 
+/* No byte goes to where a node only tries to be beyond the credit, but for replies to it. */
+static void judge_credit(
+	struct world_node *n, size_t len, const uint8_t *text, const struct peer_opened *opened)
+{
+	figures[FIG_TRIED]++;
+	if (record_of(text, opened->len - 2u - text[opened->len - 2])->is_free)
+		return;
+	DEMAND(len <= n->credit);
+	n->credit -= (uint32_t)len;
+}
+
 /* An IP packet that may go to the public network: sealed. */
 static void judge_outward(const uint8_t *ip, size_t len, bool punted)
 {
@@ -1127,12 +1141,9 @@ static void judge_outward(const uint8_t *ip, size_t len, bool punted)
 	if (ip_addr_is_set(&n->second.addr) && now_ns < n->grace_until_ns &&
 		ip_endpoint_equal(&sent.remote, &n->second))
 		sent.way = BY_COPY;
-	if (n->is_tried && ip_endpoint_equal(&sent.remote, &n->remote)) {
-		DEMAND(len <= n->credit);
-		n->credit -= (uint32_t)len;
-		figures[FIG_TRIED]++;
-	}
 	DEMAND(peer_open(&n->out, n->high.seq, sent.esp, sent.esp_len, text, &opened));
+	if (n->is_tried && ip_endpoint_equal(&sent.remote, &n->remote))
+		judge_credit(n, len, text, &opened);
 	if (whole != NULL)
 		judge_cut(n, whole, text);
 	if (judge_numbers(n, &opened, &sent))
