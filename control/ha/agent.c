@@ -19,6 +19,7 @@
  */
 #include "control/ha/agent.h"
 
+#include "control/ha/clock_watch.h"
 #include "control/ha/waiting.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -54,6 +55,7 @@ struct ha_agent {
 	struct loop_timer *tick, *release;
 	struct ha_waiting waiting;
 	struct rations *rations; /* one a node */
+	struct ha_clock_watch clock;
 	bool links_changed, home_link_changed;
 };
 
@@ -391,6 +393,9 @@ static void on_tick(void *arg)
 	struct ha_agent *agent = arg;
 	uint64_t now = clock_mono_ns();
 
+	if (ha_clock_watch_look(
+		    &agent->clock, agent->parts.conf, agent->parts.bindings, now, clock_real_ns()))
+		count(agent, HA_CLOCK_SET);
 	for (size_t i = 0; i < agent->parts.conf->n_nodes; i++) {
 		struct ha_binding *binding = ha_binding_at(agent->parts.bindings, i);
 

@@ -9,6 +9,7 @@ static const char *const NAMES[HA_COUNTERS] = {
 	[HA_RRQ_LIMITED] = "rrq_limited",
 	[HA_RRQ_BAD_AUTHENTICATOR] = "rrq_bad_authenticator",
 	[HA_RRQ_ID_MISMATCH] = "rrq_id_mismatch",
+	[HA_RRQ_CLOCK_BEHIND] = "rrq_clock_behind",
 	[HA_RRQ_POORLY_FORMED] = "rrq_poorly_formed",
 	[HA_RRQ_UNKNOWN_HA] = "rrq_unknown_ha",
 	[HA_RRQ_NOT_COLOCATED] = "rrq_not_colocated",
@@ -39,6 +40,7 @@ static const char *const NAMES[HA_COUNTERS] = {
 	[HA_SIU_REFUSED] = "siu_refused",
 	[HA_SIU_SEND_FAILED] = "siu_send_failed",
 	[HA_STORE_FAILED] = "store_failed",
+	[HA_CLOCK_SET] = "clock_set",
 };
 
 const char *ha_counter_name(enum ha_counter counter)

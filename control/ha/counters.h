@@ -17,6 +17,7 @@ enum ha_counter {
 	/* registrations denied, by code */
 	HA_RRQ_BAD_AUTHENTICATOR,
 	HA_RRQ_ID_MISMATCH,
+	HA_RRQ_CLOCK_BEHIND, /* its highest one is ahead of our clock: that was set back */
 	HA_RRQ_POORLY_FORMED,
 	HA_RRQ_UNKNOWN_HA,
 	HA_RRQ_NOT_COLOCATED,
@@ -50,6 +51,7 @@ enum ha_counter {
 	HA_SIU_REFUSED,
 	HA_SIU_SEND_FAILED,
 	HA_STORE_FAILED,
+	HA_CLOCK_SET, /* our clock, by a second or more */
 	HA_COUNTERS
 };
 

@@ -61,6 +61,12 @@ static bool is_fresh(
 	return !known->any || ntp_after(identification, known->identification);
 }
 
+/* What was accepted is beyond all that we would accept now: our clock was set back. */
+static bool is_locked_out(const struct ha_known *known, uint64_t now, uint16_t tolerance_s)
+{
+	return known->any && ntp_after(known->identification, now + ((uint64_t)tolerance_s << 32));
+}
+
 static enum ha_request_kind kind_of(const struct mip4_rrq *rrq)
 {
 	if (rrq->lifetime_s != 0)
@@ -127,7 +133,9 @@ void ha_registration_judge(struct ha_registration *reg, const struct ha_conf *co
 	if (!is_fresh(rrq->identification, known, now_ntp, conf->tolerance_s)) {
 		/* Our clock in the seconds, the node's low half so that it knows its own. */
 		reg->identification = (now_ntp & ~NTP_LOW_32) | (rrq->identification & NTP_LOW_32);
-		deny(reg, MIP4_CODE_ID_MISMATCH, HA_RRQ_ID_MISMATCH);
+		deny(reg, MIP4_CODE_ID_MISMATCH,
+			is_locked_out(known, now_ntp, conf->tolerance_s) ? HA_RRQ_CLOCK_BEHIND
+									 : HA_RRQ_ID_MISMATCH);
 		return;
 	}
 	if (!ip_addr_equal(&rrq->ha, &conf->address)) {

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import time
 
 import mip
@@ -33,7 +34,7 @@ class House:
     """The home agent's surroundings; the test sits at both links."""
 
     def __init__(self, build):
-        self.program = os.path.join(build, "control/ha/roamgate-ha")
+        self.program = [os.path.join(build, "control/ha/roamgate-ha")]
         lab = self.lab = Lab()
         self.key, self.secrets = os.urandom(32), [os.urandom(32), os.urandom(32)]
         lab.namespace("ha", forward=True)
@@ -97,7 +98,7 @@ class House:
         self.started_with = (gateways, changes)
         text = libconfig(merge(self.settings(gateways), changes))
         config = self.lab.write("ha.conf", text)
-        self.agent = self.lab.start("ha", [self.program, "-c", config], "roamgate-ha")
+        self.agent = self.lab.start("ha", [*self.program, "-c", config], "roamgate-ha")
         self.agent.wait_line(r"^roamgate-ha: ready")
         return self
 
@@ -291,6 +292,73 @@ def test_denials_and_discards(house):
     for reason in ("bad_authenticator", "no_authenticator", "no_association", "id_mismatch",
                    "unknown_ha", "encapsulation", "not_colocated", "source_not_coa"):  # fmt: skip
         assert drops["rrq_" + reason] == 1, reason
+
+
+# In place of the host's clock, which a test must not set: it and an offset from a file.
+CLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+static const volatile long *offset_s;
+__attribute__((constructor)) static void start(void)
+{
+	offset_s = mmap(NULL, 4096, PROT_READ, MAP_SHARED, open(getenv("CLOCK_OFFSET"), O_RDONLY), 0);
+}
+int clock_gettime(clockid_t clock, struct timespec *out)
+{
+	static int (*real)(clockid_t, struct timespec *);
+	if (!real)
+		real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+	int ret = real(clock, out);
+	if (clock == CLOCK_REALTIME)
+		out->tv_sec += *offset_s;
+	return ret;
+}
+"""
+
+
+def test_clock_that_is_set(house):
+    """Forward and back: nothing that was accepted is accepted again, and the operator hears of it,
+    also of the nodes that it locks out."""
+    library, offset = house.lab.path("clock.so"), house.lab.write("offset", "\0" * 4096)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, "-xc", "-", "-ldl"],
+                   input=CLOCK.encode(), check=True)  # fmt: skip
+
+    def set_clock(seconds):
+        with open(offset, "r+b") as file:
+            file.write(struct.pack("=q", seconds))
+
+    house.program[:0] = ["env", f"LD_PRELOAD={library}", f"CLOCK_OFFSET={offset}"]
+    house.start()
+    ask = house.ask_direct
+    first = house.rrq(INSIDE_COA)
+    assert ask(INSIDE_COA, first)[1] == 0
+    second = house.rrq(INSIDE_COA)
+    assert ask(INSIDE_COA, second)[1] == 0
+
+    set_clock(3600)
+    house.agent.wait_line(r"error clock: was set forward by 3600\.\d s")
+    code, _, number = reply_fields(ask(INSIDE_COA, house.rrq(INSIDE_COA)))
+    assert code == 133 and 3590 < (number >> 32) - (mip.identification() >> 32) < 3610, "it says why"
+    assert ask(INSIDE_COA, first)[1] == 133, "copied from before"
+    ahead = house.rrq(INSIDE_COA, number=mip.identification(time.time() + 3600))
+    assert ask(INSIDE_COA, ahead)[1] == 0, "the node has taken the clock over"
+
+    set_clock(0)
+    house.agent.wait_line(r"error clock: was set back by 3600\.\d s")
+    house.agent.wait_line(r"error clock: is behind: 1 nodes registered .* up to 3[56]\d\d s ahead")
+    for request in (first, second, house.rrq(INSIDE_COA)):
+        assert ask(INSIDE_COA, request)[1] == 133
+    drops = house.drops()
+    assert drops["clock_set"] == 2 and drops["rrq_clock_behind"] == 3
+    assert drops["rrq_accepted"] == 3
+
+    house.kill_and_start()  # the highest one is on disk
+    house.agent.wait_line(r"error clock: is behind: 1 nodes")
+    assert ask(INSIDE_COA, house.rrq(INSIDE_COA))[1] == 133
 
 
 def test_answers_are_rationed(house):

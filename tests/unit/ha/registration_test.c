@@ -149,6 +149,7 @@ struct row {
 #define DENIED(c, r) .verdict = HA_DENY, .code = (c), .reason = (r)
 #define DISCARDED(r) .verdict = HA_DISCARD, .reason = (r)
 #define STALE_ID DENIED(MIP4_CODE_ID_MISMATCH, HA_RRQ_ID_MISMATCH)
+#define LOCKED_OUT DENIED(MIP4_CODE_ID_MISMATCH, HA_RRQ_CLOCK_BEHIND)
 #define PROHIBITED(r) DENIED(MIP4_CODE_PROHIBITED, r)
 
 static const struct row ROWS[] = {
@@ -214,6 +215,8 @@ static const struct row ROWS[] = {
 		.known_skew = -ONE_S,
 		.known_coa = COA_B,
 		STALE_ID},
+	{.name = "the highest is ahead of our clock, not far", .known_skew = 7 * ONE_S, STALE_ID},
+	{.name = "the highest is beyond all that we take", .known_skew = 7 * ONE_S + 1, LOCKED_OUT},
 	{.name = "one below the highest", .skew = -ONE_S - 1, .known_skew = -ONE_S, STALE_ID},
 	{.name = "highest lies ahead of our clock",
 		.skew = ONE_S,
