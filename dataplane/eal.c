@@ -3,9 +3,11 @@
  * How this works: EAL's command line is made from the configuration, with each thread pinned where
  * it was asked to run. Virtual devices are probed one by one afterwards, since then a failure can
  * be laid at one device's door. Common causes are looked for before DPDK fails over them with a
- * page of text; what it logs while it starts is held back, and the first line goes with the reason.
+ * page of text; what it logs while it starts is held back, and its own reason, the first line or
+ * that of a panic, goes with ours.
  */
 #include "dataplane/state.h"
+#include "lib/ready.h"
 
 #include <rte_dev.h>
 #include <rte_eal.h>
@@ -17,9 +19,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <net/if.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define EAL_ARGS_MAX 32
@@ -166,31 +171,71 @@ static int check_interface(const char *devargs, const char *key, char *why, size
 	return -ENODEV;
 }
 
-static char *held_text;
+static char *held_text; /* complete after each message: DPDK flushes the stream */
 static size_t held_bytes;
 static FILE *held;
+static atomic_bool giving_up; /* why is being told already */
+
+/* Behind the line by which rte_panic() begins; NULL: DPDK did not panic. */
+static char *panic_reason(void)
+{
+	char *text = held_text == NULL ? NULL : strstr(held_text, "PANIC in");
+
+	text = text == NULL ? NULL : strchr(text, '\n');
+	return text == NULL ? NULL : text + 1;
+}
+
+/* What DPDK cannot do without, it does not return from: rte_panic() logs where it is, the reason
+ * and a stack, and aborts, perhaps in a thread of its own. */
+static void on_abort(int number)
+{
+	static char start[] = "roamgate: DPDK gave up: ", end[] = "\n";
+	char *text = panic_reason();
+	struct iovec line[3] = {{start, sizeof start - 1}, {NULL, 0}, {end, 1}};
+
+	(void)number;
+	if (gettid() != getpid())
+		while (atomic_load(&giving_up))
+			pause(); /* the main thread ends the program */
+	if (text == NULL)
+		return; /* something else: abort() goes on */
+	line[1] = (struct iovec){text, strcspn(text, "\n")};
+	if (writev(STDERR_FILENO, line, 3) > 0)
+		_exit(EXIT_ENVIRONMENT);
+}
 
 void eal_hold_log(void)
 {
 	held = open_memstream(&held_text, &held_bytes);
-	if (held != NULL)
-		rte_openlog_stream(held);
-}
-
-void eal_release_log(bool failed, char *why, size_t why_size)
-{
-	size_t len = strlen(why);
-
 	if (held == NULL)
 		return;
+	rte_openlog_stream(held);
+	signal(SIGABRT, on_abort);
+}
+
+/* After a failure the log stays held, since a thread of DPDK may be about to abort over the same;
+ * the program ends. */
+void eal_release_log(bool failed, char *why, size_t why_size)
+{
+	const char *reason = panic_reason();
+	size_t len = strlen(why);
+
+	atomic_store(&giving_up, failed);
+	if (held == NULL)
+		return;
+	if (failed) {
+		if (reason == NULL)
+			reason = held_text;
+		if (held_bytes != 0 && len < why_size)
+			snprintf(why + len, why_size - len, " (%.*s)", (int)strcspn(reason, "\n"),
+				reason);
+		return;
+	}
+	signal(SIGABRT, SIG_DFL);
 	rte_openlog_stream(NULL); /* stderr again */
 	fclose(held);
 	held = NULL;
-	if (failed && held_bytes != 0 && len < why_size)
-		snprintf(why + len, why_size - len, " (%.*s)", (int)strcspn(held_text, "\n"),
-			held_text);
-	else if (!failed)
-		fputs(held_text, stderr);
+	fputs(held_text, stderr);
 	free(held_text);
 	held_text = NULL;
 }

@@ -98,7 +98,8 @@ void node_table_free(struct dataplane *dp);
 void telemetry_serve(const struct dataplane *dp);
 
 /* eal.c */
-/* DPDK's log from hold to release: shown if all went well, else its first line is added to why. */
+/* DPDK's log from hold to release: shown if all went well, else its reason is added to why and the
+ * program must end. If DPDK panics, it ends with a line that says why, and EXIT_ENVIRONMENT. */
 void eal_hold_log(void);
 void eal_release_log(bool failed, char *why, size_t why_size);
 int eal_start(const struct dp_config *config, char *why, size_t why_size)

@@ -13,7 +13,7 @@ def world(build):
         yield world
 
 
-def start(world, name, changes=None):
+def start(world, name, changes=None, before=()):
     namespace, settings = {
         "roamgate": ("gw", world.gateway_settings),
         "roamgate-ha": ("ha", world.home_agent_settings),
@@ -21,7 +21,7 @@ def start(world, name, changes=None):
     }[name]
     text = libconfig(merge(settings(), changes or {}))
     config = world.lab.write("start.conf", text)
-    return world.lab.start(namespace, [world.program(name), "-c", config], name)
+    return world.lab.start(namespace, [*before, world.program(name), "-c", config], name)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,21 @@ def test_what_is_missing(world, name, changes, said):
     program.reader.join()
     assert len(program.lines) == 2 and program.lines[-1][1] is None, program.output()
     assert said in program.output()
+
+
+def test_panic_is_told(world):
+    """DPDK aborts where it lacks what it needs, such as file descriptors: its reason is not lost."""
+    said = []
+    for limit in range(10, 26):
+        program = start(world, "roamgate", before=("prlimit", f"--nofile={limit}"))
+        code = program.process.wait(20)
+        program.reader.join()
+        if "libgcc_s" in program.output():
+            continue  # glibc's own end of a thread
+        assert code == 2, f"{limit} descriptors: {code} {program.output()}"
+        said.append([line for _, line in program.lines if line and line.startswith("roamgate: ")])
+    assert all(said), said
+    assert any(lines[0].startswith("roamgate: DPDK gave up: Cannot create") for lines in said), said
 
 
 @pytest.mark.parametrize("name", ["roamgate", "roamgate-ha", "roamgate-mn"])
