@@ -83,7 +83,7 @@ static const struct refusal {
 	{"cast", MUST_NOT},
 	{"idea", MUST_NOT},
 	{"3idea", MUST_NOT},
-	{"rc4", MUST_NOT},
+	{"rc4", "is too weak, and was never one of ESP: take aes128gcm16 or aes256gcm16"},
 	{"rc5", MUST_NOT},
 	{"aesxcbc", "authenticates with 96 bits for small devices: take sha256 for it"},
 	{"aescmac", "authenticates with 96 bits for small devices: take sha256 for it"},
