@@ -4,7 +4,8 @@
 One guest is everybody but the gateway. Its root namespace is the mobile nodes: each row of the
 table is one node with its own care-of address, SAs and policies ("ip xfrm"), and an ipip interface
 that ends the home agent's tunnel. Its namespace "ha" is the private network: correspondent, and
-home agent with its end of those tunnels. Both are wired to the gateway by virtio alone.
+home agent with its end of those tunnels. Both are wired to the gateway by virtio alone. IPv4 and
+IPv6, inside and outside, in all mixes.
 """
 import re
 import time
@@ -16,7 +17,7 @@ from esp_algorithms import ALGORITHMS, linux_transform
 from guest_lab import GuestLab
 from virtio import start_on_virtio
 from world import CORRESPONDENT, HOME_AGENT, HOME_AGENT_INSIDE, INSIDE, MIP_SPI, OUTSIDE
-from world import OUTSIDE_ROUTER, Node, World
+from world import OUTSIDE_ROUTER, Array, Node, World
 
 NO_SELF_TESTS = "cryptomgr.notests"  # the kernel's own, which take long in a guest without KVM
 TUNNEL_MTU = 1360  # of the IP-in-IP tunnel, so that ESP of any kind around it fits into 1500
@@ -38,12 +39,22 @@ class Row:
     natt: bool = False  # ESP in UDP, from a registration on
     name: str = ""
     tfc_pad: int = 0
+    home: int = 4  # family of the home address
+    outside: int = 4  # family of the care-of address
 
     def __str__(self):
-        return self.name or self.algorithm + "-esn" * self.esn + "-natt" * self.natt
+        if self.name:
+            return self.name
+        mix = f"-{self.home}in{self.outside}" if (self.home, self.outside) != (4, 4) else ""
+        return self.algorithm + mix + "-esn" * self.esn + "-natt" * self.natt
 
 
 ROWS = [Row(algorithm) for algorithm in ALGORITHMS]
+ROWS += [
+    Row(algorithm, home=home, outside=outside)
+    for home, outside in ((6, 6), (4, 6), (6, 4))
+    for algorithm in ("aes128gcm16", "aes256-sha256")
+]
 # Those that register come last: when their home agent's program synchronises with the gateway, the
 # care-of addresses that the configuration gave to the others are swept away.
 ROWS += [
@@ -56,6 +67,18 @@ ROWS += [
 ]
 PADDED = Row("aes256gcm16", name="tfc", tfc_pad=1500)  # against traffic analysis
 ROWS.insert(0, PADDED)
+GATEWAY = {4: OUTSIDE, 6: "2001:db8:1::1"}
+ROUTER = {4: OUTSIDE_ROUTER, 6: "2001:db8:1::fe"}
+GATEWAY_INSIDE = {4: INSIDE, 6: "2001:db8:a:2::fe"}
+AGENT = {4: HOME_AGENT, 6: "2001:db8:a:1::1"}
+AGENT_INSIDE = {4: HOME_AGENT_INSIDE, 6: "2001:db8:a:2::1"}
+CORR = {4: CORRESPONDENT, 6: "2001:db8:a:2::5"}
+INSIDE_NET = {4: "10.2.0.0/16", 6: "2001:db8:a:2::/64"}
+PRIVATE = {4: "10.0.0.0/8", 6: "2001:db8:a::/48"}
+HOST = {4: 32, 6: 128}  # bits
+TUNNELS = {  # by families inside and outside
+    (4, 4): "ipip", (6, 4): "sit", (4, 6): "ip6tnl mode ipip6", (6, 6): "ip6tnl mode ip6ip6",
+}  # fmt: skip
 SPENT = Row("aes256gcm16", window=1024, name="spent")  # its SAs end in a test
 
 
@@ -64,7 +87,9 @@ class Peer:
 
     def __init__(self, row, number):
         self.row, self.node = row, Node(number, row.algorithm, row.esn)
-        self.care_of = f"198.51.100.{10 + number}"
+        self.care_of = {4: "198.51.100.%d", 6: "2001:db8:7::%d"}[row.outside] % (10 + number)
+        if row.home == 6:
+            self.node.home_address = f"2001:db8:a:1::{10 + number}"
         self.interface = f"mip{number}"
 
     def gateway_settings(self, lab):
@@ -76,46 +101,68 @@ class Peer:
         row = self.row
         return (
             f"xfrm state add src {source} dst {destination} proto esp spi {spi:#x} "
-            f"reqid {self.node.number} mode tunnel {'flag esn ' * row.esn}"
+            f"reqid {self.node.number} mode tunnel {self.flags()}"
             f"replay-window {row.window} {linux_transform(row.algorithm, key)}"
             + " encap espinudp 4500 4500 0.0.0.0" * row.natt
         )
 
+    def flags(self):
+        """For "ip xfrm state": what goes into the SA may be of either family."""
+        wanted = ["esn"] * self.row.esn + ["af-unspec"] * (self.row.home != self.row.outside)
+        return f"flag {' '.join(wanted)} " if wanted else ""
+
     def states(self):
         """Both, of the node's keys."""
-        own, node = self.care_of, self.node
+        own, node, gateway = self.care_of, self.node, GATEWAY[self.row.outside]
         return [
-            self.state(own, OUTSIDE, node.spi_up, node.key_up),
-            self.state(OUTSIDE, own, node.spi_down, node.key_down),
+            self.state(own, gateway, node.spi_up, node.key_up),
+            self.state(gateway, own, node.spi_down, node.key_down),
         ]
 
     def node_setup(self):
         """For "ip" in the node's namespace."""
         node, own, home = self.node, self.care_of, self.node.home_address
+        inner, outer = self.row.home, self.row.outside
         template = f"proto esp reqid {node.number} mode tunnel"
-        out = f"tmpl src {own} dst {OUTSIDE} {template}"
+        out = f"tmpl src {own} dst {GATEWAY[outer]} {template}"
+        back = f"tmpl src {GATEWAY[outer]} dst {own} {template}"
         return [
-            f"addr add {own}/32 dev eth0",
-            f"addr add {home}/32 dev lo",
+            f"addr add {own}/{HOST[outer]} dev eth0",
+            f"addr add {home}/{HOST[inner]} dev lo",
             *self.states(),
-            f"xfrm policy add dir out src {home} dst 10.2.0.0/16 {out}",
-            f"xfrm policy add dir out src {own} dst 10.2.0.0/16 {out}",
-            f"xfrm policy add dir out src {own} dst {HOME_AGENT} {out}",
-            f"xfrm policy add dir in src 10.0.0.0/8 dst {own} tmpl src {OUTSIDE} dst {own} {template}",
-            f"link add {self.interface} type ipip local {own} remote {HOME_AGENT}",
+            f"xfrm policy add dir out src {home} dst {INSIDE_NET[inner]} {out}",
+            f"xfrm policy add dir out src {own} dst {INSIDE_NET[outer]} {out}",
+            f"xfrm policy add dir out src {own} dst {AGENT[outer]} {out}",
+            f"xfrm policy add dir in src {PRIVATE[outer]} dst {own} {back}",
+            f"link add {self.interface} type {self.tunnel_kind(own, AGENT[outer])}",
+            *self.quiet_tunnel(),
             f"link set {self.interface} up",
         ]
+
+    def tunnel_kind(self, local, remote):
+        """For "ip link": the home agent's tunnel."""
+        inner, outer = self.row.home, self.row.outside
+        bare = " encaplimit none" * (outer == 6)
+        return f"{TUNNELS[inner, outer]} local {local} remote {remote}{bare}"
+
+    def quiet_tunnel(self):
+        """Without an address of the link Linux asks for no routers there."""
+        if (self.row.home, self.row.outside) == (4, 4):
+            return []
+        return [f"link set {self.interface} addrgenmode none"]
 
     def home_agent_setup(self):
         """For "ip" in the home agent's. Who registers has its tunnel by the real home agent."""
         return [] if self.row.natt else self.tunnel(TUNNEL_MTU, "pmtudisc")
 
     def tunnel(self, mtu, discovery):
-        ends = f"local {HOME_AGENT} remote {self.care_of}"
+        inner, outer = self.row.home, self.row.outside
+        kind = self.tunnel_kind(AGENT[outer], self.care_of)
         return [
-            f"link add {self.interface} type ipip {ends} {discovery}",
+            f"link add {self.interface} type {kind} {discovery * (outer == 4)}",
+            *self.quiet_tunnel(),
             f"link set {self.interface} mtu {mtu} up",
-            f"route add {self.node.home_address} dev {self.interface} src {CORRESPONDENT}",
+            f"route add {self.node.home_address} dev {self.interface} src {CORR[inner]}",
         ]
 
 
@@ -125,7 +172,7 @@ class LinuxWorld(World):
     def __init__(self, build, kernel, archive, peers):
         self.kernel, self.archive, self.peers = kernel, archive, peers
         try:
-            super().__init__(build, nodes=[peer.node for peer in peers])
+            super().__init__(build, nodes=[peer.node for peer in peers if peer.row.home == 4])
         except Exception:
             self.close()
             raise
@@ -134,8 +181,13 @@ class LinuxWorld(World):
         self.lab.namespace("gw")
         for name in ("roamgate-ha", "natt"):
             self.archive.program(self.program(name), self.program(name))
+        for peer in self.peers:
+            if peer.node not in self.nodes:  # which are those of the home agent's program, too
+                peer.node.write_keys(self.lab)
         settings = [peer.gateway_settings(self.lab) for peer in self.peers]
-        guest = start_on_virtio(self, self.kernel, self.archive, nodes=settings, append=NO_SELF_TESTS)
+        guest = start_on_virtio(
+            self, self.kernel, self.archive, self.changes(), settings, append=NO_SELF_TESTS
+        )
         self.lab = lab = GuestLab(self.lab, guest)
         lab.call_root("mn")
         with lab.one_script():
@@ -144,15 +196,43 @@ class LinuxWorld(World):
             lab.namespace("ha")
             lab.do("ip link set eth1 netns ha name in0")
 
+    def changes(self):
+        """The gateway's addresses, routes and home agent in IPv6, too."""
+        usual = self.gateway_settings([])
+        return {
+            "inside_prefixes": Array(["10.1.0.0/16", "10.2.0.0/16", PRIVATE[6]]),
+            "outside": {"addresses": Array([f"{GATEWAY[4]}/24", f"{GATEWAY[6]}/64"])},
+            "inside": {"addresses": Array([f"{GATEWAY_INSIDE[4]}/24", f"{GATEWAY_INSIDE[6]}/64"])},
+            "routes": usual["routes"]
+            + [
+                {"to": "::/0", "via": ROUTER[6]},
+                {"to": "2001:db8:a:1::/64", "via": AGENT_INSIDE[6]},
+            ],
+            "home_agents": [
+                usual["home_agents"][0]
+                | {
+                    "tunnel_source_v6": AGENT[6],
+                    "prefixes": Array(["10.1.0.0/16", "2001:db8:a:1::/64"]),
+                }
+            ],
+        }
+
     def give_addresses(self):
         lab = self.lab
         with lab.one_script():
+            lab.do(
+                f"nsenter --net={lab.paths['ha']} sysctl -qw net.ipv6.conf.all.disable_ipv6=0 "
+                "net.ipv6.conf.default.disable_ipv6=0 net.ipv6.conf.all.accept_dad=0 "
+                "net.ipv6.conf.default.accept_dad=0"
+            )
             lab.ip(
                 "mn",
                 f"addr add {OUTSIDE_ROUTER}/24 dev eth0",
                 "link set dev eth0 up",
                 f"route add 10.2.0.0/16 via {OUTSIDE} mtu {TUNNEL_MTU}",
                 f"route add {HOME_AGENT} via {OUTSIDE}",
+                f"addr add {ROUTER[6]}/64 dev eth0 nodad",
+                f"route add {PRIVATE[6]} via {GATEWAY[6]} mtu {TUNNEL_MTU}",
             )
             lab.ip(
                 "ha",
@@ -163,6 +243,10 @@ class LinuxWorld(World):
                 f"addr add {HOME_AGENT_INSIDE}/24 dev in0",
                 "link set dev in0 up",
                 f"route add 198.51.100.0/24 via {INSIDE}",
+                f"addr add {AGENT[6]}/64 dev home0 nodad",
+                f"addr add {CORR[6]}/64 dev in0 nodad",
+                f"addr add {AGENT_INSIDE[6]}/64 dev in0 nodad",
+                f"route add 2001:db8:7::/64 via {GATEWAY_INSIDE[6]}",
             )
             lab.ip("mn", *(line for peer in self.peers for line in peer.node_setup()))
             lab.ip("ha", *(line for peer in self.peers for line in peer.home_agent_setup()))
@@ -185,16 +269,17 @@ class LinuxWorld(World):
     def exchange(self, peer):
         """Pings and TCP, each both ways: how many are answered, how many bytes iperf3 has sent."""
         home, own = peer.node.home_address, peer.care_of
+        corr, corr_outside = CORR[peer.row.home], CORR[peer.row.outside]
         inside = f"nsenter --net={self.lab.paths['ha']}"
         ping = f"ping -n -q -c {PINGS} -i 0.02 -W 5 -I"
         bulk = f"iperf3 -J -n {BULK}"
         said = self.lab.do(
             f"""set -e
-            {ping} {home} {CORRESPONDENT}
-            {inside} {ping} {CORRESPONDENT} {home}
-            {inside} {ping} {CORRESPONDENT} {own}
-            {bulk} -B {home} -c {CORRESPONDENT}
-            {inside} {bulk} -B {CORRESPONDENT} -c {home}"""
+            {ping} {home} {corr}
+            {inside} {ping} {corr} {home}
+            {inside} {ping} {corr_outside} {own}
+            {bulk} -B {home} -c {corr}
+            {inside} {bulk} -B {corr} -c {home}"""
         )
         answered = [int(n) for n in re.findall(r"(\d+) received", said)]
         sent = [int(n) for n in re.findall(r'"sum_sent":\s*{[^}]*"bytes":\s*(\d+)', said)]
