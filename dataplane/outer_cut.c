@@ -91,9 +91,12 @@ static void go_over(struct worker *worker, const struct burst *b, unsigned i)
 	to->sas.out[k] = b->sas.out[i];
 }
 
+/* Not if it fits after all: without what followed it in its tunnel, or by a shorter outer header.
+ */
 static bool is_cut(const struct burst *b, unsigned i)
 {
-	return b->verdicts[i] == VERDICT_OK && b->pkts[i].beyond_mtu;
+	return b->verdicts[i] == VERDICT_OK && b->pkts[i].beyond_mtu &&
+	       b->pkts[i].len > b->paths[i]->mtu;
 }
 
 void outer_cut_send(struct worker *worker, struct burst *b)

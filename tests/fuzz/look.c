@@ -186,6 +186,13 @@ static bool is_piece_of(const uint8_t *ip, size_t len, const uint8_t *whole, siz
 	       memcmp(ip + piece.hdr, whole + all.hdr + offset - begin, len - piece.hdr) == 0;
 }
 
+/* IPv6 that is not cut, but without what followed it in its tunnel. */
+static bool is_trimmed(const uint8_t *ip, size_t len, const uint8_t *whole, size_t room)
+{
+	return len >= 40 && len <= room && ip[0] >> 4 == 6 && len == 40u + wire_load_u16(ip + 4) &&
+	       memcmp(ip, whole, len) == 0;
+}
+
 /* Headers that differ in length, checksum and TTL alone. */
 static bool is_same_tunnel(const struct look *a, const struct look *b)
 {
@@ -207,8 +214,12 @@ bool look_is_piece(const uint8_t *ip, size_t len, const uint8_t *whole, size_t r
 		return false;
 	if (!look_tunnels(&all))
 		return is_piece_of(ip, len, whole, room);
-	return len <= room &&
-	       ((is_same_tunnel(&piece, &all) && is_piece_of(ip + piece.hdr, len - piece.hdr,
-							 whole + all.hdr, room - all.hdr)) ||
-		       is_piece_of(ip, len, whole, room));
+	if (len > room)
+		return false;
+	if (is_same_tunnel(&piece, &all) &&
+		(is_piece_of(ip + piece.hdr, len - piece.hdr, whole + all.hdr, room - all.hdr) ||
+			is_trimmed(
+				ip + piece.hdr, len - piece.hdr, whole + all.hdr, room - all.hdr)))
+		return true;
+	return is_piece_of(ip, len, whole, room);
 }
