@@ -42,8 +42,9 @@
 /* How far ahead of the newest a number may be: what a node sends in a handover and loses. One in
  * 2^18 of invented numbers is nearer. */
 #define SHED_NEAR 16384
-/* The same where the node is: what it may lose there one after the other. One in 2^12. */
-#define SHED_NEAR_HERE 1048576
+/* The same where the node is: what it may lose there one after the other, and as far as its numbers
+ * leap when it comes back from a loss of power: a flood must not keep it out then. One in 2^10. */
+#define SHED_NEAR_HERE (COUNTERS_HEADROOM + 65536)
 
 struct shed;
 
