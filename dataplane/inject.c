@@ -7,14 +7,28 @@
 
 #include <errno.h>
 
-unsigned dataplane_punt_burst(struct dataplane *dp, struct punt *out, unsigned max)
+/* Of a burst, at least: a flood of frames for Linux must not silence the gateway's ICMP errors. */
+#define ERRORS_SHARE 8
+
+/* Worker by worker, from another one each time, so that no flood at one keeps out another's. */
+static unsigned punts_of(
+	struct dataplane *dp, enum punt_ring ring, uint32_t first, struct punt *out, unsigned max)
 {
 	unsigned n = 0;
 
+	for (uint32_t i = 0; i < dp->n_workers && n < max; i++)
+		n += punt_pop(
+			&dp->workers[(first + i) % dp->n_workers]->rings, ring, out + n, max - n);
+	return n;
+}
+
+unsigned dataplane_punt_burst(struct dataplane *dp, struct punt *out, unsigned max)
+{
+	const uint32_t first = dp->punts_from++;
+	unsigned n = punts_of(dp, PUNT_RING_ERROR, first, out, max / ERRORS_SHARE);
+
 	for (unsigned ring = 0; ring < PUNT_RINGS; ring++)
-		for (uint32_t i = 0; i < dp->n_workers && n < max; i++)
-			n += punt_pop(
-				&dp->workers[i]->rings, (enum punt_ring)ring, out + n, max - n);
+		n += punts_of(dp, (enum punt_ring)ring, first, out + n, max - n);
 	return n;
 }
 

@@ -16,7 +16,7 @@
 
 #include <rte_ring.h>
 
-enum punt_ring { /* in the order in which control empties them */
+enum punt_ring { /* in the order in which control empties them, but for a share of errors */
 	PUNT_RING_REGISTRATION,
 	PUNT_RING_GUARDED,
 	PUNT_RING_INSIDE,

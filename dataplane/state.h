@@ -73,6 +73,7 @@ struct dataplane {
 	_Atomic(uint32_t) tfc_nodes;
 	/* control only */
 	bool running;
+	uint32_t punts_from; /* the worker whose punts come first next time, modulo n_workers */
 	struct notices sa_notices; /* handles of nodes whose SAs passed a mark; has its own rules */
 	struct sa_limits sa_no_limits; /* of all SAs that have none; never written */
 	struct slab paths, nodes;

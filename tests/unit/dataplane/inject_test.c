@@ -277,6 +277,47 @@ static void test_used_neighbours(void)
 	rig_node_del(&rig, node);
 }
 
+static void punt_some(uint32_t worker, enum punt_reason reason, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *mbuf = rte_pktmbuf_alloc(rig.dp->inject_pool);
+
+		CU_ASSERT_FATAL(mbuf != NULL);
+		*pkt_meta(mbuf) = (struct pkt_meta){
+			.kind = (uint8_t)reason, .port = DP_OUTSIDE, .node = worker};
+		CU_ASSERT(punt_push(&rig.dp->workers[worker]->rings, mbuf));
+	}
+}
+
+/* Frames that came to one worker, more than control takes at once, hold up neither the other
+ * worker's nor the ICMP errors. */
+static void test_no_worker_is_starved(void)
+{
+	struct punt punts[32];
+	unsigned frames[2] = {0}, errors = 0;
+
+	punt_some(0, PUNT_FRAME, 200);
+	punt_some(1, PUNT_FRAME, 40);
+	punt_some(1, PUNT_ERROR, 6);
+	for (unsigned burst = 0; burst < 4; burst++) {
+		unsigned n = dataplane_punt_burst(rig.dp, punts, 32);
+
+		CU_ASSERT(n == 32);
+		for (unsigned i = 0; i < n; i++) {
+			if (punts[i].reason == PUNT_ERROR)
+				errors++;
+			else
+				frames[punts[i].node]++;
+			dataplane_punt_done(rig.dp, &punts[i]);
+		}
+	}
+	CU_ASSERT(errors == 6);
+	CU_ASSERT(frames[1] == 40 && frames[0] == 4 * 32 - 46);
+	for (unsigned n; (n = dataplane_punt_burst(rig.dp, punts, 32)) != 0;)
+		while (n > 0)
+			dataplane_punt_done(rig.dp, &punts[--n]);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -288,11 +329,12 @@ int main(void)
 		{"unresolved, kept, sent", test_unresolved_kept_sent},
 		{"unresolved gateway", test_unresolved_gateway},
 		{"used neighbours", test_used_neighbours},
+		{"no worker is starved", test_no_worker_is_starved},
 		{NULL, NULL},
 	};
 	int ret;
 
-	rig_open(&rig, 1, 512);
+	rig_open(&rig, 2, 512);
 	ret = unit_run("dataplane: inject", cases);
 	rig_close(&rig);
 	return ret;
