@@ -57,8 +57,10 @@ static bool read_fragment(const uint8_t *header, struct ipv6_upper *out)
 	const uint16_t field = wire_load_u16(header + 2);
 
 	out->first = (field & IPV6_FRAGMENT_OFFSET) == 0;
-	/* One that is first and last is a whole packet: RFC 6946. */
-	out->fragment = !out->first || (field & IPV6_FRAGMENT_MORE) != 0;
+	/* One that is first and last is a whole packet: RFC 6946. A second header makes a piece no
+	 * whole packet. */
+	if (!out->first || (field & IPV6_FRAGMENT_MORE) != 0)
+		out->fragment = true;
 	return !out->first;
 }
 

@@ -180,9 +180,46 @@ static void test_fragment(void)
 	}
 }
 
+/* A whole packet that says so behind a header of a piece is a piece. */
+static void test_piece(void)
+{
+	static const struct {
+		const char *name, *headers;
+		uint8_t next;
+		bool fragment, first;
+	} table[] = {
+		{"whole", "", 17, false, true},
+		{"atomic", "1100000000000001", 44, false, true},
+		{"first piece", "1100000100000001", 44, true, true},
+		{"later piece", "1100000800000001", 44, true, false},
+		{"atomic in a first piece",
+			"2c00000100000001"
+			"1100000000000002",
+			44, true, true},
+		{"first piece in an atomic one",
+			"2c00000000000001"
+			"1100000100000002",
+			44, true, true},
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		const struct row row = {
+			table[i].name, ENDS, 100, table[i].next, table[i].headers, 0};
+		struct ipv6_upper upper;
+		uint8_t *packet = make(&row);
+
+		CHECK_ROW(table[i].name,
+			ipv6_find_upper(packet, 100, false, &upper) == IPV6_CHAIN_OK);
+		CHECK_ROW(table[i].name, upper.fragment == table[i].fragment);
+		CHECK_ROW(table[i].name, upper.first == table[i].first && upper.protocol == 17);
+		free(packet);
+	}
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"pieces", test_piece},
 		{"fragments", test_fragment},
 		{"ICMPv6 errors", test_errors},
 		{NULL, NULL},
