@@ -12,6 +12,7 @@
 #define NTP_UNIX_OFFSET_S UINT64_C(2208988800) /* 1900-01-01 to 1970-01-01, RFC 5905 figure 4 */
 
 static _Atomic uint64_t test_mono_ns, test_real_ns; /* 0: the system's clock */
+static _Atomic uint64_t test_asleep_ns;
 
 static uint64_t system_ns(clockid_t id)
 {
@@ -28,6 +29,15 @@ uint64_t clock_mono_ns(void)
 	return fixed != 0 ? fixed : system_ns(CLOCK_MONOTONIC);
 }
 
+uint64_t clock_boot_ns(void)
+{
+	uint64_t fixed = atomic_load_explicit(&test_mono_ns, memory_order_relaxed);
+
+	if (fixed != 0)
+		return fixed + atomic_load_explicit(&test_asleep_ns, memory_order_relaxed);
+	return system_ns(CLOCK_BOOTTIME);
+}
+
 uint64_t clock_real_ns(void)
 {
 	uint64_t fixed = atomic_load_explicit(&test_real_ns, memory_order_relaxed);
@@ -39,6 +49,11 @@ void clock_set_test(uint64_t mono_ns, uint64_t real_ns)
 {
 	atomic_store_explicit(&test_mono_ns, mono_ns, memory_order_relaxed);
 	atomic_store_explicit(&test_real_ns, real_ns, memory_order_relaxed);
+}
+
+void clock_set_test_asleep(uint64_t ns)
+{
+	atomic_store_explicit(&test_asleep_ns, ns, memory_order_relaxed);
 }
 
 uint64_t ntp_from_real_ns(uint64_t real_ns)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* How this works: a timer for the next point in time; marks of packets and bytes are looked for
+/* How this works: a timer for the next point in time, which a machine's sleep only puts off to the
+ * owner's next look; marks of packets and bytes are looked for
  * when the owner says so, with the cheap question whether there are any. */
 #include "control/mn/sa_watch.h"
 
@@ -71,7 +72,7 @@ static void look_at_time(struct sa_watch *watch, unsigned which, uint64_t now_ns
 
 void sa_watch_look(struct sa_watch *watch)
 {
-	uint64_t now_ns = clock_mono_ns(), next_ns = UINT64_MAX;
+	uint64_t now_ns = clock_boot_ns(), next_ns = UINT64_MAX;
 	uint32_t which;
 
 	while (notices_take(&watch->notices, &which))
@@ -84,7 +85,8 @@ void sa_watch_look(struct sa_watch *watch)
 		next_ns = sa->hard_ns < next_ns ? sa->hard_ns : next_ns;
 	}
 	if (next_ns != UINT64_MAX)
-		loop_timer_arm(watch->timer, next_ns);
+		loop_timer_arm(
+			watch->timer, clock_mono_ns() + (next_ns > now_ns ? next_ns - now_ns : 0));
 }
 
 static void on_time(void *arg)
@@ -117,7 +119,7 @@ static void begin(struct sa_watched *sa, uint32_t spi, const struct counter_slot
 {
 	const uint64_t real_ns = clock_real_ns(), born_ns = slot->born_s * NS_PER_S;
 	const uint64_t age_ns = real_ns > born_ns ? real_ns - born_ns : 0;
-	const uint64_t now_ns = clock_mono_ns();
+	const uint64_t now_ns = clock_boot_ns();
 
 	*sa = (struct sa_watched){
 		.spi = spi,

@@ -21,7 +21,8 @@ enum sa_watch_state { SA_WATCH_LIVE, SA_WATCH_REKEY, SA_WATCH_ENDED };
 
 struct sa_watched {
 	uint32_t spi;
-	uint64_t soft_ns, hard_ns; /* monotonic; UINT64_MAX: none */
+	uint64_t soft_ns,
+		hard_ns; /* of clock_boot_ns(): a sleeping node's keys age; UINT64_MAX: none */
 	enum sa_watch_state state;
 	const char *cause; /* of the state: "time", "packets", "bytes", "sequence"; NULL: live */
 };

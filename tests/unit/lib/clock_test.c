@@ -65,8 +65,12 @@ static void test_clocks(void)
 	clock_set_test(5, 7);
 	CU_ASSERT_EQUAL(clock_mono_ns(), 5);
 	CU_ASSERT_EQUAL(clock_real_ns(), 7);
+	clock_set_test_asleep(3);
+	CU_ASSERT(clock_mono_ns() == 5 && clock_boot_ns() == 8);
+	clock_set_test_asleep(0);
 	clock_set_test(0, 0);
 	CU_ASSERT_TRUE(clock_mono_ns() >= before);
+	CU_ASSERT_TRUE(clock_boot_ns() >= before);
 	CU_ASSERT_TRUE(clock_real_ns() > UINT64_C(1600000000) * NS_PER_S);
 }
 

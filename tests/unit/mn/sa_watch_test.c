@@ -124,6 +124,20 @@ static void test_time(void)
 	end();
 }
 
+/* The lid was closed: the monotonic clock stood still, keys went on ageing. */
+static void test_time_asleep(void)
+{
+	const struct sa_lifetimes out = {.seconds = {3000, 3600}};
+
+	begin(&none, &out, 600);
+	clock_set_test_asleep(UINT64_C(8) * 3600 * NS_PER_S);
+	sa_watch_look(&watch);
+	CU_ASSERT(heard("soft out time;hard out time;"));
+	CU_ASSERT(emit(1) == 0);
+	clock_set_test_asleep(0);
+	end();
+}
+
 /* Over before the first packet of this run. */
 static void test_time_of_an_earlier_run(void)
 {
@@ -163,6 +177,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"none", test_none},
 		{"time", test_time},
+		{"time asleep", test_time_asleep},
 		{"time of an earlier run", test_time_of_an_earlier_run},
 		{"packets and bytes", test_packets_and_bytes},
 		{NULL, NULL},
