@@ -178,7 +178,7 @@ static struct position position_after(const struct mover *mover, const struct tu
 		.ends_real_ns = end_of_lifetime(update->lifetime_s),
 	};
 
-	fresh.unverified = reach_is_open(tunnel, &fresh.remote);
+	fresh.verified = reach_was_shown(tunnel, &fresh.remote);
 	if (!was->closed && ip_addr_equal(&was->coa, &fresh.coa)) {
 		fresh.former_coa = was->former_coa; /* a refresh does not prolong the grace time */
 		fresh.former_remote = was->former_remote;
@@ -186,7 +186,8 @@ static struct position position_after(const struct mover *mover, const struct tu
 		return fresh;
 	}
 	/* Copies stand under no credit. */
-	if ((tunnel->flags & NODE_BICAST) != 0 && !was->closed && !was->unverified &&
+	if ((tunnel->flags & NODE_BICAST) != 0 && !was->closed &&
+		!tunnel_is_open(tunnel->flags, was) &&
 		!ip_endpoint_equal(&was->remote, &fresh.remote))
 		fresh.former_remote = was->remote;
 	/* What is in flight was tunnelled to what was in force here; without that, to what the home

@@ -40,10 +40,10 @@ bool nat_came_from_end(
 
 void nat_fit_position(struct position *position, uint32_t flags)
 {
-	if ((flags & NODE_ALLOW_NAT) == 0 && position->remote.port != 0)
+	if ((flags & NODE_ALLOW_NAT) == 0 && position->remote.port != 0) {
 		position->remote = (struct ip_endpoint){.addr = position->coa};
-	if ((flags & NODE_RETURN_ROUTABILITY) == 0)
-		position->unverified = false;
+		position->verified = false; /* it was shown to be at the other one */
+	}
 }
 
 bool nat_follow_port(struct mover *mover, const struct dp_port_change *change)

@@ -22,7 +22,7 @@ struct position {
 	 * restart. */
 	struct ip_endpoint former_remote;
 	bool closed;             /* deregistered, expired or never registered */
-	bool unverified;         /* return routability has not been shown yet: reach.h */
+	bool verified;           /* it was shown, or configured, to be at remote: reach.h */
 	uint64_t grace_until_ns; /* CLOCK_MONOTONIC; not kept over a restart */
 	uint64_t ends_real_ns;   /* end of the registration's lifetime, real time */
 };

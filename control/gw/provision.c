@@ -48,6 +48,7 @@ static struct position start_position(const struct gw *gw, const struct gw_node_
 	return (struct position){
 		.coa = node->care_of,
 		.remote = {.addr = node->care_of},
+		.verified = true, /* who configured it says so */
 		.ends_real_ns = POSITION_NEVER_ENDS,
 	};
 }

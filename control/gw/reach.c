@@ -23,17 +23,15 @@ static bool is_tried(const struct path *path)
 	return (path->flags & PATH_PROVISIONAL) != 0;
 }
 
-bool reach_is_open(const struct tunnel *tunnel, const struct ip_endpoint *remote)
+bool reach_was_shown(const struct tunnel *tunnel, const struct ip_endpoint *remote)
 {
 	const struct position *was = &tunnel->position;
 	const struct tunnel_reach *reach = tunnel->reach;
 
-	if ((tunnel->flags & NODE_RETURN_ROUTABILITY) == 0)
-		return false;
-	if (!was->closed && !was->unverified && ip_endpoint_equal(&was->remote, remote))
-		return false;
-	return reach == NULL || reach->state != REACH_ANSWERED ||
-	       !ip_endpoint_equal(&reach->end, remote);
+	if (!was->closed && was->verified && ip_endpoint_equal(&was->remote, remote))
+		return true;
+	return reach != NULL && reach->state == REACH_ANSWERED &&
+	       ip_endpoint_equal(&reach->end, remote);
 }
 
 static void begin(struct tunnel_reach *reach, const struct path *path)
@@ -116,7 +114,7 @@ const char *reach_state_name(const struct tunnel *tunnel)
 		return NULL;
 	if ((tunnel->flags & NODE_RETURN_ROUTABILITY) == 0)
 		return "off";
-	if (!tunnel->position.unverified)
+	if (tunnel->position.verified)
 		return "verified";
 	return tunnel->reach != NULL && tunnel->reach->state == REACH_UNANSWERED ? "unanswered"
 										 : "unverified";

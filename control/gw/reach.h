@@ -33,8 +33,9 @@
 #define REACH_FIRST_NS (100 * UINT64_C(1000000)) /* ... so unanswered after 3.1 s */
 #define REACH_AGAIN_NS (5 * UINT64_C(1000000000))
 
-/* Is there anything to be shown before the node may be at remote? */
-bool reach_is_open(const struct tunnel *tunnel, const struct ip_endpoint *remote);
+/* Is nothing more to be shown before the node may be at remote? Whether its profile asks for it or
+ * not: tunnel_is_open() says that. */
+bool reach_was_shown(const struct tunnel *tunnel, const struct ip_endpoint *remote);
 /* A node that is to be asked now: tunnel_to_ask(). True: it has just turned out to be silent. */
 bool reach_ask(struct mover *mover, struct tunnel *tunnel, uint64_t now_ns);
 /* A datagram that a worker took for an answer of the node. */

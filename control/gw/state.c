@@ -37,9 +37,10 @@
 #define RETRY_MS 1000               /* after a commit that failed */
 #define EPOCH_STEP 2                /* lib/boot_epoch.h */
 #define GATHER_NS 1000000           /* after a commit: what comes now shares the next one */
-#define POSITION_VERSION 1
+#define POSITION_VERSION 2
+#define POSITION_VERSION_FIRST 1 /* nothing in it says that a node was shown to be there */
 #define POSITION_CLOSED 1u
-#define POSITION_UNVERIFIED 2u
+#define POSITION_VERIFIED 4u /* 2: the first version's opposite of it */
 
 static const char *const databases[] = {[STATE_POSITIONS] = "nodes",
 	[STATE_NODES] = "kept_nodes",
@@ -115,7 +116,7 @@ static size_t encode(const struct position *position, uint8_t out[STATE_DATA_MAX
 
 	wire_put_u8(&w, POSITION_VERSION);
 	wire_put_u8(&w, (uint8_t)((position->closed ? POSITION_CLOSED : 0) |
-				  (position->unverified ? POSITION_UNVERIFIED : 0)));
+				  (position->verified ? POSITION_VERIFIED : 0)));
 	wire_put_u64(&w, position->generation);
 	wire_put_u64(&w, position->ends_real_ns);
 	put_addr(&w, &position->coa);
@@ -129,13 +130,14 @@ static bool decode(struct store_value value, struct position *out)
 {
 	struct wire w = wire_over(value.data, value.len);
 	struct position position = {0};
+	const uint8_t version = wire_u8(&w);
 	uint8_t flags;
 
-	if (wire_u8(&w) != POSITION_VERSION)
+	if (version != POSITION_VERSION && version != POSITION_VERSION_FIRST)
 		return false;
 	flags = wire_u8(&w);
 	position.closed = (flags & POSITION_CLOSED) != 0;
-	position.unverified = (flags & POSITION_UNVERIFIED) != 0;
+	position.verified = version == POSITION_VERSION && (flags & POSITION_VERIFIED) != 0;
 	position.generation = wire_u64(&w);
 	position.ends_real_ns = wire_u64(&w);
 	position.coa = get_addr(&w);

@@ -138,7 +138,13 @@ static void handle_give_back(struct tunnels *tunnels, uint32_t handle)
 /* --- nodes --------------------------------------------------------------------------------------
  */
 
-static struct path_params path_of(const struct tunnels *tunnels, const struct position *position)
+bool tunnel_is_open(uint32_t flags, const struct position *position)
+{
+	return (flags & NODE_RETURN_ROUTABILITY) != 0 && !position->verified;
+}
+
+static struct path_params path_of(
+	const struct tunnels *tunnels, uint32_t flags, const struct position *position)
 {
 	struct path_params params = {
 		.local = {.addr = position->remote.addr.family == AF_INET6
@@ -157,7 +163,7 @@ static struct path_params path_of(const struct tunnels *tunnels, const struct po
 		params.local.port = PATH_NAT_PORT;
 	if (!ip_addr_equal(&position->remote.addr, &position->coa))
 		params.flags |= PATH_LABEL;
-	if (position->unverified)
+	if (tunnel_is_open(flags, position))
 		params.flags |= PATH_UNVERIFIED;
 	if (position->closed || !ip_addr_is_set(&position->coa)) {
 		/* No address that could be sent to may be left in a closed path. */
@@ -263,7 +269,7 @@ int tunnel_add(struct tunnels *tunnels, const struct tunnel_params *params, stru
 		.handle = handle,
 		.flags = params->flags,
 		.tfc = params->tfc,
-		.path = path_of(tunnels, &params->position),
+		.path = path_of(tunnels, params->flags, &params->position),
 	};
 	struct tunnel *tunnel;
 	int rc;
@@ -534,7 +540,7 @@ static int publish(
 
 int tunnel_move(struct tunnels *tunnels, struct tunnel *tunnel, const struct position *position)
 {
-	struct path_params params = path_of(tunnels, position);
+	struct path_params params = path_of(tunnels, tunnel->flags, position);
 	int rc;
 
 	tunnel_harvest(tunnels, tunnel); /* the old path may be freed soon after the store */
@@ -553,7 +559,7 @@ static struct path_params path_again(
 	const struct tunnels *tunnels, const struct tunnel *tunnel, const struct position *position)
 {
 	const struct path *path = path_in_force(tunnel);
-	struct path_params params = path_of(tunnels, position);
+	struct path_params params = path_of(tunnels, tunnel->flags, position);
 
 	params.first_tx_ns = atomic_load_explicit(&path->first_tx_ns, memory_order_relaxed);
 	params.rrp_tx_ns = atomic_load_explicit(&path->rrp_tx_ns, memory_order_relaxed);
@@ -614,7 +620,7 @@ int tunnel_verify(struct tunnels *tunnels, struct tunnel *tunnel)
 {
 	struct position fresh = tunnel->position;
 
-	fresh.unverified = false;
+	fresh.verified = true;
 	return change_position(tunnels, tunnel, &fresh);
 }
 

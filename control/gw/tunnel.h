@@ -178,6 +178,8 @@ int tunnel_try(struct tunnels *tunnels, struct tunnel *tunnel, const struct ip_e
 int tunnel_try_end(struct tunnels *tunnels, struct tunnel *tunnel)
 	__attribute__((warn_unused_result));
 bool tunnel_is_tried(const struct tunnel *tunnel);
+/* Does a node with these flags (enum node_flag) still have to show that it is at position? */
+bool tunnel_is_open(uint32_t flags, const struct position *position);
 /* The node has shown that it is where its position says: no credit any more, and what
  * was spent there was not spent. */
 int tunnel_verify(struct tunnels *tunnels, struct tunnel *tunnel)

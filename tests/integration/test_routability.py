@@ -18,7 +18,18 @@ import pytest
 from fake_agent import FakeHomeAgent
 from pcap import ESP
 from test_bicast import Stream
-from world import CORRESPONDENT, HOME_AGENT, INSIDE, MIP_SPI, OUTSIDE, VISITED, Border, Node, World
+from world import (
+    CORRESPONDENT,
+    HOME_AGENT,
+    INSIDE,
+    MIP_SPI,
+    OUTSIDE,
+    VISITED,
+    Border,
+    Node,
+    World,
+    libconfig,
+)
 
 A, B = VISITED["A"][2], VISITED["B"][2]
 ELSEWHERE = "203.0.113.99"
@@ -138,13 +149,16 @@ class Answerer(Peer):
 
 
 @contextlib.contextmanager
-def open_gateway(build, nodes=1, **changes):
+def open_gateway(build, nodes=1, return_routability=True, **changes):
     """A border whose nodes 1, 2, ... must show where they are."""
     nodes = [Node(number + 1) for number in range(nodes)]
     with Border(build, nodes) as border:
         border.start_gateway(
             {"unverified_credit": CREDIT, "move_rate": 1000, "move_burst": 1000} | changes,
-            [n.gateway_settings(border.lab, return_routability=True) for n in nodes],
+            [
+                n.gateway_settings(border.lab, return_routability=return_routability)
+                for n in nodes
+            ],
         )
         border.peers = [Answerer(border, node) for node in nodes]
         border.agent = FakeHomeAgent(border).connect()
@@ -305,6 +319,24 @@ def wait_refused(border, count):
         return border.roamctl("roamgate", "show", "siu")["answers_refused"] == count
 
     laboratory.wait_until(refused, 2, f"{count} refused answers")
+
+
+def test_put_into_the_profile(build):
+    """Where the node is was never asked; a reload that wants to know asks."""
+    with open_gateway(build, return_routability=False) as border:
+        peer, node = border.peers[0], border.nodes[0]
+        settle(border, B)
+        assert row_of(border)["routability"] == "off"
+        changes, _ = border.started_with
+        nodes = [node.gateway_settings(border.lab, return_routability=True)]
+        border.lab.write("roamgate.conf", libconfig(border.gateway_settings(nodes) | changes))
+        border.quiet()
+        assert border.roamctl("roamgate", "reload")["changed"] == 1
+        assert row_of(border)["routability"] == "unverified"
+        challenge = peer.wait_challenge(B)
+        assert border.roamctl("roamgate", "show", "siu")["asked"] >= 1
+        peer.send(peer.reply_to(challenge), B)
+        wait_state(border, "verified")
 
 
 def test_challenges_are_lost(build):

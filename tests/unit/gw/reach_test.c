@@ -6,6 +6,8 @@
  */
 #include "control/gw/reach.h"
 
+#include "control/gw/nat.h"
+
 #include "dataplane_double.h"
 #include "gw_fixture.h"
 #include "tests/unit/lib/unit.h"
@@ -154,7 +156,7 @@ static void answer_it(void)
 
 static bool is_verified(void)
 {
-	return (path_of()->flags & PATH_ON_CREDIT) == 0 && !node->position.unverified &&
+	return (path_of()->flags & PATH_ON_CREDIT) == 0 && node->position.verified &&
 	       strcmp(reach_state_name(node), "verified") == 0 && ask() == 0;
 }
 
@@ -495,7 +497,7 @@ static void restart_at(const struct position *want)
 	fixture_restart(&fx);
 	lend_parts();
 	CU_ASSERT_FATAL(state_load(fx.state, &params.home_address, &params.position) == 0);
-	CU_ASSERT(params.position.unverified == want->unverified);
+	CU_ASSERT(params.position.verified == want->verified);
 	CU_ASSERT(params.position.generation == want->generation);
 	CU_ASSERT_FATAL(tunnel_add(fx.tunnels, &params, &node) == 0);
 }
@@ -508,7 +510,7 @@ static void test_restart(void)
 	CU_ASSERT(siu_result_is_good(move_to(COA_A)));
 	CU_ASSERT(ask() == 1);
 	was = node->position;
-	CU_ASSERT(was.unverified);
+	CU_ASSERT(!was.verified);
 	restart_at(&was);
 	CU_ASSERT((path_of()->flags & PATH_UNVERIFIED) != 0 && credit() == SIZE);
 	CU_ASSERT(ask() == 1 && went_to(COA_A, 0));
@@ -518,6 +520,53 @@ static void test_restart(void)
 	restart_at(&was);
 	CU_ASSERT(is_verified());
 	end();
+}
+
+/* Nobody asked while the profile had it off, so nothing is known when it has it. */
+static void test_put_into_the_profile(void)
+{
+	struct position was;
+
+	begin(0);
+	CU_ASSERT(siu_result_is_good(move_to(COA_A)));
+	CU_ASSERT(siu_result_is_good(move_to(COA_A)));
+	CU_ASSERT(ask() == 0 && (path_of()->flags & PATH_ON_CREDIT) == 0);
+	was = node->position;
+	restart_at(&was);
+	CU_ASSERT((path_of()->flags & PATH_UNVERIFIED) != 0 && credit() == SIZE);
+	CU_ASSERT_STRING_EQUAL(reach_state_name(node), "unverified");
+	CU_ASSERT(siu_result_is_good(move_to(COA_A))); /* staying there shows nothing */
+	CU_ASSERT(ask() == 1 && went_to(COA_A, 0));
+	answer_it();
+	CU_ASSERT(is_verified());
+	end();
+}
+
+/* What was shown behind a NAT says nothing of the address that the node has in there. */
+static void test_nat_out_of_the_profile(void)
+{
+	static const struct {
+		const char *name;
+		uint32_t flags;
+		uint16_t port;
+		bool verified;
+	} rows[] = {
+		{"as before", NODE_RETURN_ROUTABILITY | NODE_ALLOW_NAT, 4501, true},
+		{"no NAT any more", NODE_RETURN_ROUTABILITY, 4501, false},
+		{"never was any", NODE_RETURN_ROUTABILITY, 0, true},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct position position = {.coa = addr_of(COA_A),
+			.remote = endpoint(COA_A, rows[i].port),
+			.verified = true};
+
+		nat_fit_position(&position, rows[i].flags);
+		CHECK_ROW(rows[i].name, position.verified == rows[i].verified);
+		CHECK_ROW(rows[i].name,
+			tunnel_is_open(rows[i].flags, &position) == !rows[i].verified);
+		CHECK_ROW(rows[i].name, !tunnel_is_open(0, &position));
+	}
 }
 
 static void test_closed(void)
@@ -552,6 +601,8 @@ int main(void)
 		{"another port", test_other_port},
 		{"bicast", test_bicast},
 		{"restart", test_restart},
+		{"put into the profile", test_put_into_the_profile},
+		{"NAT out of the profile", test_nat_out_of_the_profile},
 		{"closed and deleted", test_closed},
 		{NULL, NULL},
 	};

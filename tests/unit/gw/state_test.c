@@ -4,6 +4,7 @@
 
 #include "gw_fixture.h"
 #include "lib/clock.h"
+#include "lib/store.h"
 #include "tests/unit/lib/unit.h"
 
 #include <errno.h>
@@ -84,6 +85,72 @@ static void test_restart(void)
 	CU_ASSERT(ip_addr_equal(&back.former_coa, &position.former_coa));
 	CU_ASSERT(ip_endpoint_equal(&back.remote, &position.remote));
 	state_close(state);
+}
+
+/* The record of home becomes one of that version with these flags. */
+static void make_record(const struct ip_addr *home, uint8_t version, uint8_t flags)
+{
+	static const char *const names[] = {"nodes", NULL};
+	struct store *store = NULL;
+	struct store_value value;
+	uint8_t record[128];
+	char why[256] = "";
+
+	CU_ASSERT_FATAL(store_open(dir, names, (size_t)1 << 30, &store, why, sizeof why) == 0);
+	CU_ASSERT_FATAL(store_get(store, "nodes", home, sizeof *home, &value) == 0);
+	CU_ASSERT_FATAL(value.len <= sizeof record);
+	memcpy(record, value.data, value.len);
+	record[0] = version;
+	record[1] = flags;
+	CU_ASSERT(store_put(store, "nodes", home, sizeof *home, record, value.len) == 0);
+	store_close(store);
+}
+
+/* That a node was shown to be there has to be written; the first version never said it. */
+static void test_versions(void)
+{
+	static const struct {
+		const char *name;
+		uint8_t version, flags;
+		bool good, closed, verified;
+	} rows[] = {
+		{"open", 2, 0, true, false, false},
+		{"closed", 2, 1, true, true, false},
+		{"verified", 2, 4, true, false, true},
+		{"first version", 1, 0, true, false, false},
+		{"first version, closed", 1, 1, true, true, false},
+		{"first version, not verified", 1, 2, true, false, false},
+		{"first version, no such flag", 1, 4, true, false, false},
+		{"no version", 0, 4, false, false, false},
+		{"later version", 3, 4, false, false, false},
+	};
+	const struct ip_addr home = addr_of("10.1.0.18");
+
+	for (unsigned verified = 0; verified < 2; verified++) {
+		struct position position = some_position(3), back = {0};
+		struct state *state = open_state();
+
+		position.verified = verified != 0;
+		CU_ASSERT_EQUAL(state_start(state), 0);
+		CU_ASSERT(state_write(state, &home, &position) != 0);
+		state_close(state);
+		state = open_state();
+		CU_ASSERT_EQUAL(state_load(state, &home, &back), 0);
+		CU_ASSERT(back.verified == position.verified && !back.closed);
+		state_close(state);
+	}
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct position back = {0};
+		struct state *state;
+
+		make_record(&home, rows[i].version, rows[i].flags);
+		state = open_state();
+		CHECK_ROW(rows[i].name, (state_load(state, &home, &back) == 0) == rows[i].good);
+		CHECK_ROW(rows[i].name, back.closed == rows[i].closed);
+		CHECK_ROW(rows[i].name, back.verified == rows[i].verified);
+		CHECK_ROW(rows[i].name, back.generation == (rows[i].good ? 3 : 0));
+		state_close(state);
+	}
 }
 
 /* What was queued when the end came is written before the end. */
@@ -326,6 +393,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"restart", test_restart},
+		{"versions of a record", test_versions},
 		{"close writes", test_close_writes},
 		{"load sees the queue", test_load_sees_the_queue},
 		{"load does not wait for a commit", test_load_does_not_wait},

@@ -290,8 +290,8 @@ static void look_at_node(unsigned gw, unsigned i)
 	}
 	DEMAND(ip_addr_equal(&path->coa, &position->coa));
 	DEMAND(ip_addr_equal(&path->remote.addr, &position->coa));
-	DEMAND(((path->flags & PATH_UNVERIFIED) != 0) == position->unverified);
-	DEMAND(i == 0 || !position->unverified);
+	DEMAND(((path->flags & PATH_UNVERIFIED) != 0) == tunnel_is_open(tunnel->flags, position));
+	DEMAND(i == 0 || (path->flags & PATH_UNVERIFIED) == 0);
 	DEMAND((meant >> number_of(&position->coa) & 1) != 0);
 }
 
@@ -995,7 +995,7 @@ static void answer(unsigned gw, bool rightly)
 {
 	struct tunnel *tunnel = fixture_node(&here->fx, names[0]);
 	const struct ip_addr home = addr_of(homes[0]);
-	const bool was = tunnel->position.unverified;
+	const bool was = tunnel_is_open(tunnel->flags, &tunnel->position);
 	uint8_t datagram[CHALLENGE_BYTES];
 
 	collect(gw);
@@ -1015,7 +1015,8 @@ static void answer(unsigned gw, bool rightly)
 							.data = datagram,
 							.len = sizeof datagram,
 							.node = tunnel->handle});
-	DEMAND(tunnel->position.unverified == (was && (!rightly || dp_double.set_path_fails != 0)));
+	DEMAND(tunnel_is_open(tunnel->flags, &tunnel->position) ==
+		(was && (!rightly || dp_double.set_path_fails != 0)));
 	collect(gw);
 }
 
