@@ -4,7 +4,8 @@
  * their place; what it gives up is freed at once. The datagram it gives back is a chain of buffers
  * and becomes one again by copying. It completes a datagram only if its pieces, each beginning
  * where another ends, are all that it has got: with an overlap all of them are dropped (RFC 5722).
- * Limits of sources are points in time up to which their tokens are spent.
+ * Limits of sources are points in time up to which their tokens are spent; a piece that waits for
+ * others takes one more, which comes back when they have come.
  */
 #include "dataplane/reassembly.h"
 
@@ -20,11 +21,16 @@
 #define BUCKETS 128
 #define BUCKET_ENTRIES 4
 #define TOKEN_NS (NS_PER_S / REASSEMBLY_RATE)
+#define WAIT_NS (NS_PER_S / REASSEMBLY_WAITING)
+static_assert(REASSEMBLY_WAITING * (1000 + REASSEMBLY_MS) <= REASSEMBLY_DATAGRAMS / 2 * 1000,
+	"half is left for others");
 
 struct reassembly {
 	struct rte_ip_frag_tbl *table;
 	struct rte_ip_frag_death_row dead;
-	uint64_t spent_until_ns[REASSEMBLY_SOURCES];
+	struct source {
+		uint64_t spent_until_ns, waiting_until_ns;
+	} sources[REASSEMBLY_SOURCES];
 };
 
 struct reassembly *reassembly_new(void)
@@ -52,22 +58,27 @@ void reassembly_free(struct reassembly *reassembly)
 }
 
 /* Who has an IPv6 address has 2^64 of them. */
-static uint32_t source_of(const uint8_t *ip)
+static struct source *source_of(struct reassembly *reassembly, const uint8_t *ip)
 {
-	if (!ip_is_v6(ip))
-		return ip4_src(ip);
-	return wire_load_u32(ip6_src(ip)) * UINT32_C(2654435761) + wire_load_u32(ip6_src(ip) + 4);
-}
-
-static bool passes(struct reassembly *reassembly, uint32_t source, uint64_t now_ns)
-{
-	uint64_t *spent = &reassembly->spent_until_ns[(source * UINT32_C(2654435761)) >> 22];
-	uint64_t from_ns = *spent > now_ns ? *spent : now_ns;
+	const uint32_t prime = UINT32_C(2654435761);
+	const uint32_t key = ip_is_v6(ip) ? wire_load_u32(ip6_src(ip)) * prime +
+						    wire_load_u32(ip6_src(ip) + 4)
+					  : ip4_src(ip);
 
 	static_assert(REASSEMBLY_SOURCES == 1 << (32 - 22), "all of the hash's bits");
-	if (from_ns + TOKEN_NS > now_ns + REASSEMBLY_BURST * TOKEN_NS)
+	return &reassembly->sources[(key * prime) >> 22];
+}
+
+static bool passes(struct source *source, uint64_t now_ns)
+{
+	const uint64_t spent_ns = RTE_MAX(source->spent_until_ns, now_ns);
+	const uint64_t waiting_ns = RTE_MAX(source->waiting_until_ns, now_ns);
+
+	if (spent_ns + TOKEN_NS > now_ns + REASSEMBLY_BURST * TOKEN_NS ||
+		waiting_ns + WAIT_NS > now_ns + REASSEMBLY_WAITING * WAIT_NS)
 		return false;
-	*spent = from_ns + TOKEN_NS;
+	source->spent_until_ns = spent_ns + TOKEN_NS;
+	source->waiting_until_ns = waiting_ns + WAIT_NS;
 	return true;
 }
 
@@ -134,13 +145,17 @@ enum verdict reassembly_take(struct reassembly *reassembly, struct burst *b, uns
 	struct rte_mbuf *mbuf = b->mbufs[i], *whole;
 	const bool v6 = ip_is_v6(pkt->data);
 	enum verdict verdict = v6 ? check_v6(pkt) : VERDICT_OK;
+	struct source *source = source_of(reassembly, pkt->data);
 
 	if (verdict != VERDICT_OK)
 		return verdict;
-	if (!passes(reassembly, source_of(pkt->data), b->now_ns))
+	if (!passes(source, b->now_ns))
 		return VERDICT_FRAGMENT_LIMIT;
 	b->mbufs[i] = NULL;
 	whole = v6 ? take_v6(reassembly, mbuf, pkt) : take_v4(reassembly, mbuf, pkt);
 	rte_ip_frag_free_death_row(&reassembly->dead, 0);
-	return whole == NULL ? VERDICT_HELD : make_whole(b, i, whole);
+	if (whole == NULL)
+		return VERDICT_HELD;
+	source->waiting_until_ns -= whole->nb_segs * WAIT_NS;
+	return make_whole(b, i, whole);
 }

@@ -9,7 +9,7 @@
  *
  * Owner:   struct worker. Threads: worker. Nothing is allocated but at the start.
  * Bounds:  REASSEMBLY_DATAGRAMS incomplete ones with at most RTE_LIBRTE_IP_FRAG_MAX_FRAG pieces
- *          each, for REASSEMBLY_MS; and a rate for each source, of which there are
+ *          each, for REASSEMBLY_MS; and rates for each source, of which there are
  *          REASSEMBLY_SOURCES by a hash of their address (IPv6: of its first 64 bits).
  * Sources: RFC 4301 section 7 (fragments and ESP), RFC 791 section 3.2, RFC 6864; RFC 8200 section
  *          4.5, RFC 5722 (overlaps). Fragments that are whole packets do not come here (RFC 6946).
@@ -21,6 +21,9 @@
 #define REASSEMBLY_SOURCES 1024
 #define REASSEMBLY_RATE 2000 /* fragments a second and source */
 #define REASSEMBLY_BURST 64  /* at once */
+/* Pieces a second and source, and as many at once, that wait for others. With what is kept for
+ * REASSEMBLY_MS no source fills more than half of the table. */
+#define REASSEMBLY_WAITING 32
 
 struct reassembly;
 

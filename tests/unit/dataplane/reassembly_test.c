@@ -7,6 +7,7 @@
 #include "tests/unit/lib/unit.h"
 
 #include "dataplane/ip4.h"
+#include "dataplane/now.h"
 #include "dataplane/reassembly.h"
 
 #include <unistd.h>
@@ -181,7 +182,7 @@ static void test_bad_sets(void)
 	CU_ASSERT(came_out(inner, len));
 }
 
-/* One source sends first pieces without end: it alone is held back, and buffers come back. */
+/* One source sends first pieces for two seconds: it alone is held back, and buffers come back. */
 static void test_flood(void)
 {
 	uint8_t inner[RIG_FRAME_MAX];
@@ -189,20 +190,41 @@ static void test_flood(void)
 	struct pieces pieces = cut("203.0.113.200", 1400, 800, inner, &len);
 	struct dp_verdicts before = verdicts(), after;
 	unsigned free_before = rte_mempool_avail_count(rig.dp->ports[DP_OUTSIDE].pool);
+	const uint64_t begin = clock_mono_ns();
 
 	for (unsigned i = 0; i < 4000; i++) {
+		clock_set_test(begin + i * 500 * NS_PER_US, begin);
 		wire_store_u16(pieces.data[0] + 4, (uint16_t)i);
 		rig_checksum(pieces.data[0]);
 		push(&pieces, 0);
 	}
 	after = verdicts();
 	CU_ASSERT(after.in[VERDICT_FRAGMENT_LIMIT] > before.in[VERDICT_FRAGMENT_LIMIT] + 3000);
-	CU_ASSERT(free_before - rte_mempool_avail_count(rig.dp->ports[DP_OUTSIDE].pool) <=
-		  REASSEMBLY_DATAGRAMS);
+	CU_ASSERT(rte_mempool_avail_count(rig.dp->ports[DP_OUTSIDE].pool) + REASSEMBLY_DATAGRAMS >=
+		  free_before);
 	pieces = cut(COA, 1400, 800, inner, &len);
 	push(&pieces, 0);
 	push(&pieces, 1);
 	CU_ASSERT(came_out(inner, len));
+	clock_set_test(0, 0);
+}
+
+/* One whose pieces come together may go on at the full rate. */
+static void test_rate(void)
+{
+	const uint64_t begin = clock_mono_ns() + 10 * NS_PER_S;
+
+	for (unsigned i = 0; i < 1000; i++) {
+		uint8_t inner[RIG_FRAME_MAX];
+		size_t len;
+		struct pieces pieces = cut(COA, 1400, 800, inner, &len);
+
+		clock_set_test(begin + i * NS_PER_MS, begin);
+		push(&pieces, 0);
+		push(&pieces, 1);
+		CU_ASSERT(came_out(inner, len));
+	}
+	clock_set_test(0, 0);
 }
 
 /* What never becomes whole makes room after its time. */
@@ -260,9 +282,11 @@ int main(void)
 		{"orders", test_orders},
 		{"interleaved", test_interleaved},
 		{"sets that make no packet", test_bad_sets},
-		{"flood", test_flood},
 		{"timeout", test_timeout},
 		{"segments", test_segments},
+		/* these hold the clock, ahead of its time */
+		{"flood", test_flood},
+		{"rate", test_rate},
 		{NULL, NULL},
 	};
 	int ret;
