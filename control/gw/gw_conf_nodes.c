@@ -7,7 +7,7 @@
 #include "control/gw/gw_conf.h"
 #include "control/gw/key_verbs.h"
 #include "control/gw/keymap.h"
-#include "dataplane/esp/life_conf.h"
+#include "dataplane/esp/sa_conf.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -125,18 +125,6 @@ static void claim(struct keymap *map, const void *bytes, size_t len, uint32_t i,
 		conf_error(group, key, "out of memory");
 }
 
-static enum crypto_alg read_algorithm(struct conf_group *group)
-{
-	const char *name = conf_get_string(group, "algorithm", NULL), *why;
-	enum crypto_alg alg = crypto_alg_find(name, &why);
-
-	if (alg != CRYPTO_ALG_COUNT)
-		return alg;
-	if (name[0] != '\0')
-		conf_error(group, "algorithm", "\"%.32s\" %s", name, why);
-	return CRYPTO_AES128GCM16; /* the error is recorded; go on with any */
-}
-
 static void read_source(struct conf_group *group, struct sa_source *source)
 {
 	const char *texts[SA_SOURCE_MAX], *why = NULL;
@@ -176,27 +164,14 @@ static void read_sa(struct conf_group *group, struct sa_params *sa, bool inbound
 	const struct uniques *uniques, const struct gw_conf *conf)
 {
 	const char *key_name = conf_has(group, "key_file") ? "key_file" : "key";
-	struct conf_secret secret;
-	size_t want;
+	uint8_t id[COUNTERS_ID_BYTES];
 
-	sa->spi = (uint32_t)conf_get_int(group, "spi", "", SA_SPI_MIN, UINT32_MAX, 0, true);
-	sa->alg = read_algorithm(group);
-	want = crypto_material_bytes(sa->alg);
-	secret = conf_get_secret(group, "key", want, want);
-	if (secret.len == want) {
-		uint8_t id[COUNTERS_ID_BYTES];
-
-		memcpy(sa->key, secret.bytes, want);
+	if (sa_conf_read(group, inbound, sa)) {
 		sa_key_id(sa, id);
 		claim(uniques->keys, id, sizeof id, i, group, key_name, conf);
 	}
-	secret_wipe(&secret, sizeof secret);
-	sa->esn = conf_get_bool(group, "esn", true);
-	sa->life = life_conf_read(group);
 	if (!inbound)
 		return;
-	sa->replay_window = (uint32_t)conf_get_int(group, "replay_window", "packets",
-		REPLAY_WINDOW_MIN, REPLAY_WINDOW_MAX, 1024, false);
 	read_source(group, &sa->source);
 	if (sa->spi >= SA_SPI_MIN)
 		claim_spi(uniques->spis, sa, i, group, conf);

@@ -6,15 +6,14 @@
  */
 #include "control/mn/mn_conf.h"
 
-#include "dataplane/esp/life_conf.h"
-#include "lib/conf.h"
+#include "dataplane/esp/sa_conf.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
 
 #define NAT_KEEPALIVE_S 20 /* RFC 3948 section 4 */
-#define SPI_MIN 256        /* 0..255 are reserved: RFC 4303 section 2.1, RFC 5944 section 3.5.1 */
+#define SPI_MIN 256        /* 0..255 are reserved: RFC 5944 section 3.5.1 */
 #define MIP_KEY_MIN 16     /* bytes: RFC 5944 section 3.5.1 asks for 128 bits */
 #define MIP_KEY_MAX 64
 
@@ -153,41 +152,16 @@ static void get_authentication(struct mn_conf *conf, struct conf_group *root)
 	conf_group_end(&group);
 }
 
-static enum crypto_alg get_algorithm(struct conf_group *group)
-{
-	const char *name = conf_get_string(group, "algorithm", NULL), *why;
-	enum crypto_alg alg = crypto_alg_find(name, &why);
-
-	if (alg != CRYPTO_ALG_COUNT)
-		return alg;
-	if (name[0] != '\0')
-		conf_error(group, "algorithm", "\"%.32s\" %s", name, why);
-	return CRYPTO_AES128GCM16; /* the error is recorded; go on with any */
-}
-
 /* False: it has no usable key. */
 static bool get_sa(
 	struct conf_group *root, const char *name, bool inbound, struct sa_params *params)
 {
 	struct conf_group group = conf_get_group(root, name, true);
-	struct conf_secret key;
-	size_t want;
 	bool usable;
 
 	if (group.setting == NULL)
 		return false;
-	params->spi = (uint32_t)conf_get_int(&group, "spi", "", SPI_MIN, UINT32_MAX, 0, true);
-	params->alg = get_algorithm(&group);
-	want = crypto_material_bytes(params->alg);
-	key = conf_get_secret(&group, "key", want, want);
-	memcpy(params->key, key.bytes, key.len < want ? key.len : want);
-	usable = key.len != 0;
-	secret_wipe(&key, sizeof key);
-	params->esn = conf_get_bool(&group, "esn", true);
-	if (inbound)
-		params->replay_window = (uint32_t)conf_get_int(&group, "replay_window", "packets",
-			REPLAY_WINDOW_MIN, REPLAY_WINDOW_MAX, 1024, false);
-	params->life = life_conf_read(&group);
+	usable = sa_conf_read(&group, inbound, params);
 	conf_group_end(&group);
 	return usable;
 }
