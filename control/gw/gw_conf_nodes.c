@@ -160,16 +160,31 @@ static void claim_spi(struct keymap *map, const struct sa_params *sa, uint32_t i
 	}
 }
 
+static void claim_keys(struct keymap *map, const struct sa_params *sa, uint32_t i,
+	struct conf_group *group, const struct gw_conf *conf)
+{
+	uint8_t ids[SA_KEYS_MAX][COUNTERS_ID_BYTES];
+	const unsigned n = sa_key_ids(sa, ids);
+	uint32_t other;
+
+	for (unsigned k = 0; k < n; k++) {
+		if (!keymap_get(map, ids[k], COUNTERS_ID_BYTES, &other))
+			claim(map, ids[k], COUNTERS_ID_BYTES, i, group, sa_conf_key_name(group),
+				conf);
+		else
+			conf_error(group, sa_conf_key_name(group), "node \"%s\" has the same %s",
+				conf->nodes[other].name,
+				n == 1   ? "one"
+				: k == 0 ? "for its cipher"
+					 : "for HMAC");
+	}
+}
+
 static void read_sa(struct conf_group *group, struct sa_params *sa, bool inbound, uint32_t i,
 	const struct uniques *uniques, const struct gw_conf *conf)
 {
-	const char *key_name = conf_has(group, "key_file") ? "key_file" : "key";
-	uint8_t id[COUNTERS_ID_BYTES];
-
-	if (sa_conf_read(group, inbound, sa)) {
-		sa_key_id(sa, id);
-		claim(uniques->keys, id, sizeof id, i, group, key_name, conf);
-	}
+	if (sa_conf_read(group, inbound, sa))
+		claim_keys(uniques->keys, sa, i, group, conf);
 	if (!inbound)
 		return;
 	read_source(group, &sa->source);

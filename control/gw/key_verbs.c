@@ -152,7 +152,8 @@ static int check_params(const struct key_verbs *keys, const struct sa_params *pa
 	const char **why)
 {
 	const char *wrong = key_lifetimes_wrong(&params->life);
-	uint8_t id[COUNTERS_ID_BYTES];
+	uint8_t ids[SA_KEYS_MAX][COUNTERS_ID_BYTES];
+	unsigned n;
 
 	if (wrong != NULL) {
 		*why = wrong;
@@ -167,12 +168,18 @@ static int check_params(const struct key_verbs *keys, const struct sa_params *pa
 		*why = "replay_window: 64 to 4096 packets";
 		return -EINVAL;
 	}
+	if (sa_keys_are_same(params)) {
+		*why = "key: is the same for cipher and HMAC: each needs its own";
+		return -EINVAL;
+	}
 	if (keys->n_spent == 0)
 		return 0; /* no key was deleted yet: a start does not pay for the fingerprint */
-	sa_key_id(params, id);
-	if (key_is_spent(keys, id)) {
-		*why = "key: was in use and deleted; a key does not come back";
-		return -EKEYREJECTED;
+	n = sa_key_ids(params, ids);
+	for (unsigned i = 0; i < n; i++) {
+		if (key_is_spent(keys, ids[i])) {
+			*why = "key: was in use and deleted; a key does not come back";
+			return -EKEYREJECTED;
+		}
 	}
 	return 0;
 }
@@ -213,7 +220,8 @@ static int add(struct key_verbs *keys, struct tunnel *tunnel, bool inbound,
 	rc = tunnel_sa_add(keys->tunnels, tunnel, inbound, params, keys->iv_epoch);
 	if (rc != 0) {
 		*why = rc == -ENOSPC ? "no room: too many SAs on this node or counters file full"
-		       : rc == -EKEYREJECTED ? "key: stands in another SA or direction already"
+		       : rc == -EKEYREJECTED ? "key: stands in another SA or direction "
+					       "already, for a cipher or for HMAC"
 		       : rc == -EEXIST && inbound
 			       ? "spi: is in use by an inbound SA with the same source"
 		       : rc == -EEXIST ? "spi: this node has it already"
@@ -371,16 +379,19 @@ static int delete_sa(struct key_verbs *keys, struct tunnel *tunnel, struct tunne
 {
 	const bool from_file = sa->from_file, inbound = sa->inbound;
 	const uint32_t spi = sa->spi;
-	uint8_t id[COUNTERS_ID_BYTES];
+	const unsigned n = sa_n_keys((enum crypto_alg)sa->alg);
+	uint8_t ids[SA_KEYS_MAX][COUNTERS_ID_BYTES];
 	int rc;
 
 	if (!kept_has_room(keys->kept))
 		return -EAGAIN;
-	memcpy(id, sa->key_id, sizeof id);
+	for (unsigned i = 0; i < n; i++)
+		memcpy(ids[i], sa->keys[i].id, COUNTERS_ID_BYTES);
 	rc = tunnel_sa_del(keys->tunnels, tunnel, sa, !from_file);
 	if (rc != 0)
 		return rc;
-	remember_spent(keys, id);
+	for (unsigned i = 0; i < n; i++)
+		remember_spent(keys, ids[i]);
 	if (!from_file)
 		kept_drop_sa(keys->kept, &tunnel->home_address, inbound, spi);
 	kept_put_node(keys->kept, tunnel);
@@ -408,7 +419,7 @@ int key_del_node(struct key_verbs *keys, struct tunnel *tunnel, bool forever)
 {
 	const bool configured = tunnel->configured;
 	const struct ip_addr home_address = tunnel->home_address;
-	uint8_t ids[TUNNEL_SAS_MAX][COUNTERS_ID_BYTES];
+	uint8_t ids[TUNNEL_SAS_MAX * SA_KEYS_MAX][COUNTERS_ID_BYTES];
 	bool from_file = false, by_socket = !configured;
 	unsigned n = 0;
 	int rc;
@@ -416,7 +427,8 @@ int key_del_node(struct key_verbs *keys, struct tunnel *tunnel, bool forever)
 	if (!kept_has_room(keys->kept))
 		return -EAGAIN;
 	for (const struct tunnel_sa *sa = tunnel->sas; sa != NULL; sa = sa->next) {
-		memcpy(ids[n++], sa->key_id, COUNTERS_ID_BYTES);
+		for (unsigned i = 0; i < sa_n_keys((enum crypto_alg)sa->alg); i++)
+			memcpy(ids[n++], sa->keys[i].id, COUNTERS_ID_BYTES);
 		from_file |= sa->from_file;
 		by_socket |= !sa->from_file;
 	}
@@ -445,7 +457,7 @@ const char *key_cause_name(enum key_event_cause cause)
 
 static bool is_last(const struct tunnel_sa *of)
 {
-	for (const struct tunnel_sa *sa = of->tunnel->sas; sa != NULL; sa = sa->next) {
+	for (const struct tunnel_sa *sa = tunnel_sa_owner(of)->sas; sa != NULL; sa = sa->next) {
 		if (sa->inbound == of->inbound && !sa->ended)
 			return false;
 	}
@@ -466,11 +478,11 @@ static void raise_event(struct key_verbs *keys, enum key_event_kind kind,
 		.percent = (uint8_t)percent,
 		.last = is_last(sa),
 		.real_ns = clock_real_ns(),
-		.node = sa->tunnel->handle,
+		.node = tunnel_sa_owner(sa)->handle,
 		.inbound = sa->inbound,
 		.spi = sa->spi,
 	};
-	snprintf(event->name, sizeof event->name, "%s", sa->tunnel->name);
+	snprintf(event->name, sizeof event->name, "%s", tunnel_sa_owner(sa)->name);
 	keys->untold[kind].n++;
 	keys->untold[kind].newest = *event;
 	if (keys->fn != NULL)
@@ -497,7 +509,7 @@ static void tell(struct key_verbs *keys, enum key_event_kind kind, uint64_t now_
 /* What has ended goes. False: no room at this moment; it is due until it is gone. */
 static bool put_away(struct key_verbs *keys, struct tunnel_sa *sa)
 {
-	struct tunnel *tunnel = sa->tunnel;
+	struct tunnel *tunnel = tunnel_sa_owner(sa);
 	const struct sa_out *next = tunnel->node->sa_out_next;
 	const struct tunnel_sa *heir;
 

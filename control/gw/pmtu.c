@@ -197,7 +197,7 @@ static bool parse_v6(const uint8_t *packet, size_t len, struct quote *out)
 /* Is it the SA's own, sent a moment ago on the path that is in force? */
 static bool is_ours(const struct tunnel_sa *sa, const struct quote *quote)
 {
-	const struct tunnel *tunnel = sa->tunnel;
+	const struct tunnel *tunnel = tunnel_sa_owner(sa);
 	/* The control thread is the only writer of the pointer. */
 	const struct path *path = atomic_load_explicit(&tunnel->node->path, memory_order_relaxed);
 	const struct counter_slot *slot = tunnel_sa_slot(tunnel, sa);
@@ -219,7 +219,7 @@ static struct tunnel *find(const struct pmtu *pmtu, const struct quote *quote)
 
 	while ((sa = tunnel_sa_by_spi_out(pmtu->tunnels, quote->spi, sa)) != NULL)
 		if (is_ours(sa, quote))
-			return sa->tunnel;
+			return tunnel_sa_owner(sa);
 	return NULL;
 }
 

@@ -352,15 +352,19 @@ static bool same_life(const struct tunnel_sa *sa, const struct sa_lifetimes *lim
 static bool same_sa(struct tunnel *tunnel, bool inbound, const struct sa_params *params)
 {
 	const struct tunnel_sa *sa = tunnel_sa_find(tunnel, inbound, params->spi);
-	uint8_t id[COUNTERS_ID_BYTES];
+	uint8_t ids[SA_KEYS_MAX][COUNTERS_ID_BYTES];
+	unsigned n;
 
 	if (sa == NULL || sa->alg != params->alg || sa->esn != params->esn ||
 		!same_life(sa, &params->life) ||
 		(inbound && (sa->replay_window != params->replay_window ||
 				    !sa_source_equal(tunnel_sa_source(sa), &params->source))))
 		return false;
-	sa_key_id(params, id);
-	return memcmp(id, sa->key_id, sizeof id) == 0;
+	n = sa_key_ids(params, ids);
+	for (unsigned i = 0; i < n; i++)
+		if (memcmp(ids[i], sa->keys[i].id, sizeof ids[i]) != 0)
+			return false;
+	return true;
 }
 
 static bool has_sas_of_file(const struct tunnel *tunnel)
@@ -390,12 +394,14 @@ static bool same_node(const struct gw *gw, const struct gw_conf *fresh, struct t
 static bool sa_is_blocked(const struct gw *gw, const struct sa_params *params, bool inbound)
 {
 	const struct tunnel *owner;
-	uint8_t id[COUNTERS_ID_BYTES];
+	uint8_t ids[SA_KEYS_MAX][COUNTERS_ID_BYTES];
+	const unsigned n = sa_key_ids(params, ids);
 
-	sa_key_id(params, id);
-	owner = tunnel_by_key(gw->tunnels, id);
-	if (key_is_spent(gw->keys, id) || (owner != NULL && !owner->configured))
-		return true;
+	for (unsigned i = 0; i < n; i++) {
+		owner = tunnel_by_key(gw->tunnels, ids[i]);
+		if (key_is_spent(gw->keys, ids[i]) || (owner != NULL && !owner->configured))
+			return true;
+	}
 	owner = inbound ? tunnel_by_spi_in(gw->tunnels, params->spi, &params->source) : NULL;
 	return owner != NULL && !owner->configured;
 }

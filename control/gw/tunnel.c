@@ -339,13 +339,14 @@ static void note_sa_ends(struct tunnels *tunnels, const struct tunnel *tunnel)
 
 static void forget_sa(struct tunnels *tunnels, struct tunnel_sa *sa)
 {
-	struct tunnel *tunnel = sa->tunnel;
+	struct tunnel *tunnel = tunnel_sa_owner(sa);
 	struct tunnel_sa **link = &tunnel->sas;
 
 	while (*link != sa)
 		link = &(*link)->next;
 	*link = sa->next;
-	chain_del(place_of_key(tunnels, sa->key_id), &sa->by_key);
+	for (unsigned i = 0; i < sa_n_keys((enum crypto_alg)sa->alg); i++)
+		chain_del(place_of_key(tunnels, sa->keys[i].id), &sa->keys[i].link);
 	if (sa->found_by_spi)
 		chain_del(place_of_spi(tunnels, sa->spi, sa->inbound), &sa->by_spi);
 	sa_free(sa);
@@ -425,7 +426,7 @@ struct tunnel *tunnel_by_spi_in(
 
 		if (sa->spi == spi &&
 			(source == NULL || sa_source_clash(tunnel_sa_source(sa), source)))
-			return sa->tunnel;
+			return tunnel_sa_owner(sa);
 	}
 	return NULL;
 }
@@ -435,10 +436,10 @@ struct tunnel *tunnel_by_key(const struct tunnels *tunnels, const uint8_t key_id
 	struct chain_link *link = *place_of_key(tunnels, key_id);
 
 	for (; link != NULL; link = link->next) {
-		const struct tunnel_sa *sa = CHAIN_OBJECT(link, struct tunnel_sa, by_key);
+		const struct tunnel_key *key = CHAIN_OBJECT(link, struct tunnel_key, link);
 
-		if (memcmp(sa->key_id, key_id, COUNTERS_ID_BYTES) == 0)
-			return sa->tunnel;
+		if (memcmp(key->id, key_id, COUNTERS_ID_BYTES) == 0)
+			return key->tunnel;
 	}
 	return NULL;
 }
@@ -735,8 +736,9 @@ static int check_sa(
 	if (tunnel_sa_find(tunnel, sa->inbound, sa->spi) != NULL ||
 		(sa->inbound && tunnel_by_spi_in(tunnels, sa->spi, tunnel_sa_source(sa)) != NULL))
 		return -EEXIST;
-	if (tunnel_by_key(tunnels, sa->key_id) != NULL)
-		return -EKEYREJECTED;
+	for (unsigned i = 0; i < sa_n_keys((enum crypto_alg)sa->alg); i++)
+		if (tunnel_by_key(tunnels, sa->keys[i].id) != NULL)
+			return -EKEYREJECTED;
 	return has_room(tunnel, sa->inbound) ? 0 : -ENOSPC;
 }
 
@@ -774,12 +776,13 @@ static void life_begin(struct tunnel_life *life, uint64_t age_ns)
 static struct tunnel_sa *sa_make(
 	struct tunnel *tunnel, bool inbound, const struct sa_params *params)
 {
-	struct tunnel_sa *sa = calloc(1, sizeof *sa);
+	uint8_t ids[SA_KEYS_MAX][COUNTERS_ID_BYTES];
+	const unsigned n_keys = sa_key_ids(params, ids);
+	struct tunnel_sa *sa = calloc(1, sizeof *sa + n_keys * sizeof sa->keys[0]);
 
 	if (sa == NULL)
 		return NULL;
 	*sa = (struct tunnel_sa){
-		.tunnel = tunnel,
 		.next = tunnel->sas,
 		.spi = params->spi,
 		.replay_window = inbound ? (uint16_t)params->replay_window : 0,
@@ -787,7 +790,10 @@ static struct tunnel_sa *sa_make(
 		.inbound = inbound,
 		.esn = params->esn,
 	};
-	sa_key_id(params, sa->key_id);
+	for (unsigned i = 0; i < n_keys; i++) {
+		sa->keys[i].tunnel = tunnel;
+		memcpy(sa->keys[i].id, ids[i], COUNTERS_ID_BYTES);
+	}
 	if (life_make(&params->life, &sa->life) != 0) {
 		sa_free(sa);
 		return NULL;
@@ -848,7 +854,8 @@ int tunnel_sa_add(struct tunnels *tunnels, struct tunnel *tunnel, bool inbound,
 		sa_free(sa);
 		return rc;
 	}
-	chain_add(place_of_key(tunnels, sa->key_id), &sa->by_key);
+	for (unsigned i = 0; i < sa_n_keys((enum crypto_alg)sa->alg); i++)
+		chain_add(place_of_key(tunnels, sa->keys[i].id), &sa->keys[i].link);
 	index_spi(tunnels, sa);
 	tunnel->sas = sa;
 	note_sa_ends(tunnels, tunnel);
@@ -864,7 +871,7 @@ int tunnel_sa_set_life(
 	if (rc != 0)
 		return rc;
 	rc = dataplane_sa_set_life(
-		tunnels->config.dp, sa->tunnel->node, sa->inbound, sa->spi, limits);
+		tunnels->config.dp, tunnel_sa_owner(sa)->node, sa->inbound, sa->spi, limits);
 	if (rc != 0) {
 		free(life);
 		return rc;
@@ -880,20 +887,20 @@ void tunnel_sa_set_age(struct tunnels *tunnels, struct tunnel_sa *sa, uint64_t a
 {
 	if (sa->life != NULL)
 		life_begin(sa->life, age_ns);
-	note_sa_ends(tunnels, sa->tunnel);
+	note_sa_ends(tunnels, tunnel_sa_owner(sa));
 }
 
 void tunnel_sa_set_soft_told(struct tunnels *tunnels, struct tunnel_sa *sa)
 {
 	sa->soft_told = true;
-	note_sa_ends(tunnels, sa->tunnel);
+	note_sa_ends(tunnels, tunnel_sa_owner(sa));
 }
 
 void tunnel_sa_end(struct tunnels *tunnels, struct tunnel_sa *sa)
 {
-	dataplane_sa_end(tunnels->config.dp, sa->tunnel->node, sa->inbound, sa->spi);
+	dataplane_sa_end(tunnels->config.dp, tunnel_sa_owner(sa)->node, sa->inbound, sa->spi);
 	sa->ended = true;
-	note_sa_ends(tunnels, sa->tunnel);
+	note_sa_ends(tunnels, tunnel_sa_owner(sa));
 }
 
 struct tunnel *tunnel_sa_noticed(const struct tunnels *tunnels)
@@ -909,7 +916,8 @@ struct tunnel *tunnel_sa_noticed(const struct tunnels *tunnels)
 
 uint8_t tunnel_sa_take_marks(const struct tunnels *tunnels, const struct tunnel_sa *sa)
 {
-	return dataplane_sa_take_marks(tunnels->config.dp, sa->tunnel->node, sa->inbound, sa->spi);
+	return dataplane_sa_take_marks(
+		tunnels->config.dp, tunnel_sa_owner(sa)->node, sa->inbound, sa->spi);
 }
 
 struct tunnel *tunnel_sa_over(const struct tunnels *tunnels, uint64_t now_ns)
@@ -937,7 +945,7 @@ int tunnel_sa_switch(struct tunnels *tunnels, struct tunnel *tunnel)
 
 bool tunnel_sa_is_current(const struct tunnel_sa *sa)
 {
-	const struct sa_out *next = sa->tunnel->node->sa_out_next;
+	const struct sa_out *next = tunnel_sa_owner(sa)->node->sa_out_next;
 
 	return sa->inbound || next == NULL || next->spi != sa->spi;
 }

@@ -31,13 +31,17 @@ struct tunnel_life { /* of an SA with limits */
 };
 #define TUNNEL_NEVER UINT64_MAX
 
-struct tunnel_sa { /* two for each of a million nodes: 72 bytes, 80 of the heap */
-	struct chain_link by_key, by_spi;
+struct tunnel_key { /* by its fingerprint */
+	struct chain_link link;
 	struct tunnel *tunnel;
+	uint8_t id[COUNTERS_ID_BYTES];
+};
+
+struct tunnel_sa { /* two for each of a million nodes: 72 bytes with one key, 80 of the heap */
+	struct chain_link by_spi;
 	struct tunnel_sa *next;   /* of the same tunnel */
 	struct tunnel_life *life; /* owned; NULL: no limits */
 	struct sa_source *source; /* inbound; owned; NULL: any */
-	uint8_t key_id[COUNTERS_ID_BYTES];
 	uint32_t spi;
 	uint16_t replay_window; /* packets; 0 outbound */
 	uint8_t alg;            /* enum crypto_alg */
@@ -45,9 +49,15 @@ struct tunnel_sa { /* two for each of a million nodes: 72 bytes, 80 of the heap 
 	bool soft_told : 1; /* its soft end in seconds */
 	bool ended : 1; /* nothing passes; deleted as soon as that can be, if it is no from_file */
 	bool found_by_spi : 1;
-	bool from_file : 1; /* comes back at the next start: its counters must outlive it */
+	bool from_file : 1;       /* comes back at the next start: its counters must outlive it */
+	struct tunnel_key keys[]; /* sa_n_keys(alg) */
 };
-static_assert(sizeof(struct tunnel_sa) == 72, "see above");
+static_assert(sizeof(struct tunnel_sa) + sizeof(struct tunnel_key) == 72, "see above");
+
+static inline struct tunnel *tunnel_sa_owner(const struct tunnel_sa *sa)
+{
+	return sa->keys[0].tunnel;
+}
 
 struct tunnel_rrq { /* a registration that passed here: where REPLY_ONLY goes */
 	uint64_t identification;

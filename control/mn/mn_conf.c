@@ -166,16 +166,20 @@ static bool get_sa(
 	return usable;
 }
 
-/* A key may stand in one SA and one direction only, or (key, IV) could repeat. */
+/* A key may stand in one SA and one direction only: sa.h. */
 static void check_keys(struct mn_conf *conf, struct conf_group *root)
 {
-	uint8_t in[COUNTERS_ID_BYTES], out[COUNTERS_ID_BYTES];
+	uint8_t in[SA_KEYS_MAX][COUNTERS_ID_BYTES], out[SA_KEYS_MAX][COUNTERS_ID_BYTES];
+	const unsigned n_in = sa_key_ids(&conf->inbound, in);
+	const unsigned n_out = sa_key_ids(&conf->outbound, out);
+	bool same = false;
 
-	sa_key_id(&conf->inbound, in);
-	sa_key_id(&conf->outbound, out);
-	if (memcmp(in, out, sizeof in) == 0)
-		conf_error(
-			root, "outbound", "has the key of inbound: each direction needs its own");
+	for (unsigned i = 0; i < n_in * n_out; i++)
+		same |= memcmp(in[i / n_out], out[i % n_out], COUNTERS_ID_BYTES) == 0;
+	if (same)
+		conf_error(root, "outbound",
+			"has a key of inbound, for its cipher or for HMAC: each direction needs "
+			"its own");
 }
 
 static void load_root(struct mn_conf *conf, struct conf_group *root)

@@ -43,14 +43,14 @@ static void heap_free(void *arg, void *memory, size_t bytes)
 
 const struct sa_memory sa_memory_heap = {.alloc = heap_alloc, .free = heap_free};
 
-static void fingerprint(const char *label, const struct sa_params *params, size_t key_bytes,
+static void fingerprint(const char *label, const uint8_t *key, size_t key_bytes,
 	const uint8_t *detail, size_t detail_bytes, uint8_t id[COUNTERS_ID_BYTES])
 {
 	const struct hmac_part parts[] = {{label, strlen(label)}, {detail, detail_bytes}};
 	uint8_t tag[HMAC_BYTES_MAX];
 
 	/* A failing libcrypto leaves zeros, which counters_take() refuses. */
-	if (hmac_compute(HMAC_SHA256, params->key, key_bytes, parts, 2, tag) != 0)
+	if (hmac_compute(HMAC_SHA256, key, key_bytes, parts, 2, tag) != 0)
 		memset(tag, 0, sizeof tag);
 	memcpy(id, tag, COUNTERS_ID_BYTES);
 }
@@ -62,18 +62,44 @@ void sa_slot_id(const struct sa_params *params, bool inbound, uint8_t id[COUNTER
 	detail[0] = inbound;
 	detail[1] = (uint8_t)params->alg;
 	wire_store_u32(detail + 2, params->spi);
-	fingerprint("roamgate slot", params, crypto_material_bytes(params->alg), detail,
+	fingerprint("roamgate slot", params->key, crypto_material_bytes(params->alg), detail,
 		sizeof detail, id);
 }
 
-/* Without the salt: one AES key under two salts is as unwanted as one under two SPIs. */
-void sa_key_id(const struct sa_params *params, uint8_t id[COUNTERS_ID_BYTES])
+unsigned sa_n_keys(enum crypto_alg alg)
+{
+	const struct crypto_alg_info *info = &crypto_alg_infos[alg];
+
+	return (info->key_bytes != 0) + (unsigned)(info->hmac_key_bytes != 0);
+}
+
+static const uint8_t *hmac_key(const struct sa_params *params)
 {
 	const struct crypto_alg_info *info = &crypto_alg_infos[params->alg];
 
-	/* NULL with HMAC has no salt in front of its key either. */
-	fingerprint("roamgate key", params,
-		info->key_bytes != 0 ? info->key_bytes : info->hmac_key_bytes, NULL, 0, id);
+	return params->key + info->key_bytes + info->salt_bytes;
+}
+
+/* Without the salt: one AES key under two salts is as unwanted as one under two SPIs. */
+unsigned sa_key_ids(const struct sa_params *params, uint8_t ids[SA_KEYS_MAX][COUNTERS_ID_BYTES])
+{
+	const struct crypto_alg_info *info = &crypto_alg_infos[params->alg];
+	unsigned n = 0;
+
+	if (info->key_bytes != 0)
+		fingerprint("roamgate key", params->key, info->key_bytes, NULL, 0, ids[n++]);
+	if (info->hmac_key_bytes != 0)
+		fingerprint(
+			"roamgate key", hmac_key(params), info->hmac_key_bytes, NULL, 0, ids[n++]);
+	return n;
+}
+
+bool sa_keys_are_same(const struct sa_params *params)
+{
+	const struct crypto_alg_info *info = &crypto_alg_infos[params->alg];
+
+	return info->key_bytes != 0 && info->key_bytes == info->hmac_key_bytes &&
+	       memcmp(params->key, hmac_key(params), info->key_bytes) == 0;
 }
 
 static bool params_valid(const struct sa_params *params, bool inbound)

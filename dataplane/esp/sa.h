@@ -134,11 +134,17 @@ struct sa_memory {
 extern const struct sa_memory sa_memory_heap;
 
 /* Fingerprints that tie a slot to its SA and find a key that is used twice. Neither direction nor
- * algorithm is part of key_id, since a key may stand in one SA and one direction only: AES-GCM,
- * AES-CTR and GMAC with one key and one IV would give each other away. It is of the cipher's key;
- * of HMAC's where there is no other (a repeated one does no harm: the SPI is authenticated). */
+ * algorithm is part of a key's, since a key may stand in one SA and one direction only: AES-GCM,
+ * AES-CTR and GMAC with one key and one IV would give each other away. An HMAC's key counts by
+ * itself: with the same one both ways under one SPI, what we sent would be taken when it comes back
+ * (reflection), be there a cipher or not. */
+#define SA_KEYS_MAX 2 /* cipher, HMAC */
 void sa_slot_id(const struct sa_params *params, bool inbound, uint8_t id[COUNTERS_ID_BYTES]);
-void sa_key_id(const struct sa_params *params, uint8_t id[COUNTERS_ID_BYTES]);
+unsigned sa_n_keys(enum crypto_alg alg);
+/* Gives sa_n_keys(params->alg) of them. */
+unsigned sa_key_ids(const struct sa_params *params, uint8_t ids[SA_KEYS_MAX][COUNTERS_ID_BYTES]);
+/* Are the cipher's key and that of HMAC the same bytes? */
+bool sa_keys_are_same(const struct sa_params *params);
 
 /* Check, expand keys, take the slot. Nothing is left behind on error.
  * Returns 0, -EINVAL (params), -ENOMEM, -ENOSPC (no slot). Thread: control. */

@@ -18,15 +18,25 @@ static enum crypto_alg read_algorithm(struct conf_group *group)
 	return CRYPTO_AES128GCM16; /* the error is recorded; go on with any */
 }
 
+const char *sa_conf_key_name(struct conf_group *group)
+{
+	return conf_has(group, "key_file") ? "key_file" : "key";
+}
+
 static bool read_key(struct conf_group *group, struct sa_params *params)
 {
 	const size_t want = crypto_material_bytes(params->alg);
 	struct conf_secret key = conf_get_secret(group, "key", want, want);
-	const bool usable = key.len == want;
+	bool usable = key.len == want;
 
 	if (usable)
 		memcpy(params->key, key.bytes, want);
 	secret_wipe(&key, sizeof key);
+	if (usable && sa_keys_are_same(params)) {
+		conf_error(group, sa_conf_key_name(group),
+			"is the same for cipher and HMAC: each needs its own");
+		usable = false;
+	}
 	return usable;
 }
 

@@ -10,6 +10,8 @@
 #include "dataplane/esp/sa.h"
 #include "lib/conf.h"
 
+/* "key" or "key_file": which of them the group has, for messages. */
+const char *sa_conf_key_name(struct conf_group *group);
 /* spi, algorithm, key or key_file, esn, lifetimes, and of an inbound one replay_window. False: no
  * usable key. Wipe params->key after use. */
 bool sa_conf_read(struct conf_group *group, bool inbound, struct sa_params *params);

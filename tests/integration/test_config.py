@@ -338,6 +338,32 @@ def test_keys_that_must_not_be(build, tmp_path, where, change):
 
 @pytest.mark.parametrize("program", ["roamgate", "roamgate-mn"])
 @pytest.mark.parametrize(
+    "keys_in, keys_out, why",
+    [
+        ("ab", "cd", None),
+        ("ab", "cb", "HMAC"),
+        ("ab", "ad", "cipher"),
+        ("ab", "bd", "cipher"),
+        ("aa", "cd", "is the same for cipher and HMAC"),
+    ],
+)
+def test_hmac_keys_that_must_not_be(build, tmp_path, program, keys_in, keys_out, why):
+    """The keys of cipher and HMAC each stand in one SA and one direction, and in one place of it."""
+    lines = example(program, str(tmp_path))
+    for direction, keys in (("in", keys_in), ("out", keys_out)):
+        at = next(n for n, l in enumerate(lines) if re.match(rf"\s*{direction}bound = ", l))
+        while not re.search(r"^[^#]*key_file", lines[at]):
+            at += 1
+        material = "".join(key.encode().hex() * 32 for key in keys)
+        lines[at] = re.sub(r'key_file = "[^"]*"', f'key = "{material}"', lines[at])
+    lines = [l.replace('"aes128gcm16"', '"aes256-sha256"') for l in lines]
+    done = run(build, program, "--check", "-c", write(tmp_path, lines))
+    assert done.returncode == (1 if why else 0), done.stderr
+    assert why is None or why in done.stderr
+
+
+@pytest.mark.parametrize("program", ["roamgate", "roamgate-mn"])
+@pytest.mark.parametrize(
     "algorithm, why",
     [
         ("des-sha256", "RFC 8221 says MUST NOT"),

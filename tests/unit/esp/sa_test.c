@@ -128,15 +128,16 @@ static bool ids_equal(const uint8_t *a, const uint8_t *b)
 static void test_fingerprints(void)
 {
 	struct sa_params params = rig_params(CRYPTO_AES128GCM16, true, 64), other;
-	uint8_t slot[COUNTERS_ID_BYTES], key[COUNTERS_ID_BYTES], id[COUNTERS_ID_BYTES];
+	uint8_t slot[COUNTERS_ID_BYTES], id[COUNTERS_ID_BYTES];
+	uint8_t keys[SA_KEYS_MAX][COUNTERS_ID_BYTES], others[SA_KEYS_MAX][COUNTERS_ID_BYTES];
 
 	sa_slot_id(&params, true, slot);
-	sa_key_id(&params, key);
+	CU_ASSERT_EQUAL(sa_key_ids(&params, keys), 1);
 	sa_slot_id(&params, true, id);
 	CU_ASSERT_TRUE(ids_equal(slot, id));
 	sa_slot_id(&params, false, id);
 	CU_ASSERT_FALSE(ids_equal(slot, id));
-	CU_ASSERT_FALSE(ids_equal(slot, key));
+	CU_ASSERT_FALSE(ids_equal(slot, keys[0]));
 
 	other = params; /* window and ESN do not make another SA */
 	other.replay_window = 4096;
@@ -146,59 +147,67 @@ static void test_fingerprints(void)
 	other.spi++;
 	sa_slot_id(&other, true, id);
 	CU_ASSERT_FALSE(ids_equal(slot, id));
-	sa_key_id(&other, id);
-	CU_ASSERT_TRUE(ids_equal(key, id));
+	CU_ASSERT_EQUAL(sa_key_ids(&other, others), 1);
+	CU_ASSERT_TRUE(ids_equal(keys[0], others[0]));
 	other = params;
 	other.key[15] ^= 1;
 	sa_slot_id(&other, true, id);
 	CU_ASSERT_FALSE(ids_equal(slot, id));
-	sa_key_id(&other, id);
-	CU_ASSERT_FALSE(ids_equal(key, id));
+	CU_ASSERT_EQUAL(sa_key_ids(&other, others), 1);
+	CU_ASSERT_FALSE(ids_equal(keys[0], others[0]));
 	other = params;
 	other.key[19] ^= 1; /* last byte of the salt */
 	sa_slot_id(&other, true, id);
 	CU_ASSERT_FALSE(ids_equal(slot, id));
-	sa_key_id(&other, id);
-	CU_ASSERT_TRUE(ids_equal(key, id)); /* the same key under another salt is found */
+	CU_ASSERT_EQUAL(sa_key_ids(&other, others), 1);
+	CU_ASSERT_TRUE(
+		ids_equal(keys[0], others[0])); /* the same key under another salt is found */
 	other = params;
 	other.key[20] ^= 1; /* behind key and salt of this algorithm */
 	sa_slot_id(&other, true, id);
 	CU_ASSERT_TRUE(ids_equal(slot, id));
 }
 
-/* A key under another algorithm is the same key; the salt and HMAC's key make no other. */
+/* A key under another algorithm is the same key, in whatever place; the salt makes no other. */
 static void test_key_ids(void)
 {
 	static const struct {
 		const char *name;
 		enum crypto_alg a, b;
-		int change; /* this byte of b's key material; -1: none */
-		bool same;
+		int change;    /* this byte of b's key material; -1: none */
+		unsigned same; /* keys of a that b has */
 	} rows[] = {
-		{"GCM and CTR", CRYPTO_AES128GCM16, CRYPTO_AES128CTR_SHA1, -1, true},
-		{"GCM and GMAC", CRYPTO_AES256GCM16, CRYPTO_AES256GMAC, -1, true},
-		{"GCM and CBC", CRYPTO_AES256GCM16, CRYPTO_AES256_SHA512, -1, true},
-		{"AES and ChaCha20", CRYPTO_AES256GCM16, CRYPTO_CHACHA20POLY1305, -1, true},
-		{"another size", CRYPTO_AES128GCM16, CRYPTO_AES256GCM16, -1, false},
-		{"another salt", CRYPTO_AES128CTR_SHA1, CRYPTO_AES128CTR_SHA1, 16, true},
-		{"another HMAC key", CRYPTO_AES128_SHA1, CRYPTO_AES128_SHA1, 16, true},
-		{"another key", CRYPTO_AES128_SHA1, CRYPTO_AES128_SHA1, 15, false},
-		{"HMAC alone", CRYPTO_NULL_SHA1, CRYPTO_NULL_SHA1, -1, true},
-		{"HMAC alone, another key", CRYPTO_NULL_SHA1, CRYPTO_NULL_SHA1, 19, false},
-		{"HMAC alone, behind the key", CRYPTO_NULL_SHA1, CRYPTO_NULL_SHA1, 20, true},
+		{"GCM and CTR", CRYPTO_AES128GCM16, CRYPTO_AES128CTR_SHA1, -1, 1},
+		{"GCM and GMAC", CRYPTO_AES256GCM16, CRYPTO_AES256GMAC, -1, 1},
+		{"GCM and CBC", CRYPTO_AES256GCM16, CRYPTO_AES256_SHA512, -1, 1},
+		{"AES and ChaCha20", CRYPTO_AES256GCM16, CRYPTO_CHACHA20POLY1305, -1, 1},
+		{"another size", CRYPTO_AES128GCM16, CRYPTO_AES256GCM16, -1, 0},
+		{"another salt", CRYPTO_AES128CTR_SHA1, CRYPTO_AES128CTR_SHA1, 16, 2},
+		{"another HMAC key", CRYPTO_AES128_SHA1, CRYPTO_AES128_SHA1, 16, 1},
+		{"another key", CRYPTO_AES128_SHA1, CRYPTO_AES128_SHA1, 15, 1},
+		{"HMAC alone", CRYPTO_NULL_SHA1, CRYPTO_NULL_SHA1, -1, 1},
+		{"HMAC alone, another key", CRYPTO_NULL_SHA1, CRYPTO_NULL_SHA1, 19, 0},
+		{"HMAC alone, behind the key", CRYPTO_NULL_SHA1, CRYPTO_NULL_SHA1, 20, 1},
+		{"both keys", CRYPTO_AES128_SHA1, CRYPTO_AES128_SHA1, -1, 2},
+		{"CBC and CTR, HMAC at another place", CRYPTO_AES128_SHA1, CRYPTO_AES128CTR_SHA1,
+			-1, 1},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct sa_params a = rig_params(rows[i].a, true, 64);
 		struct sa_params b = rig_params(rows[i].b, true, 64);
-		uint8_t id_a[COUNTERS_ID_BYTES], id_b[COUNTERS_ID_BYTES];
+		uint8_t ids_a[SA_KEYS_MAX][COUNTERS_ID_BYTES],
+			ids_b[SA_KEYS_MAX][COUNTERS_ID_BYTES];
 		uint8_t slot_a[COUNTERS_ID_BYTES], slot_b[COUNTERS_ID_BYTES];
+		unsigned n_a, n_b, same = 0;
 
 		if (rows[i].change >= 0)
 			b.key[rows[i].change] ^= 1;
-		sa_key_id(&a, id_a);
-		sa_key_id(&b, id_b);
-		CHECK_ROW(rows[i].name, ids_equal(id_a, id_b) == rows[i].same);
+		n_a = sa_key_ids(&a, ids_a);
+		n_b = sa_key_ids(&b, ids_b);
+		for (unsigned k = 0; k < n_a * n_b; k++)
+			same += ids_equal(ids_a[k / n_b], ids_b[k % n_b]);
+		CHECK_ROW(rows[i].name, n_a == sa_n_keys(a.alg) && same == rows[i].same);
 		sa_slot_id(&a, true, slot_a);
 		sa_slot_id(&b, true, slot_b);
 		/* All of the material counts for the slot, and the algorithm. */
@@ -209,6 +218,19 @@ static void test_key_ids(void)
 						(size_t)rows[i].change >=
 							crypto_material_bytes(rows[i].a))));
 	}
+}
+
+static void test_one_key_for_both(void)
+{
+	struct sa_params params = rig_params(CRYPTO_AES256_SHA256, true, 64);
+
+	CU_ASSERT_FALSE(sa_keys_are_same(&params));
+	memcpy(params.key + 32, params.key, 32);
+	CU_ASSERT_TRUE(sa_keys_are_same(&params));
+	params.alg = CRYPTO_AES256_SHA512; /* the HMAC's is longer */
+	CU_ASSERT_FALSE(sa_keys_are_same(&params));
+	params.alg = CRYPTO_NULL_SHA256;
+	CU_ASSERT_FALSE(sa_keys_are_same(&params));
 }
 
 /* Sizes as their RFCs have them, and names as strongSwan has them. */
@@ -382,6 +404,7 @@ int main(void)
 		{"nothing left behind", test_nothing_left_behind},
 		{"fingerprints", test_fingerprints},
 		{"keys of two algorithms", test_key_ids},
+		{"one key for both", test_one_key_for_both},
 		{"algorithms", test_algorithms},
 		{"path", test_path},
 		{"path in UDP", test_path_udp},

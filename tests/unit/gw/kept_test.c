@@ -89,7 +89,7 @@ static void test_restart(void)
 {
 	const struct tunnel *tunnel;
 	const struct tunnel_sa *sa;
-	uint8_t key_id[COUNTERS_ID_BYTES];
+	uint8_t ids[SA_KEYS_MAX][COUNTERS_ID_BYTES];
 	struct sa_params in = params(true, 1000, 1);
 	const char *why = "";
 	const struct ip_addr care_of = addr_of("203.0.113.9");
@@ -114,8 +114,8 @@ static void test_restart(void)
 	CU_ASSERT(ip_addr_equal(&tunnel->position.coa, &care_of));
 	sa = sa_of("roamer", true, 1000);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(sa);
-	sa_key_id(&in, key_id);
-	CU_ASSERT(memcmp(sa->key_id, key_id, sizeof key_id) == 0);
+	CU_ASSERT_EQUAL(sa_key_ids(&in, ids), sa_n_keys(in.alg));
+	CU_ASSERT(memcmp(sa->keys[0].id, ids[0], sizeof ids[0]) == 0);
 	CU_ASSERT(sa->alg == CRYPTO_AES256GCM16 && sa->esn && sa->replay_window == 128);
 	CU_ASSERT(sa_source_equal(tunnel_sa_source(sa), &in.source));
 	CU_ASSERT(sa->life == NULL && !sa->from_file);

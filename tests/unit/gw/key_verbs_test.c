@@ -72,6 +72,66 @@ static void test_add(void)
 	fixture_close(&fx);
 }
 
+/* aes256-sha256: its keys filled with these. */
+static struct sa_params params_of_two(uint32_t spi, uint8_t cipher_key, uint8_t hmac_key)
+{
+	struct sa_params sa = params(spi, 0);
+
+	sa.alg = CRYPTO_AES256_SHA256;
+	memset(sa.key, cipher_key, 32);
+	memset(sa.key + 32, hmac_key, 32);
+	return sa;
+}
+
+static void test_hmac_keys(void)
+{
+	static const struct {
+		const char *name;
+		bool inbound;
+		uint8_t cipher_key, hmac_key;
+		int rc;
+		const char *why;
+	} rows[] = {
+		{"first", true, 1, 2, 0, NULL},
+		{"one for both", false, 3, 3, -EINVAL, "key: is the same for cipher and HMAC"},
+		{"HMAC's, the other way", false, 3, 2, -EKEYREJECTED, "key: stands in another SA"},
+		{"cipher's, the other way", false, 1, 3, -EKEYREJECTED,
+			"key: stands in another SA"},
+		{"cipher's for HMAC", false, 3, 1, -EKEYREJECTED, "key: stands in another SA"},
+		{"HMAC's for a cipher", false, 2, 3, -EKEYREJECTED, "key: stands in another SA"},
+		{"its own", false, 3, 4, 0, NULL},
+	};
+	struct sa_params sa;
+	const char *why;
+
+	begin();
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		sa = params_of_two(256, rows[i].cipher_key, rows[i].hmac_key);
+		if (!rows[i].inbound)
+			sa.replay_window = 0;
+		why = NULL;
+		CHECK_ROW(rows[i].name, key_add(fx.keys, fixture_node(&fx, "node1"),
+						rows[i].inbound, &sa, &why) == rows[i].rc);
+		CHECK_ROW(rows[i].name,
+			rows[i].why == NULL || strncmp(why, rows[i].why, strlen(rows[i].why)) == 0);
+	}
+	/* Neither comes back. */
+	CU_ASSERT_EQUAL(del("node1", true, 256), 0);
+	sa = params_of_two(257, 5, 2);
+	CU_ASSERT_EQUAL(
+		key_add(fx.keys, fixture_node(&fx, "node1"), true, &sa, &why), -EKEYREJECTED);
+	sa = params_of_two(257, 1, 5);
+	CU_ASSERT_EQUAL(
+		key_add(fx.keys, fixture_node(&fx, "node1"), true, &sa, &why), -EKEYREJECTED);
+	sa = params_of_two(257, 5, 6);
+	CU_ASSERT_EQUAL(key_add(fx.keys, fixture_node(&fx, "node1"), true, &sa, &why), 0);
+	CU_ASSERT_EQUAL(key_del_node(fx.keys, fixture_node(&fx, "node1"), true), 0);
+	sa = params_of_two(258, 7, 6);
+	CU_ASSERT_EQUAL(
+		key_add(fx.keys, fixture_node(&fx, "node2"), true, &sa, &why), -EKEYREJECTED);
+	fixture_close(&fx);
+}
+
 static void test_windows_and_room(void)
 {
 	struct sa_params sa = params(1000, 1);
@@ -717,6 +777,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"add", test_add},
+		{"keys of HMAC", test_hmac_keys},
 		{"windows and room", test_windows_and_room},
 		{"refused by the packet path", test_refused_by_packet_path},
 		{"a deleted key stays away", test_deleted_key_stays_away},

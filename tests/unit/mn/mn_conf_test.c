@@ -173,7 +173,7 @@ static const struct row {
 	{"inbound", INBOUND("300", "aes128-sha1", KEY_IN, ""), "has 20 bytes; give 36"},
 	{"inbound", INBOUND("300", "aes256gcm16", KEY_IN, ""), "inbound.key"},
 	{"outbound", OUTBOUND("300", "aes128gcm16", KEY_OUT "00", ""), "outbound.key"},
-	{"outbound", OUTBOUND("300", "aes128gcm16", KEY_IN, ""), "has the key of inbound"},
+	{"outbound", OUTBOUND("300", "aes128gcm16", KEY_IN, ""), "has a key of inbound"},
 	{"outbound",
 		"outbound = { spi = 300; algorithm = \"aes128gcm16\"; key_file = \"/none\"; };",
 		"outbound.key_file"},
