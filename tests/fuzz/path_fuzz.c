@@ -396,7 +396,8 @@ static void inject(struct wire *script)
 	len = packet_make(script, packet, TUNNELS_MAX);
 	packet_stamp(packet, len, world_number());
 	/* The control thread makes none but these. */
-	if (!ipv4_parse(packet, len, &view) || view.total_len != len)
+	if (!ipv4_parse(packet, len, &view) || view.total_len != len ||
+		len > sizeof frame - RTE_ETHER_HDR_LEN)
 		return;
 	if (way == WORLD_FRAME_OUT || way == WORLD_FRAME_IN) {
 		memmove(frame + RTE_ETHER_HDR_LEN, packet, len);
