@@ -33,6 +33,7 @@ static enum verdict once_path(struct worker *worker, struct burst *b, unsigned i
 		.local = path->local,
 		.remote = meta->remote,
 		.mtu = path->mtu != 0 ? path->mtu : outside->mtu,
+		.flags = PATH_ONCE,
 	};
 
 	/* Never registered, or where we have an address of the other family. */

@@ -43,14 +43,17 @@ static bool take_credit(struct path *path, uint32_t bytes)
 	return true;
 }
 
-/* Of a registration: it must not wait for a credit, and has limits of its own. */
-static bool is_reply(const struct worker *worker, const struct burst *b, unsigned i)
+bool protect_is_free(const struct worker *worker, const struct burst *b, unsigned i)
 {
-	return b == &worker->to_node && pkt_meta(b->mbufs[i])->stamp;
+	const uint8_t flags = b->paths[i]->flags;
+
+	return (flags & PATH_ONCE) != 0 ||
+	       ((flags & PATH_ON_CREDIT) != 0 && b == &worker->to_node &&
+		       pkt_meta(b->mbufs[i])->stamp);
 }
 
-/* Exact, with any number of workers: not one byte of outer packets beyond the credit, replies apart
- * and what is sent to one endpoint once (path_local.c). */
+/* Exact, with any number of workers: not one byte of outer packets beyond the credit, but for what
+ * is free of it. */
 static void spend_credits(const struct worker *worker, struct burst *b)
 {
 	for (unsigned i = 0; i < b->n; i++) {
@@ -58,7 +61,7 @@ static void spend_credits(const struct worker *worker, struct burst *b)
 		struct path *path = (struct path *)(uintptr_t)b->paths[i];
 
 		if (b->verdicts[i] == VERDICT_OK && (path->flags & PATH_ON_CREDIT) != 0 &&
-			!is_reply(worker, b, i) && !take_credit(path, b->pkts[i].len))
+			!protect_is_free(worker, b, i) && !take_credit(path, b->pkts[i].len))
 			burst_drop(b, i, VERDICT_NO_CREDIT);
 	}
 }

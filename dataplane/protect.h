@@ -29,6 +29,9 @@ static inline void protect_load(
 		esp_prefetch_out(engine, sa, b->pkts[i].len);
 }
 
+/* Does place i leave beside its node's credit? Replies to registrations must not wait for one, and
+ * have limits of their own, as has what is sent to one endpoint once (path_local.c). */
+bool protect_is_free(const struct worker *worker, const struct burst *b, unsigned i);
 /* protect_load() was called where the verdict is OK. */
 void protect_burst(struct worker *worker, struct burst *b);
 #endif

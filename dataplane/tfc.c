@@ -6,6 +6,8 @@
  */
 #include "dataplane/tfc.h"
 
+#include "dataplane/protect.h"
+
 /* Bytes of the largest packet that fits the path, and both its ends if there are two. */
 static uint32_t room_of(const struct sa_out *sa, const struct path *path)
 {
@@ -28,12 +30,13 @@ static void pad_one(struct esp_pkt *pkt, uint32_t multiple, uint32_t room)
 	pkt->tailroom = (uint16_t)(pkt->tailroom - more);
 }
 
-void tfc_pad_burst(struct burst *b)
+void tfc_pad_burst(const struct worker *worker, struct burst *b)
 {
 	for (unsigned i = 0; i < b->n; i++) {
 		const struct node *node = b->nodes[i];
 
-		if (b->verdicts[i] == VERDICT_OK && node->tfc.pad != 0)
+		if (b->verdicts[i] == VERDICT_OK && node->tfc.pad != 0 &&
+			!protect_is_free(worker, b, i))
 			pad_one(&b->pkts[i], node->tfc.pad, room_of(b->sas.out[i], b->paths[i]));
 	}
 }

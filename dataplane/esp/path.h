@@ -34,6 +34,7 @@ enum path_flag {
 	 * many nodes have the same, and so may a host of ours. */
 	PATH_LABEL = 1u << 3,
 	PATH_UNVERIFIED = 1u << 4, /* nobody has shown yet that the node is there */
+	PATH_ONCE = 1u << 5,       /* for one packet, to an endpoint of its own: path_local.c */
 	/* Any of these: no more than the credit may go out. */
 	PATH_ON_CREDIT = PATH_PROVISIONAL | PATH_UNVERIFIED,
 };

@@ -179,6 +179,43 @@ static void test_dummies(void)
 	}
 }
 
+/* What leaves beside the credit is as long as it is, or a victim would get more. */
+static void test_beside_the_credit(void)
+{
+	static const struct {
+		const char *name;
+		uint8_t flags;
+		bool once, reply;
+		size_t want;
+	} rows[] = {
+		{"reply", 0, false, true, ROOM},
+		{"reply to an unverified address", PATH_UNVERIFIED, false, true, 100},
+		{"reply to a tried one", PATH_PROVISIONAL, false, true, 100},
+		{"of the credit", PATH_UNVERIFIED, false, false, ROOM},
+		{"once", 0, true, false, 100},
+		{"once, while on credit", PATH_UNVERIFIED, true, false, 100},
+	};
+
+	for (size_t i = 0; i < RTE_DIM(rows); i++) {
+		struct node *node = add_node(1, 9000);
+		struct path_params path = rig_path(A, NULL, 0);
+		const struct ip_endpoint end = {.addr = rig_addr(B)};
+		uint8_t ip[RIG_FRAME_MAX];
+		struct rig_opened opened = {0};
+		size_t len = rig_udp(ip, CORR, 1, A, 2, 100 - HDRS);
+
+		path.flags = rows[i].flags;
+		path.credit = 10000;
+		CU_ASSERT_FATAL(dataplane_node_set_path(rig.dp, node, &path) == 0);
+		CU_ASSERT((rows[i].once ? dataplane_send_once(rig.dp, 1, &end, ip, len)
+					: dataplane_send_to_node(
+						  rig.dp, 1, ip, len, rows[i].reply)) == 0);
+		rig_turn(&rig);
+		CHECK_ROW(rows[i].name, pop(1, &opened) != 0 && opened.len == rows[i].want);
+		rig_node_del(&rig, node);
+	}
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -187,6 +224,7 @@ int main(void)
 		{"pieces of what is too big", test_pieces},
 		{"a second end in UDP", test_bicast},
 		{"dummies", test_dummies},
+		{"beside the credit", test_beside_the_credit},
 		{NULL, NULL},
 	};
 	int ret;
