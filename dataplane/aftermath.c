@@ -161,7 +161,7 @@ static void set_cut(struct burst *b, unsigned i, const struct cut *cut)
 }
 
 /* As it is, behind its tunnel's header: what becomes of it is cut. Not on a path that is tried:
- * its credit counts whole packets. */
+ * nothing of its small credit is for headers of pieces. */
 static void send_beyond_mtu(struct burst *b, unsigned i, struct cut *cut)
 {
 	const struct esp_pkt *pkt = &b->pkts[i];

@@ -78,6 +78,22 @@ static bool cut_one(struct worker *worker, const struct esp_pkt *pkt, uint32_t m
 	return n > 0 && !cut.out_of_buffers;
 }
 
+/* Each piece has a header; all but the last carry a multiple of 8 bytes. */
+uint32_t outer_cut_bytes(const struct esp_pkt *pkt, uint32_t mtu)
+{
+	const bool v6 = ip_is_v6(pkt->data);
+	const uint32_t body = pkt->len - (v6 ? IPV6_HDR_BYTES : IPV4_HDR_BYTES);
+	const uint32_t hdr = v6 ? IPV6_HDR_BYTES + IPV6_FRAGMENT_HDR_BYTES : IPV4_HDR_BYTES;
+	uint32_t last, n = 1;
+
+	if (pkt->len <= mtu || mtu < hdr + 8) /* is not cut, or cannot be */
+		return pkt->len;
+	last = mtu - hdr;
+	if (body > last)
+		n += (body - last + (last & ~7u) - 1) / (last & ~7u);
+	return body + n * hdr;
+}
+
 static void go_over(struct worker *worker, const struct burst *b, unsigned i)
 {
 	struct burst *to = &worker->fragments;

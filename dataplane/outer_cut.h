@@ -13,6 +13,8 @@
  */
 #include "dataplane/worker.h"
 
+/* Bytes of outer packets that pkt, esp_pkt.beyond_mtu, is on a path with this MTU. */
+uint32_t outer_cut_bytes(const struct esp_pkt *pkt, uint32_t mtu);
 /* The last steps of a burst of the worker's own ESP, in order; those that are esp_pkt.beyond_mtu
  * leave as fragments, which count in their place. The burst is then empty. */
 void outer_cut_send(struct worker *worker, struct burst *b);

@@ -4,6 +4,7 @@
  */
 #include "dataplane/protect.h"
 
+#include "dataplane/outer_cut.h"
 #include "dataplane/rules.h"
 #include "dataplane/state.h"
 #include "dataplane/tfc.h"
@@ -52,6 +53,13 @@ bool protect_is_free(const struct worker *worker, const struct burst *b, unsigne
 		       pkt_meta(b->mbufs[i])->stamp);
 }
 
+static uint32_t price_of(const struct burst *b, unsigned i)
+{
+	const struct esp_pkt *pkt = &b->pkts[i];
+
+	return pkt->beyond_mtu ? outer_cut_bytes(pkt, b->paths[i]->mtu) : pkt->len;
+}
+
 /* Exact, with any number of workers: not one byte of outer packets beyond the credit, but for what
  * is free of it. */
 static void spend_credits(const struct worker *worker, struct burst *b)
@@ -61,7 +69,7 @@ static void spend_credits(const struct worker *worker, struct burst *b)
 		struct path *path = (struct path *)(uintptr_t)b->paths[i];
 
 		if (b->verdicts[i] == VERDICT_OK && (path->flags & PATH_ON_CREDIT) != 0 &&
-			!protect_is_free(worker, b, i) && !take_credit(path, b->pkts[i].len))
+			!protect_is_free(worker, b, i) && !take_credit(path, price_of(b, i)))
 			burst_drop(b, i, VERDICT_NO_CREDIT);
 	}
 }

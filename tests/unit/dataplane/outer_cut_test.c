@@ -97,15 +97,22 @@ static struct node *add_node(const char *coa, uint16_t mtu)
 	return node;
 }
 
-/* IPv6 of total_len bytes from the correspondent to the node, tunnelled to coa. */
-static size_t push(const char *coa, size_t total_len, uint8_t *inner)
+/* IPv6 of total_len bytes from the correspondent to the node, tunnelled to coa, with so many behind
+ * it in the tunnel. */
+static size_t push_with(const char *coa, size_t total_len, size_t behind, uint8_t *inner)
 {
 	uint8_t sent[RIG_FRAME_MAX];
 	const bool v6 = strchr(coa, ':') != NULL;
 	size_t len = rig_udp(inner, RIG_V6_CORR, 1, RIG_V6_HOA, 2, total_len - 48);
 
-	rig_push(&rig, DP_INSIDE, sent, rig_ipip(sent, v6 ? RIG_V6_HA : HA, coa, inner, len));
+	rig_push(&rig, DP_INSIDE, sent,
+		rig_ipip(sent, v6 ? RIG_V6_HA : HA, coa, inner, len + behind));
 	return len;
+}
+
+static size_t push(const char *coa, size_t total_len, uint8_t *inner)
+{
+	return push_with(coa, total_len, 0, inner);
 }
 
 static void test_sizes(void)
@@ -221,7 +228,63 @@ static void test_bicast(void)
 	rig_node_del(&rig, node);
 }
 
-/* A path that is tried has a credit of whole packets. */
+/* Bytes of outer packets that left. */
+static size_t left_bytes(unsigned *pieces)
+{
+	uint8_t frame[RIG_FRAME_MAX];
+	size_t sum = 0;
+
+	*pieces = 0;
+	for (size_t len; (len = rig_pop(&rig, DP_OUTSIDE, frame)) != 0; ++*pieces)
+		sum += len - 14;
+	return sum;
+}
+
+/* Every piece's header is of the credit, too: of any size, all or nothing goes. */
+static void test_unverified(void)
+{
+	static const struct {
+		const char *name, *coa;
+		uint16_t mtu, shortest, behind;
+		unsigned most;
+	} rows[] = {
+		{"over IPv6", RIG_V6_COA, 1280, 1160, 0, 2},
+		{"fits without what follows it", RIG_V6_COA, 1280, 1160, 100, 2},
+		{"over IPv4", COA, 576, 500, 0, 3},
+		{"over IPv4, no multiple of 8", COA, 601, 500, 0, 3},
+	};
+
+	for (size_t i = 0; i < RTE_DIM(rows); i++) {
+		struct node *node = add_node(rows[i].coa, rows[i].mtu);
+		struct path_params path = small_path(rows[i].coa, rows[i].mtu);
+		uint8_t inner[RIG_FRAME_MAX] = {0};
+		unsigned pieces, most = 0;
+
+		path.flags = PATH_UNVERIFIED;
+		for (size_t len = rows[i].shortest; len <= 1280; len++) {
+			size_t bytes;
+
+			path.credit = 10000;
+			CU_ASSERT_FATAL(dataplane_node_set_path(rig.dp, node, &path) == 0);
+			push_with(rows[i].coa, len, rows[i].behind, inner);
+			rig_turn(&rig);
+			bytes = left_bytes(&pieces);
+			CU_ASSERT_FATAL(bytes != 0);
+			CHECK_ROW(rows[i].name,
+				atomic_load(&atomic_load(&node->path)->credit) == 10000 - bytes);
+			most = RTE_MAX(most, pieces);
+			path.credit = (uint32_t)bytes - 1;
+			CU_ASSERT_FATAL(dataplane_node_set_path(rig.dp, node, &path) == 0);
+			push_with(rows[i].coa, len, rows[i].behind, inner);
+			rig_turn(&rig);
+			CHECK_ROW(rows[i].name, left_bytes(&pieces) == 0);
+		}
+		CHECK_ROW(rows[i].name, most == rows[i].most);
+		rig_node_del(&rig, node);
+	}
+}
+
+/* Nothing of the small credit of a path that is tried is for headers of pieces. */
 static void test_provisional(void)
 {
 	struct node *node = add_node(RIG_V6_COA, 1280);
@@ -284,6 +347,7 @@ int main(void)
 		{"sizes", test_sizes},
 		{"order", test_order},
 		{"bicast", test_bicast},
+		{"unverified", test_unverified},
 		{"provisional", test_provisional},
 		{"no buffers", test_no_buffers},
 		{NULL, NULL},
