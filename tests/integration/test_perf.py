@@ -266,8 +266,8 @@ def test_bench_stage(build, tmp_path):
 
 
 def test_bench_flood(build, tmp_path):
-    """It ends with exit 1 if floods that must be borne are not; five rounds are judged."""
-    figures = bench(build, "bench_flood", 5, tmp_path)
+    """Buffers, memory and audit are judged; what arrives is not, in so few rounds."""
+    figures = bench(build, "bench_flood", 2, tmp_path)
     kinds = {name.split("/")[1] for name in figures}
     assert {"unknown_spi", "bad_icv", "bad_icv_spread", "bad_icv_forged"} <= kinds
     assert set(figures) == {f"flood/{kind}/{what}" for kind in kinds

@@ -135,7 +135,7 @@ def test_home_agent_disk_full(build):
     with House(build) as house:
         folder = house.lab.path("state")
         config = house.lab.write("ha.conf", libconfig(house.settings()))
-        argv = on_disk(IN_TMPFS, SIZE, folder, [house.program, "-c", config])
+        argv = on_disk(IN_TMPFS, SIZE, folder, [*house.program, "-c", config])
         house.agent = house.lab.start("ha", argv, "roamgate-ha")
         house.agent.wait_line(r"^roamgate-ha: ready")
         gateway = house.connect_gateway()
