@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: the file as a whole is good or nothing happens. Rules and
- * secrets come last, when nothing can fail any more but for want of a grace period, and are in
- * force before anybody hears that the reload is done.
+ * How this works: the file as a whole is good or nothing happens. Rules and secrets come last, when
+ * nothing can fail any more but for want of a grace period, and are in force before anybody hears
+ * that the reload is done.
  */
 #include "control/gw/reload.h"
 

@@ -146,6 +146,15 @@ void sa_watch_fini(struct sa_watch *watch)
 	notices_fini(&watch->notices);
 }
 
+int64_t sa_watch_left_s(const struct sa_watched *sa)
+{
+	const uint64_t now_ns = clock_boot_ns();
+
+	return sa->hard_ns == UINT64_MAX || sa->hard_ns < now_ns
+		       ? -1
+		       : (int64_t)((sa->hard_ns - now_ns) / NS_PER_S);
+}
+
 const char *sa_watch_state_name(enum sa_watch_state state)
 {
 	static const char *const names[] = {

@@ -54,5 +54,7 @@ void sa_watch_begin(struct sa_watch *watch, struct sa_in *in, const struct sa_li
 void sa_watch_fini(struct sa_watch *watch);
 /* To be called now and then. */
 void sa_watch_look(struct sa_watch *watch);
+/* Seconds until it ends by time; -1: it has no such end, or that is over. */
+int64_t sa_watch_left_s(const struct sa_watched *sa);
 const char *sa_watch_state_name(enum sa_watch_state state);
 #endif

@@ -102,14 +102,12 @@ static json_t *sa_row(
 
 static void put_life(json_t *row, const struct sa_watched *sa)
 {
-	const uint64_t now_ns = clock_mono_ns();
+	const int64_t left_s = sa_watch_left_s(sa);
 
 	json_object_set_new(row, "state", json_string(sa_watch_state_name(sa->state)));
 	json_object_set_new(row, "cause", sa->cause == NULL ? json_null() : json_string(sa->cause));
-	json_object_set_new(row, "expires_s",
-		sa->hard_ns == UINT64_MAX || sa->hard_ns < now_ns
-			? json_null()
-			: json_integer((json_int_t)((sa->hard_ns - now_ns) / NS_PER_S)));
+	json_object_set_new(
+		row, "expires_s", left_s < 0 ? json_null() : json_integer((json_int_t)left_s));
 }
 
 static json_t *show_sa(void *arg, json_t *request, const char **error)

@@ -166,6 +166,7 @@ static void test_lost_many(void)
 	CU_ASSERT(passes(1, HERE, 1));
 	CU_ASSERT(flood(HERE, FARTHER, 2000) < 2000);
 	CU_ASSERT(!passes(1, HERE, FARTHER));
+	CU_ASSERT(passes(1, HERE, COUNTERS_HEADROOM)); /* it comes back from a loss of power */
 	CU_ASSERT(passes(1, HERE, SHED_NEAR_HERE));
 	CU_ASSERT(flood(HERE, FARTHER, 2000) < 100);
 	/* 100,000 a second are forged, it sends 1000. */

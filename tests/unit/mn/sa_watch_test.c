@@ -130,10 +130,13 @@ static void test_time_asleep(void)
 	const struct sa_lifetimes out = {.seconds = {3000, 3600}};
 
 	begin(&none, &out, 600);
+	CU_ASSERT(sa_watch_left_s(&watch.sas[1]) == 3000 && sa_watch_left_s(&watch.sas[0]) == -1);
+	clock_set_test_asleep(1000 * NS_PER_S);
+	CU_ASSERT(sa_watch_left_s(&watch.sas[1]) == 2000);
 	clock_set_test_asleep(UINT64_C(8) * 3600 * NS_PER_S);
 	sa_watch_look(&watch);
 	CU_ASSERT(heard("soft out time;hard out time;"));
-	CU_ASSERT(emit(1) == 0);
+	CU_ASSERT(emit(1) == 0 && sa_watch_left_s(&watch.sas[1]) == -1);
 	clock_set_test_asleep(0);
 	end();
 }
