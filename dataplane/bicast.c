@@ -7,19 +7,9 @@
 
 #include "dataplane/now.h"
 #include "dataplane/outer_cut.h"
+#include "lib/ration.h"
 
 #define COPY_NS (NS_PER_S / BICAST_COPIES_PER_S)
-
-/* Token bucket in time: each copy moves the mark on, which may run ahead of now by a burst. */
-static bool rate_allows(struct worker *worker, uint64_t now_ns)
-{
-	const uint64_t mark = worker->copies_at_ns < now_ns ? now_ns : worker->copies_at_ns;
-
-	if (mark + COPY_NS > now_ns + BICAST_AT_ONCE * COPY_NS)
-		return false;
-	worker->copies_at_ns = mark + COPY_NS;
-	return true;
-}
 
 static enum verdict copy(struct worker *worker, const struct burst *b, unsigned i, unsigned k)
 {
@@ -32,7 +22,7 @@ static enum verdict copy(struct worker *worker, const struct burst *b, unsigned 
 
 	if (len > path->mtu && !pkt->beyond_mtu) /* a UDP header more than the first one has */
 		return VERDICT_TOO_BIG;
-	if (!rate_allows(worker, b->now_ns))
+	if (!ration_take(&worker->copies_at_ns, COPY_NS, BICAST_AT_ONCE, b->now_ns))
 		return VERDICT_RATE_LIMITED;
 	mbuf = rte_pktmbuf_alloc(worker->dp->ports[DP_INSIDE].pool);
 	if (mbuf == NULL)

@@ -206,12 +206,12 @@ static struct ip_addr next_hop_of(const struct dataplane *dp, const uint8_t *ip)
 
 	if (hop != NULL && hop->via != NULL)
 		return hop->via->addr;
-	return v6 ? ip6_addr(ip6_dst(ip)) : ip_addr_from_v4(ip4_dst(ip));
+	return v6 ? ipv6_addr(ip6_dst(ip)) : ip_addr_from_v4(ip4_dst(ip));
 }
 
 static struct ip_addr source_of(const uint8_t *ip)
 {
-	return ip_is_v6(ip) ? ip6_addr(ip6_src(ip)) : ip_addr_from_v4(ip4_src(ip));
+	return ip_is_v6(ip) ? ipv6_addr(ip6_src(ip)) : ip_addr_from_v4(ip4_src(ip));
 }
 
 static void count(struct verdict_cells *cells, enum verdict verdict, uint64_t n)

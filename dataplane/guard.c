@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How this works: a bucket is a point in time up to which its tokens are spent. Who is admitted
- * takes no token.
+ * How this works: who is admitted takes no token.
  */
 #include "dataplane/guard.h"
 
 #include "dataplane/ip4.h"
 #include "dataplane/now.h"
 #include "dataplane/state.h"
+#include "lib/ration.h"
 
 #define TOKEN_NS (NS_PER_S / GUARD_RATE)
-#define BURST_NS (TOKEN_NS * GUARD_BURST)
 
 static bool is_for_endpoint(const struct dp_guard *guard, const uint8_t *ip, uint32_t len)
 {
@@ -30,16 +29,6 @@ static uint32_t peer_of(const struct dp_guard *guard, be32_t source)
 	return i;
 }
 
-static bool take_token(uint64_t *spent_ns, uint64_t now_ns)
-{
-	const uint64_t from_ns = *spent_ns > now_ns ? *spent_ns : now_ns;
-
-	if (from_ns + TOKEN_NS > now_ns + BURST_NS)
-		return false;
-	*spent_ns = from_ns + TOKEN_NS;
-	return true;
-}
-
 bool guard_take(struct worker *worker, struct burst *b, unsigned i)
 {
 	const struct dp_guard *guard = &worker->dp->guard;
@@ -52,7 +41,7 @@ bool guard_take(struct worker *worker, struct burst *b, unsigned i)
 	front = ip4_hdr_bytes(ip) + (uint32_t)UDP_HDR_BYTES;
 	peer = peer_of(guard, ip4_src(ip));
 	if ((peer < guard->n_peers && guard->admits(guard->arg, peer, ip + front, len - front)) ||
-		take_token(&worker->guard_spent_ns[peer], b->now_ns))
+		ration_take(&worker->guard_spent_ns[peer], TOKEN_NS, GUARD_BURST, b->now_ns))
 		burst_punt(b, i, PUNT_GUARDED);
 	else
 		burst_drop(b, i, VERDICT_SHED);

@@ -40,14 +40,6 @@ static inline bool ip6_is(const uint8_t *bytes, const struct ip_addr *addr)
 	return addr->family == AF_INET6 && ip6_equal(bytes, addr->bytes);
 }
 
-static inline struct ip_addr ip6_addr(const uint8_t *bytes)
-{
-	struct ip_addr addr = {.family = AF_INET6};
-
-	memcpy(addr.bytes, bytes, IPV6_ADDR_BYTES);
-	return addr;
-}
-
 /* path_selects() for an address as it stands in a packet. */
 static inline bool ip6_path_selects(const struct path *path, const uint8_t *bytes, uint64_t now_ns)
 {

@@ -4,14 +4,15 @@
  * their place; what it gives up is freed at once. The datagram it gives back is a chain of buffers
  * and becomes one again by copying. It completes a datagram only if its pieces, each beginning
  * where another ends, are all that it has got: with an overlap all of them are dropped (RFC 5722).
- * Limits of sources are points in time up to which their tokens are spent; a piece that waits for
- * others takes one more, which comes back when they have come.
+ * A piece that waits for others takes a token of a second ration, which comes back when they have
+ * come.
  */
 #include "dataplane/reassembly.h"
 
 #include "dataplane/ip4.h"
 #include "dataplane/ip6.h"
 #include "dataplane/now.h"
+#include "lib/ration.h"
 
 #include <rte_cycles.h>
 #include <rte_ip.h>
@@ -71,15 +72,9 @@ static struct source *source_of(struct reassembly *reassembly, const uint8_t *ip
 
 static bool passes(struct source *source, uint64_t now_ns)
 {
-	const uint64_t spent_ns = RTE_MAX(source->spent_until_ns, now_ns);
-	const uint64_t waiting_ns = RTE_MAX(source->waiting_until_ns, now_ns);
-
-	if (spent_ns + TOKEN_NS > now_ns + REASSEMBLY_BURST * TOKEN_NS ||
-		waiting_ns + WAIT_NS > now_ns + REASSEMBLY_WAITING * WAIT_NS)
-		return false;
-	source->spent_until_ns = spent_ns + TOKEN_NS;
-	source->waiting_until_ns = waiting_ns + WAIT_NS;
-	return true;
+	return ration_has(source->waiting_until_ns, WAIT_NS, REASSEMBLY_WAITING, now_ns) &&
+	       ration_take(&source->spent_until_ns, TOKEN_NS, REASSEMBLY_BURST, now_ns) &&
+	       ration_take(&source->waiting_until_ns, WAIT_NS, REASSEMBLY_WAITING, now_ns);
 }
 
 /* The library leaves the checksum to a device. Where the bytes lie is not its flag to clear: a

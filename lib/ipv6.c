@@ -149,14 +149,6 @@ static bool may_be_error(const uint8_t *packet, uint32_t len)
 	return type < ICMP6_INFORMATION || type == ICMP6_REDIRECT;
 }
 
-static struct ip_addr addr_at(const uint8_t *at)
-{
-	struct ip_addr addr = {.family = AF_INET6};
-
-	memcpy(addr.bytes, at, IPV6_ADDR_BYTES);
-	return addr;
-}
-
 size_t icmp6_error_build(uint8_t *out, size_t room, uint8_t type, uint8_t code, uint32_t parameter,
 	const struct ip_addr *from, const uint8_t *packet, size_t len)
 {
@@ -166,8 +158,8 @@ size_t icmp6_error_build(uint8_t *out, size_t room, uint8_t type, uint8_t code, 
 
 	if (len < IPV6_HDR_BYTES || len > UINT16_MAX || packet[0] >> 4 != 6)
 		return 0;
-	src = addr_at(packet + IPV6_SRC_AT);
-	dst = addr_at(packet + IPV6_DST_AT);
+	src = ipv6_addr(packet + IPV6_SRC_AT);
+	dst = ipv6_addr(packet + IPV6_DST_AT);
 	if (!ip_addr_is_unicast(&src) || !ip_addr_is_unicast(&dst) ||
 		may_be_error(packet, (uint32_t)len))
 		return 0;

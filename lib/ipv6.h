@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define IPV6_HDR_BYTES 40
 #define IPV6_SRC_AT 8
@@ -22,6 +23,14 @@
 #define IPV6_FRAGMENT_HDR_BYTES 8 /* RFC 8200 section 4.5 */
 #define IPV6_FRAGMENT_OFFSET 0xfff8u
 #define IPV6_FRAGMENT_MORE 1u
+
+static inline struct ip_addr ipv6_addr(const uint8_t bytes[IPV6_ADDR_BYTES])
+{
+	struct ip_addr addr = {.family = AF_INET6};
+
+	memcpy(addr.bytes, bytes, IPV6_ADDR_BYTES);
+	return addr;
+}
 
 enum ipv6_chain {
 	IPV6_CHAIN_OK,

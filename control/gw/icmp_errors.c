@@ -8,6 +8,7 @@
 #include "lib/clock.h"
 #include "lib/ipv4.h"
 #include "lib/ipv6.h"
+#include "lib/ration.h"
 #include "lib/wire.h"
 
 #include <linux/icmp.h>
@@ -32,16 +33,6 @@ static uint64_t *limit_of(struct icmp_errors *errors, const uint8_t *packet)
 	for (unsigned at = 0; at < (v6 ? IPV6_ADDR_BYTES : 4u); at += 4)
 		hash = (hash ^ wire_load_u32(source + at)) * UINT32_C(2654435761);
 	return &errors->spent_until_ns[hash >> 24];
-}
-
-static bool may_tell(uint64_t *spent_until_ns, uint64_t now_ns)
-{
-	uint64_t from_ns = *spent_until_ns > now_ns ? *spent_until_ns : now_ns;
-
-	if (from_ns + TOKEN_NS > now_ns + ICMP_ERRORS_BURST * TOKEN_NS)
-		return false;
-	*spent_until_ns = from_ns + TOKEN_NS;
-	return true;
 }
 
 /* Length of the message, 0: there must be none, or we have no address to send it from. */
@@ -69,7 +60,7 @@ void icmp_errors_tell(struct icmp_errors *errors, const struct punt *punt, uint6
 
 	if (len == 0)
 		return;
-	if (!may_tell(limit_of(errors, punt->data), now_ns)) {
+	if (!ration_take(limit_of(errors, punt->data), TOKEN_NS, ICMP_ERRORS_BURST, now_ns)) {
 		errors->kept_back++;
 		return;
 	}

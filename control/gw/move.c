@@ -12,6 +12,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/mip4.h"
+#include "lib/ration.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -85,17 +86,10 @@ static bool is_authorised(const struct mover *mover, uint32_t ha, const struct t
 	       gw_prefixes_contain(&mover->conf->home_agents[ha].prefixes, &tunnel->home_address);
 }
 
-/* Token bucket in time: each move moves the mark one interval on; the mark may run ahead of now by
- * at most the burst. */
 static bool move_rate_allows(const struct mover *mover, struct tunnel *tunnel, uint64_t now_ns)
 {
-	const uint64_t interval_ns = NS_PER_S / mover->conf->move_rate;
-	uint64_t mark = tunnel->move_tokens_at_ns < now_ns ? now_ns : tunnel->move_tokens_at_ns;
-
-	if (mark + interval_ns > now_ns + interval_ns * mover->conf->move_burst)
-		return false;
-	tunnel->move_tokens_at_ns = mark + interval_ns;
-	return true;
+	return ration_take(&tunnel->move_tokens_at_ns, NS_PER_S / mover->conf->move_rate,
+		mover->conf->move_burst, now_ns);
 }
 
 static const struct ip_addr *rrp_source(const struct mover *mover, uint32_t ha)

@@ -109,14 +109,6 @@ static bool read_quote(const uint8_t *ip, size_t len, struct quote *out)
 	return read_esp(ip + hdr, len - hdr, ip[9], out);
 }
 
-static struct ip_addr addr_at(const uint8_t *at)
-{
-	struct ip_addr addr = {.family = AF_INET6};
-
-	memcpy(addr.bytes, at, IPV6_ADDR_BYTES);
-	return addr;
-}
-
 /* We put nothing between the IPv6 header and ESP but where that is cut; its first piece begins with
  * the ESP header. */
 static bool read_quote_v6(const uint8_t *ip, size_t len, struct quote *out)
@@ -126,8 +118,8 @@ static bool read_quote_v6(const uint8_t *ip, size_t len, struct quote *out)
 
 	if (len < IPV6_HDR_BYTES || ip[0] >> 4 != 6)
 		return false;
-	out->local = addr_at(ip + IPV6_SRC_AT);
-	out->remote = (struct ip_endpoint){.addr = addr_at(ip + IPV6_DST_AT)};
+	out->local = ipv6_addr(ip + IPV6_SRC_AT);
+	out->remote = (struct ip_endpoint){.addr = ipv6_addr(ip + IPV6_DST_AT)};
 	protocol = ip[6];
 	len -= IPV6_HDR_BYTES;
 	if (protocol == IPV6_NEXT_FRAGMENT) {
@@ -183,8 +175,8 @@ static bool parse_v6(const uint8_t *packet, size_t len, struct quote *out)
 		return false;
 	icmp = packet + upper.at;
 	room -= upper.at;
-	src = addr_at(packet + IPV6_SRC_AT);
-	dst = addr_at(packet + IPV6_DST_AT);
+	src = ipv6_addr(packet + IPV6_SRC_AT);
+	dst = ipv6_addr(packet + IPV6_DST_AT);
 	if (icmp[0] != ICMP6_PACKET_TOO_BIG ||
 		inet_fold(inet_sum(
 			icmp, room, inet_pseudo_sum(&src, &dst, IPPROTO_ICMPV6, room))) != 0 ||

@@ -16,6 +16,7 @@
 #include "lib/clock.h"
 #include "lib/ipv4.h"
 #include "lib/log.h"
+#include "lib/ration.h"
 #include "lib/mip4.h"
 #include "lib/xfrm_policy.h"
 
@@ -324,23 +325,13 @@ static uint64_t end_trials(struct siu_handler *handler, uint64_t now_ns)
 /* --- return routability -------------------------------------------------------------------------
  */
 
-/* Token bucket in time, as move_rate_allows(). */
-static bool event_rate_allows(struct peer *peer, uint64_t now_ns)
-{
-	const uint64_t mark = peer->events_at_ns < now_ns ? now_ns : peer->events_at_ns;
-
-	if (mark >= now_ns + NS_PER_S)
-		return false;
-	peer->events_at_ns = mark + NS_PER_S / SIU_HANDLER_EVENTS_PER_S;
-	return true;
-}
-
 static void tell_event(struct siu_handler *handler, const struct tunnel *tunnel,
 	enum siu_event_kind kind, const struct ip_endpoint *observed, uint64_t now_ns)
 {
 	struct peer *peer = &handler->peers[tunnel->home_agent];
 
-	if (!event_rate_allows(peer, now_ns))
+	if (!ration_take(&peer->events_at_ns, NS_PER_S / SIU_HANDLER_EVENTS_PER_S,
+		    SIU_HANDLER_EVENTS_PER_S, now_ns))
 		return;
 	(void)siu_send_event(peer->siu,
 		&(struct siu_event){

@@ -412,8 +412,8 @@ static size_t read_outer(const uint8_t *outer, size_t len, struct rig_opened *ou
 	struct ipv4_view view;
 
 	if (len >= IPV6_HDR_BYTES && ip_is_v6(outer)) {
-		out->src = ip6_addr(ip6_src(outer));
-		out->dst = ip6_addr(ip6_dst(outer));
+		out->src = ipv6_addr(ip6_src(outer));
+		out->dst = ipv6_addr(ip6_dst(outer));
 		return outer[6] == IPPROTO_ESP && ip_total_len(outer) == len ? IPV6_HDR_BYTES : 0;
 	}
 	if (!ipv4_parse(outer, len, &view) || view.total_len != len ||

@@ -163,7 +163,7 @@ static void test_tcp(void)
 /* Checksum of a TCP segment at hdr of an IPv6 packet. */
 static uint16_t tcp_checksum_v6(const uint8_t *ip, size_t len, size_t hdr)
 {
-	const struct ip_addr src = ip6_addr(ip6_src(ip)), dst = ip6_addr(ip6_dst(ip));
+	const struct ip_addr src = ipv6_addr(ip6_src(ip)), dst = ipv6_addr(ip6_dst(ip));
 
 	return inet_fold(inet_sum(ip + hdr, len - hdr,
 		inet_pseudo_sum(&src, &dst, IPPROTO_TCP, (uint32_t)(len - hdr))));
