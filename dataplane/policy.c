@@ -15,7 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define PORTS_BYTES 4 /* both ports come first: TCP, UDP, DCCP, SCTP, UDP-Lite */
+#define PORTS_BYTES 4 /* both */
 
 struct net {
 	struct policy_addr addr, mask;
@@ -188,15 +188,9 @@ uint64_t policy_rest(const struct policy *policy, bool inbound)
 /* --- workers ------------------------------------------------------------------------------------
  */
 
-static bool protocol_has_ports(uint8_t protocol)
-{
-	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_DCCP ||
-	       protocol == IPPROTO_SCTP || protocol == IPPROTO_UDPLITE;
-}
-
 static void read_ports(const uint8_t *ip, uint32_t len, struct policy_packet *out)
 {
-	out->has_ports = protocol_has_ports(out->protocol) && len >= out->upper_at + PORTS_BYTES;
+	out->has_ports = policy_has_ports(out->protocol) && len >= out->upper_at + PORTS_BYTES;
 	if (!out->has_ports)
 		return;
 	out->source_port = wire_load_u16(ip + out->upper_at);

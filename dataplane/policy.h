@@ -16,6 +16,7 @@
 #include "dataplane/esp/verdict.h"
 #include "lib/inet.h"
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +49,13 @@ struct policy_rule {       /* what is not used is 0: rules are compared as bytes
 
 struct dataplane;
 struct policy;
+
+/* Do that protocol's packets begin with both ports? Any thread. */
+static inline bool policy_has_ports(uint16_t protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_DCCP ||
+	       protocol == IPPROTO_SCTP || protocol == IPPROTO_UDPLITE;
+}
 
 /* --- control ------------------------------------------------------------------------------------
  */

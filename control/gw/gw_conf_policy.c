@@ -29,19 +29,18 @@ static const char *const directions[] = {"out", "in", NULL};
 static const struct protocol_name {
 	const char *name;
 	uint16_t number; /* IANA */
-	bool has_ports;
 } protocols[] = {
-	{ANY, POLICY_ANY_PROTOCOL, false},
-	{"icmp", 1, false},
-	{"tcp", 6, true},
-	{"udp", 17, true},
-	{"dccp", 33, true},
-	{"gre", 47, false},
-	{"esp", 50, false},
-	{"ah", 51, false},
-	{"icmpv6", 58, false},
-	{"sctp", 132, true},
-	{"udplite", 136, true},
+	{ANY, POLICY_ANY_PROTOCOL},
+	{"icmp", 1},
+	{"tcp", 6},
+	{"udp", 17},
+	{"dccp", 33},
+	{"gre", 47},
+	{"esp", 50},
+	{"ah", 51},
+	{"icmpv6", 58},
+	{"sctp", 132},
+	{"udplite", 136},
 };
 #define PROTOCOLS (sizeof protocols / sizeof protocols[0])
 
@@ -87,14 +86,6 @@ static void read_protocol(struct conf_group *group, struct policy_rule *rule)
 			"\"icmp\", \"tcp\", \"udp\", \"dccp\", \"gre\", \"esp\", \"ah\", "
 			"\"icmpv6\", \"sctp\", \"udplite\"",
 			text, PROTOCOL_MAX);
-}
-
-static bool protocol_has_ports(uint16_t number)
-{
-	for (size_t i = 0; i < PROTOCOLS; i++)
-		if (protocols[i].number == number)
-			return protocols[i].has_ports;
-	return false;
 }
 
 /* The values of key, a string or an array of them; 0: any, or an error was recorded. */
@@ -152,7 +143,7 @@ static void read_ports(struct conf_group *group, const char *key, const struct p
 				"as \"1024-65535\"",
 				texts[i]);
 	}
-	if (n != 0 && !protocol_has_ports(rule->protocol))
+	if (n != 0 && !policy_has_ports(rule->protocol))
 		conf_error(group, key,
 			"needs protocol \"tcp\", \"udp\", \"dccp\", \"sctp\" or \"udplite\": "
 			"others "

@@ -15,6 +15,7 @@ import mip
 import pytest
 from esp_algorithms import ALGORITHMS, linux_transform
 from guest_lab import GuestLab
+from test_families import AGENT, AGENT_INSIDE, CORR, GATEWAY, GATEWAY_INSIDE, ROUTER
 from virtio import start_on_virtio
 from world import CORRESPONDENT, HOME_AGENT, HOME_AGENT_INSIDE, INSIDE, MIP_SPI, OUTSIDE
 from world import OUTSIDE_ROUTER, Array, Node, World
@@ -67,12 +68,6 @@ ROWS += [
 ]
 PADDED = Row("aes256gcm16", name="tfc", tfc_pad=1500)  # against traffic analysis
 ROWS.insert(0, PADDED)
-GATEWAY = {4: OUTSIDE, 6: "2001:db8:1::1"}
-ROUTER = {4: OUTSIDE_ROUTER, 6: "2001:db8:1::fe"}
-GATEWAY_INSIDE = {4: INSIDE, 6: "2001:db8:a:2::fe"}
-AGENT = {4: HOME_AGENT, 6: "2001:db8:a:1::1"}
-AGENT_INSIDE = {4: HOME_AGENT_INSIDE, 6: "2001:db8:a:2::1"}
-CORR = {4: CORRESPONDENT, 6: "2001:db8:a:2::5"}
 INSIDE_NET = {4: "10.2.0.0/16", 6: "2001:db8:a:2::/64"}
 PRIVATE = {4: "10.0.0.0/8", 6: "2001:db8:a::/48"}
 HOST = {4: 32, 6: 128}  # bits
