@@ -115,6 +115,23 @@ static size_t push(const char *coa, size_t total_len, uint8_t *inner)
 	return push_with(coa, total_len, 0, inner);
 }
 
+/* Where outer headers have DF, pieces have not. */
+static void test_df(void)
+{
+	struct node *node = add_node(COA, 600);
+	uint8_t inner[RIG_FRAME_MAX];
+	struct rig_opened opened;
+	struct whole whole;
+
+	rig.dp->rules.df = RULES_DF_SET;
+	push(COA, 1280, inner);
+	rig_turn(&rig);
+	pop_whole(&whole, 3, 600);
+	CU_ASSERT(rig_unseal(1, whole.ip, whole.len, &opened));
+	rig.dp->rules.df = RULES_DF_COPY;
+	rig_node_del(&rig, node);
+}
+
 static void test_sizes(void)
 {
 	static const struct {
@@ -345,6 +362,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"sizes", test_sizes},
+		{"DF", test_df},
 		{"order", test_order},
 		{"bicast", test_bicast},
 		{"unverified", test_unverified},

@@ -11,6 +11,7 @@
 #define COA "198.51.100.7"
 
 static struct rig rig;
+static struct node *node; /* 1 */
 
 /* --- rules and packets by text ------------------------------------------------------------------
  */
@@ -401,6 +402,7 @@ static void test_protected(void)
  */
 
 #define HOST "203.0.113.99" /* outside, and no node's */
+#define HOST_V6 "2001:db8:0:9::9"
 #define ROUTE_FIRST "\x83\x07\x04\xcb\x00\x71\x09\x00"
 
 static size_t clear_packet(uint8_t *ip, const char *src, uint16_t src_port, uint8_t protocol,
@@ -578,6 +580,53 @@ static void test_clear_among_others(void)
 	turns();
 }
 
+/* A host that no node is passes, and nothing of a node's or ours. */
+static void test_clear_v6(void)
+{
+	static const struct {
+		const char *name;
+		bool inbound;
+		const char *src, *dst;
+		enum verdict verdict;
+	} rows[] = {
+		{"out", false, RIG_V6_CORR, HOST_V6, VERDICT_OK},
+		{"in", true, HOST_V6, RIG_V6_CORR, VERDICT_OK},
+		{"out, to a home address", false, RIG_V6_CORR, RIG_V6_HOA, VERDICT_NO_SA_OUT},
+		{"out, from a home address", false, RIG_V6_HOA, HOST_V6, VERDICT_NO_SA_OUT},
+		{"out, from a care-of address", false, RIG_V6_COA, HOST_V6, VERDICT_NO_SA_OUT},
+		{"in, to a home address", true, HOST_V6, RIG_V6_HOA, VERDICT_NOT_FOR_US},
+		{"in, from a home address", true, RIG_V6_HOA, RIG_V6_CORR, VERDICT_NOT_FOR_US},
+		{"in, from a care-of address", true, RIG_V6_COA, RIG_V6_CORR, VERDICT_NOT_FOR_US},
+		{"in, to a care-of address", true, HOST_V6, RIG_V6_COA, VERDICT_NOT_FOR_US},
+		{"in, to the gateway's inside", true, HOST_V6, RIG_V6_INSIDE, VERDICT_NOT_FOR_US},
+		{"out, to the gateway's outside", false, RIG_V6_CORR, RIG_V6_US, VERDICT_NO_SA_OUT},
+	};
+
+	rig_node_del(&rig, node);
+	rig_speak_v6(&rig);
+	node = rig_node_add_v6(&rig, RIG_V6_COA);
+	use(clear_rules, RTE_DIM(clear_rules));
+	for (size_t i = 0; i < RTE_DIM(rows); i++) {
+		const enum dp_port in = rows[i].inbound ? DP_OUTSIDE : DP_INSIDE;
+		uint8_t ip[RIG_FRAME_MAX], frame[RIG_FRAME_MAX];
+		struct dp_verdicts before, after;
+		size_t len = clear_packet(ip, rows[i].src, 7, 17, rows[i].dst, 53);
+
+		dataplane_verdicts(rig.dp, &before);
+		rig_push(&rig, in, ip, len);
+		rig_turn(&rig);
+		dataplane_verdicts(rig.dp, &after);
+		CHECK_ROW(rows[i].name,
+			(rows[i].inbound ? after.in[rows[i].verdict] - before.in[rows[i].verdict]
+					 : after.out[rows[i].verdict] -
+						   before.out[rows[i].verdict]) == 1);
+		CHECK_ROW(rows[i].name, (rig_pop(&rig, in == DP_INSIDE ? DP_OUTSIDE : DP_INSIDE,
+						 frame) != 0) == (rows[i].verdict == VERDICT_OK));
+	}
+	use(NULL, 0);
+	turns();
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -588,12 +637,13 @@ int main(void)
 		{"packets in clear", test_clear},
 		{"odd packets in clear", test_clear_odd},
 		{"packets in clear among others", test_clear_among_others},
+		{"IPv6 in clear", test_clear_v6},
 		{NULL, NULL},
 	};
 	int code;
 
 	rig_open(&rig, 1, 64);
-	rig_node_add(&rig, 1, COA);
+	node = rig_node_add(&rig, 1, COA);
 	code = unit_run("dataplane/policy", cases);
 	rig_close(&rig);
 	return code;
